@@ -1,0 +1,5 @@
+//! The command line `overtag`.
+
+fn main() -> std::process::ExitCode {
+    overtag::cli::main()
+}

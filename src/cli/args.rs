@@ -1,0 +1,240 @@
+//! Flags → choices. The flags of the selectors are made from the one table of definitions.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::engine::choices::{Choices, DEFINITIONS, Group, definition};
+use crate::engine::share;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Write the files.
+    Prepare,
+    /// Print the one tag of an image.
+    Discover,
+    /// Print the short names.
+    ListImages,
+    /// Print a link.
+    Link,
+}
+
+/// A command line, understood.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What is to be done.
+    pub verb: Verb,
+    /// All selectors: the link's, overlaid by the flags.
+    pub choices: Choices,
+    /// `--link`, as it was given.
+    pub link: Option<String>,
+    /// `--template-file`
+    pub template_file: Option<PathBuf>,
+    /// `--roles-file`
+    pub roles_file: Option<PathBuf>,
+    /// `--environment-file`, in order.
+    pub environment_files: Vec<PathBuf>,
+    /// `--output-images-file`
+    pub output_images_file: Option<PathBuf>,
+    /// `--output-env-file`
+    pub output_env_file: Option<PathBuf>,
+    /// `--format json`
+    pub json: bool,
+    /// `--no-registry`
+    pub no_registry: bool,
+    /// `--allow-partial`
+    pub allow_partial: bool,
+    /// `--image`
+    pub image: Option<String>,
+}
+
+const ABOUT: &str = "Which container images, at exactly which tags, does a channel mean right now?
+
+overtag renders a template of the overcloud's images, asks the registry which of them carry the channel's tag, \
+resolves that moving tag to an immutable one, and writes the files that a deployment needs. Every choice can also \
+come as a link of the page (--link); a flag given beside it wins.";
+
+const EXAMPLES: &str = "Examples:
+  overtag prepare                                     the demo: a made-up release, no network
+  overtag prepare --release train --tag current-tripleo \\
+      --output-images-file overcloud_containers.yaml --output-env-file overcloud_images.yaml
+  overtag prepare --release train --namespace 192.168.24.1:8787/tripleotrain --role Controller --role Compute:2
+  overtag prepare --release train --tag 'newest:v\\d+(\\.\\d+)+' --missing fail --format json
+  overtag list-images --release wallaby --exclude ceph
+  overtag discover --image quay.io/tripleotrain/centos-binary-nova-api:current-tripleo --tag-from-label rdo_version
+  overtag link --release train --tag current-tripleo
+
+Exit status:
+  0  done
+  1  the answer is no: an image is missing under --missing fail, or none is left
+  2  wrong usage, or a bad template, told with file, line and column
+  3  the registry could not be asked: which host, what it said, what to try";
+
+fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help).action(ArgAction::Set)
+}
+
+fn path(name: &'static str, help: &'static str) -> Arg {
+    flag(name, "FILE", help).value_parser(value_parser!(PathBuf))
+}
+
+/// The selectors, in groups as the page shows them; what only concerns the page is taken, but not shown.
+fn selectors(command: Command) -> Command {
+    let mut command = command.arg(flag("link", "URL", "A whole link of the page, or its query string").help_heading("Source"));
+    for d in DEFINITIONS {
+        let heading = match d.group {
+            Group::Source => "Source",
+            Group::Channel => "Channel",
+            Group::Scope => "Scope",
+            Group::Output | Group::Page => "Output",
+        };
+        let action = if d.repeatable { ArgAction::Append } else { ArgAction::Set };
+        let mut arg = Arg::new(d.key).long(d.key.replace('_', "-")).value_name(d.value).help(d.help).action(action);
+        arg = arg.help_heading(heading).hide(d.group == Group::Page).allow_hyphen_values(true);
+        arg = match d.key {
+            "name_prefix" => arg.visible_alias("prefix"),
+            "name_suffix" => arg.visible_alias("suffix"),
+            _ => arg,
+        };
+        command = command.arg(arg);
+    }
+    command
+        .arg(
+            flag("set", "NAME=VALUE", "Any other substitution of the template; true and false mean what they say")
+                .action(ArgAction::Append)
+                .help_heading("Source"),
+        )
+        .arg(path("template-file", "A template in place of a built-in one; what it includes is read from its folder").help_heading("Source"))
+        .arg(
+            path("environment-file", "A Heat environment: counts, services and drivers are taken from it")
+                .short('e')
+                .action(ArgAction::Append)
+                .help_heading("Scope"),
+        )
+        .arg(path("roles-file", "A roles file in place of the release's default roles").short('r').help_heading("Scope"))
+        .arg(flag("tag-from-label", "LABEL", "Means --label LABEL --pin label,channel").help_heading("Channel"))
+}
+
+fn command() -> Command {
+    let prepare = selectors(Command::new("prepare").about("Write overcloud_containers.yaml and the Heat environment"))
+        .arg(path("output-images-file", "Where overcloud_containers.yaml goes").help_heading("Output"))
+        .arg(path("output-env-file", "Where the Heat environment goes [default: standard output]").help_heading("Output"))
+        .arg(
+            flag("format", "FORMAT", "files, or json: a report on standard output in place of the files")
+                .value_parser(["files", "json"])
+                .default_value("files")
+                .help_heading("Output"),
+        )
+        .arg(
+            Arg::new("no-registry")
+                .long("no-registry")
+                .action(ArgAction::SetTrue)
+                .help("Ask no registry: tags stay as the template has them")
+                .help_heading("Source"),
+        )
+        .arg(
+            Arg::new("allow-partial")
+                .long("allow-partial")
+                .action(ArgAction::SetTrue)
+                .help("Write files although images could not be asked; their head then says INCOMPLETE")
+                .help_heading("Output"),
+        )
+        .after_help(EXAMPLES);
+    let discover = selectors(Command::new("discover").about("Print the tag that an image's label names"))
+        .arg(flag("image", "NAME[:TAG]", "The image; without a tag, latest").required(true))
+        .after_help("There is no fallback: without the label, or without the tag that it names, the status is 1.");
+    let list = selectors(Command::new("list-images").about("Print the images to build, one short name a line"))
+        .after_help("As kolla-build takes them: overtag list-images --release rocky | xargs kolla-build");
+    let link = selectors(Command::new("link").about("Print the link of these choices, in its fixed order, defaults left out"));
+    Command::new("overtag")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT.lines().next().unwrap_or_default())
+        .long_about(ABOUT)
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([prepare, discover, list, link])
+}
+
+/// Reads the arguments of a process.
+///
+/// # Errors
+/// clap's, which also carry help and version.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(args)?;
+    let wrong = |text: String| clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"));
+    let (verb, m) = match matches.subcommand() {
+        Some(("discover", m)) => (Verb::Discover, m),
+        Some(("list-images", m)) => (Verb::ListImages, m),
+        Some(("link", m)) => (Verb::Link, m),
+        Some((_, m)) => (Verb::Prepare, m),
+        None => return Err(wrong("no verb was given".to_owned())),
+    };
+    let text = |m: &ArgMatches, name: &str| m.try_get_one::<String>(name).ok().flatten().cloned();
+    let file = |m: &ArgMatches, name: &str| m.try_get_one::<PathBuf>(name).ok().flatten().cloned();
+    let is_on = |name: &str| m.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false);
+
+    let link = text(m, "link");
+    let (mut choices, notices) = share::read(link.as_deref().unwrap_or(""));
+    if let Some(notice) = notices.first() {
+        return Err(wrong(notice.to_string()));
+    }
+    for d in DEFINITIONS {
+        let values: Vec<String> = m.get_many::<String>(d.key).into_iter().flatten().cloned().collect();
+        if !values.is_empty() {
+            choices.put_all(d.key, values);
+        }
+    }
+    for pair in m.get_many::<String>("set").into_iter().flatten() {
+        let Some((name, value)) = pair.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(wrong(format!("`{pair}` has no value: --set: give NAME=VALUE")));
+        };
+        if definition(name).is_some_and(|d| !d.substitution) {
+            return Err(wrong(format!("{name} is no substitution: --set: give --{}", name.replace('_', "-"))));
+        }
+        choices.put(name, value);
+    }
+    if let Some(label) = text(m, "tag-from-label") {
+        choices.put("label", label);
+        if m.get_one::<String>("pin").is_none() {
+            choices.put("pin", "label,channel");
+        }
+    }
+    let environment_files = m.get_many::<PathBuf>("environment-file").into_iter().flatten().cloned().collect();
+    Ok(Invocation {
+        verb,
+        choices,
+        link,
+        template_file: file(m, "template-file"),
+        roles_file: file(m, "roles-file"),
+        environment_files,
+        output_images_file: file(m, "output-images-file"),
+        output_env_file: file(m, "output-env-file"),
+        json: text(m, "format").as_deref() == Some("json"),
+        no_registry: is_on("no-registry"),
+        allow_partial: is_on("allow-partial"),
+        image: text(m, "image"),
+    })
+}
+
+/// Prints what clap has to say: help and version are answers, all else is one line and a hint.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprint!("{text}");
+        return ExitCode::from(2);
+    }
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let first = lines.next().unwrap_or("wrong usage").trim_start_matches("error: ");
+    let tip = lines.find(|l| l.starts_with("tip:")).map_or(String::new(), |t| format!(": {}", t.trim_start_matches("tip: ")));
+    eprintln!("overtag: {first}{tip}\nTry overtag --help, or overtag prepare --help.");
+    ExitCode::from(2)
+}

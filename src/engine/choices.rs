@@ -1,0 +1,541 @@
+//! What a person may choose.
+//!
+//! Two shapes: [`Choices`] is what was written, in a link, on a command line or in the page's form, and loses nothing of it;
+//! [`Settings`] is what the program needs. One table, [`DEFINITIONS`], names every choice; the query string, the flags, the help
+//! and the form are made from it.
+
+use std::collections::BTreeMap;
+
+use super::error::{Error, nearest};
+use super::name::is_tag;
+use super::pattern::Pattern;
+use super::release::{RELEASES, Release, Value};
+
+/// The four groups in which choices are shown, and what only concerns the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Which template, filled in how.
+    Source,
+    /// Which tag, and what to write for it.
+    Channel,
+    /// Which images.
+    Scope,
+    /// What the files say.
+    Output,
+    /// How the page shows it; the command line takes these and leaves them be.
+    Page,
+}
+
+/// One choice.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name in a link; the flag is the same with dashes.
+    pub key: &'static str,
+    /// What stands for its value in the help.
+    pub value: &'static str,
+    /// Where it belongs.
+    pub group: Group,
+    /// Whether it may stand more than once.
+    pub repeatable: bool,
+    /// Whether it is one of the template's own substitutions.
+    pub substitution: bool,
+    /// One sentence, for the help and the form.
+    pub help: &'static str,
+}
+
+const fn one(key: &'static str, value: &'static str, group: Group, help: &'static str) -> Definition {
+    Definition { key, value, group, repeatable: false, substitution: false, help }
+}
+
+const fn many(key: &'static str, value: &'static str, group: Group, help: &'static str) -> Definition {
+    Definition { key, value, group, repeatable: true, substitution: false, help }
+}
+
+const fn sub(key: &'static str, value: &'static str, group: Group, help: &'static str) -> Definition {
+    Definition { key, value, group, repeatable: false, substitution: true, help }
+}
+
+/// Every choice, in the order in which a link writes them.
+pub const DEFINITIONS: &[Definition] = &[
+    one("view", "VIEW", Group::Page, "The page to show: prepare (board, compare and dockerfiles are to come)"),
+    one("release", "NAME", Group::Source, "The built-in template: demo, 2017-05, pike … wallaby [default: demo]"),
+    one("template", "URL", Group::Source, "The address of a template to use in place of a built-in one"),
+    sub("namespace", "HOST/PATH", Group::Source, "Where the OpenStack images are, e.g. quay.io/tripleotrain"),
+    sub("name_prefix", "TEXT", Group::Source, "What their names start with, e.g. centos-binary-"),
+    sub("name_suffix", "TEXT", Group::Source, "What their names end with"),
+    sub("tag", "TAG", Group::Channel, "The channel, an exact hash or version, or newest:REGEX for the highest version that matches whole"),
+    sub("neutron_driver", "NAME", Group::Scope, "The Neutron driver whose images are listed: ovn, odl, other"),
+    sub("ceph_namespace", "HOST/PATH", Group::Source, "Where the Ceph image is"),
+    sub("ceph_image", "NAME", Group::Source, "The Ceph image's name"),
+    sub("ceph_tag", "TAG", Group::Source, "The Ceph image's tag"),
+    one("pin", "CHAIN", Group::Channel, "What to write for a tag that moves, tried from the left: label, sibling, digest, channel"),
+    one("label", "NAMES", Group::Channel, "Labels that name the tag, or formats such as {version}-{release}, tried from the left"),
+    one("missing", "WHAT", Group::Channel, "What becomes of an image without the tag: drop, keep, fail [default: drop]"),
+    many("include", "REGEX", Group::Scope, "Only images whose name matches one of these (Python's re.search); excludes are then ignored"),
+    many("exclude", "REGEX", Group::Scope, "No images whose name matches one of these"),
+    many("role", "NAME[:COUNT]", Group::Scope, "Only images that the services of these roles need"),
+    many("service", "NAME", Group::Scope, "Only images that these services need, beside those of the roles"),
+    one("push_destination", "HOST/PATH", Group::Output, "Where the environment points instead"),
+    one("append_tag", "TEXT", Group::Output, "What the environment adds to each tag"),
+    many("endpoint", "HOST=URL", Group::Source, "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]"),
+    one("api", "KIND", Group::Source, "How the registry is spoken to: auto, distribution (quay is to come) [default: auto]"),
+    one("channels", "TAGS", Group::Page, "The channels of a board, in the order of promotion"),
+    one("snapshot", "URL", Group::Page, "A snapshot to read in place of the registry (to come)"),
+    one("sort", "COLUMN", Group::Page, "The order of the table: image, tag, status; with - before it descending"),
+    one("q", "TEXT", Group::Page, "Search text of the table"),
+    one("status", "NAMES", Group::Page, "Status filter of the table, comma-separated"),
+    one("refresh", "SECONDS", Group::Page, "Seconds between automatic refreshes of a board, at least 30"),
+    one("embed", "1", Group::Page, "Without header and controls"),
+];
+
+/// The chain that is tried when none is chosen.
+pub const DEFAULT_PIN: &str = "label,sibling,digest";
+/// The labels that are read when none is chosen.
+pub const DEFAULT_LABEL: &str = "rdo_version,tcib_build_tag";
+/// The release whose template is shown when none is chosen.
+pub const DEFAULT_RELEASE: &str = "demo";
+/// The release whose defaults a template of one's own has when none is chosen.
+pub const OWN_TEMPLATE_RELEASE: &str = "wallaby";
+
+/// The definition of that key.
+pub fn definition(key: &str) -> Option<&'static Definition> {
+    DEFINITIONS.iter().find(|d| d.key == key)
+}
+
+/// What was written, unchecked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    values: BTreeMap<&'static str, Vec<String>>,
+    /// Substitutions without a key of their own, by name.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Choices {
+    /// The first value of a key, if one was written.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key)?.first().map(String::as_str)
+    }
+
+    /// All values of a repeatable key.
+    pub fn all(&self, key: &str) -> &[String] {
+        self.values.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Writes one value; a key that is no choice is kept as `set.KEY`.
+    pub fn put(&mut self, key: &str, value: impl Into<String>) {
+        match definition(key) {
+            Some(d) => _ = self.values.insert(d.key, vec![value.into()]),
+            None => _ = self.set.insert(key.to_owned(), value.into()),
+        }
+    }
+
+    /// Writes all values of a repeatable key.
+    pub fn put_all(&mut self, key: &str, values: Vec<String>) {
+        if let Some(d) = definition(key) {
+            self.values.insert(d.key, values);
+        }
+    }
+
+    /// Adds a value to a repeatable key.
+    pub fn add(&mut self, key: &str, value: impl Into<String>) {
+        if let Some(d) = definition(key) {
+            self.values.entry(d.key).or_default().push(value.into());
+        }
+    }
+
+    /// Forgets a key, so that its default holds.
+    pub fn clear(&mut self, key: &str) {
+        self.values.remove(key);
+        self.set.remove(key);
+    }
+
+    /// The name of the release in force: chosen, or the demo, or, for a template of one's own, wallaby.
+    pub fn release_name(&self, own_template: bool) -> &str {
+        let own = own_template || self.get("template").is_some_and(|t| !t.is_empty());
+        self.get("release").filter(|r| !r.is_empty()).unwrap_or(if own { OWN_TEMPLATE_RELEASE } else { DEFAULT_RELEASE })
+    }
+
+    /// The release in force; the default one where an unknown one was written.
+    pub fn release(&self, own_template: bool) -> &'static Release {
+        Release::named(self.release_name(own_template)).unwrap_or(&RELEASES[0])
+    }
+
+    /// What a key means when it is not written.
+    pub fn default_of(&self, key: &str, own_template: bool) -> String {
+        match key {
+            "release" => Self { values: BTreeMap::new(), ..self.clone() }
+                .release_name(own_template || self.get("template").is_some_and(|t| !t.is_empty()))
+                .to_owned(),
+            "view" => "prepare".to_owned(),
+            "pin" => DEFAULT_PIN.to_owned(),
+            "label" => DEFAULT_LABEL.to_owned(),
+            "missing" => "drop".to_owned(),
+            "api" => "auto".to_owned(),
+            _ => self.release(own_template).default(key).unwrap_or_default(),
+        }
+    }
+
+    /// What is in force for a key: written, or the default.
+    pub fn value(&self, key: &str, own_template: bool) -> String {
+        let written = match definition(key) {
+            Some(_) => self.get(key).map(str::to_owned),
+            None => self.set.get(key).cloned(),
+        };
+        written.unwrap_or_else(|| self.default_of(key, own_template))
+    }
+}
+
+/// One link of the chain that finds what to write for a moving tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// The tag that the image's label names.
+    Label,
+    /// The best immutable tag of the same digest.
+    Sibling,
+    /// `name@sha256:…`
+    Digest,
+    /// The tag as asked for.
+    Channel,
+}
+
+/// What becomes of an image without the tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is left out, and the files say so.
+    Drop,
+    /// It is written with the tag as asked for.
+    Keep,
+    /// The answer is no.
+    Fail,
+}
+
+/// A label, or a format over labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// As it was written.
+    pub text: String,
+    /// Plain text and, alternately, the name of a label.
+    parts: Vec<(String, Option<String>)>,
+}
+
+impl Label {
+    /// Reads a label's name or, where it has braces, a Python format such as `{version}-{release}`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let own = text.to_owned();
+        if !text.contains(['{', '}']) {
+            return Ok(Self { parts: vec![(String::new(), Some(own.clone()))], text: own });
+        }
+        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
+        while let Some(c) = rest.chars().next() {
+            if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+                plain.push(c);
+                rest = after;
+            } else if c == '{' {
+                let (name, after) = rest[1..].split_once('}').ok_or("a brace is not closed")?;
+                if name.is_empty() || name.contains(['{', '!', ':']) {
+                    return Err(format!("`{{{name}}}` is no label"));
+                }
+                parts.push((std::mem::take(&mut plain), Some(name.to_owned())));
+                rest = after;
+            } else if c == '}' {
+                return Err("a brace is not opened".to_owned());
+            } else {
+                plain.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+        parts.push((plain, None));
+        Ok(Self { text: own, parts })
+    }
+
+    /// The tag that the labels of an image name; none where a label is missing.
+    ///
+    /// ```
+    /// use overtag::engine::choices::Label;
+    /// let labels = [("version".to_owned(), "16.1".to_owned()), ("release".to_owned(), "42".to_owned())].into();
+    /// assert_eq!(Label::parse("{version}-{release}").unwrap().tag(&labels), Some("16.1-42".to_owned()));
+    /// ```
+    pub fn tag(&self, labels: &BTreeMap<String, String>) -> Option<String> {
+        let mut out = String::new();
+        for (plain, name) in &self.parts {
+            out.push_str(plain);
+            if let Some(name) = name {
+                out.push_str(labels.get(name)?);
+            }
+        }
+        Some(out)
+    }
+}
+
+/// A column of the table, and the direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// `image`, `tag` or `status`.
+    pub column: &'static str,
+    /// The greatest first.
+    pub descending: bool,
+}
+
+/// The words that a row's status may be.
+pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
+
+/// What the program needs, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The release whose defaults and rules hold.
+    pub release: &'static Release,
+    /// The address of a template of one's own.
+    pub template: Option<String>,
+    /// What the template is given: the release's defaults, overlaid.
+    pub substitutions: BTreeMap<String, Value>,
+    /// Names of the substitutions that were chosen, not defaults.
+    pub chosen: Vec<String>,
+    /// Where the tag is `newest:REGEX`: the expression, which must match whole.
+    pub newest: Option<Pattern>,
+    /// The chain for moving tags.
+    pub pin: Vec<Pin>,
+    /// The labels that name a tag.
+    pub labels: Vec<Label>,
+    /// What becomes of images without the tag.
+    pub missing: Missing,
+    /// Regular expressions of which one must be found.
+    pub include: Vec<Pattern>,
+    /// Regular expressions none of which may be found.
+    pub exclude: Vec<Pattern>,
+    /// Roles and how many of each.
+    pub roles: Vec<(String, i64)>,
+    /// Services, as Heat resource types.
+    pub services: Vec<String>,
+    /// Where the environment points instead.
+    pub push_destination: Option<String>,
+    /// What the environment adds to each tag.
+    pub append_tag: String,
+    /// Host → address of its API, without `/v2/`.
+    pub endpoints: BTreeMap<String, String>,
+    /// The order of the table; the template's where none is chosen.
+    pub sort: Option<Sort>,
+    /// Search text of the table.
+    pub query: String,
+    /// Status words that the table shows; all where none is chosen.
+    pub status: Vec<&'static str>,
+    /// No header, no controls.
+    pub embed: bool,
+}
+
+impl Settings {
+    /// Checks `choices`. Total: what is wrong is reported, and its default holds. `own_template` is whether a template was
+    /// given as a file, beside the link.
+    pub fn new(choices: &Choices, own_template: bool) -> (Self, Vec<Error>) {
+        let mut wrong = Vec::new();
+        let mut bad = |key: &str, value: &str, cure: String| {
+            wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), cure));
+        };
+        let given = |key: &str| choices.get(key).filter(|v| !v.is_empty());
+        let one_of = |names: &[&str]| format!("give one of {}", names.join(", "));
+
+        let name = choices.release_name(own_template);
+        if Release::named(name).is_none() {
+            let names: Vec<&str> = RELEASES.iter().map(|r| r.name).collect();
+            let hint = nearest(name, names.iter().copied()).map_or(String::new(), |n| format!("; is {n} meant?"));
+            bad("release", name, one_of(&names) + &hint);
+        }
+        let release = choices.release(own_template);
+
+        let mut substitutions: BTreeMap<String, Value> = release.defaults().map(|(n, v)| (n.to_owned(), v)).collect();
+        let mut chosen = Vec::new();
+        let named = DEFINITIONS.iter().filter(|d| d.substitution).filter_map(|d| Some((d.key, choices.get(d.key)?)));
+        for (name, value) in named.chain(choices.set.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
+            if value.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) && name != "tag" {
+                bad(name, value, "leave out quotes, backslashes and control characters, which break out of the YAML".to_owned());
+                continue;
+            }
+            substitutions.insert(name.to_owned(), Value::from_text(value));
+            chosen.push(name.to_owned());
+        }
+        for (name, wants, at_end) in [("name_prefix", "-", true), ("name_suffix", "-", false)] {
+            if let Some(Value::Text(text)) = substitutions.get_mut(name)
+                && !text.is_empty()
+            {
+                if at_end && !text.ends_with(wants) {
+                    text.push_str(wants);
+                } else if !at_end && !text.starts_with(wants) {
+                    text.insert_str(0, wants);
+                }
+            }
+        }
+        let tag = substitutions.get("tag").map_or(String::new(), |t| t.as_text().to_owned());
+        let mut newest = None;
+        if let Some(regex) = tag.strip_prefix("newest:") {
+            // The expression never enters the template, where it could be anything.
+            substitutions.insert("tag".to_owned(), Value::Text("newest".to_owned()));
+            match Pattern::whole(regex) {
+                Ok(pattern) => newest = Some(pattern),
+                Err(why) => bad("tag", &tag, format!("correct the regular expression: {why}")),
+            }
+        } else if !is_tag(&tag) && choices.get("tag").is_some() {
+            bad("tag", &tag, "a tag is up to 128 letters, digits, `.`, `_` and `-`".to_owned());
+            let default = release.default("tag").unwrap_or_default();
+            substitutions.insert("tag".to_owned(), Value::Text(default));
+        }
+
+        let mut pin = Vec::new();
+        let chain = given("pin").unwrap_or(DEFAULT_PIN);
+        for word in list(chain) {
+            match word {
+                "label" => pin.push(Pin::Label),
+                "sibling" => pin.push(Pin::Sibling),
+                "digest" => pin.push(Pin::Digest),
+                "channel" => pin.push(Pin::Channel),
+                _ => bad("pin", word, one_of(&["label", "sibling", "digest", "channel"])),
+            }
+        }
+        if pin.is_empty() {
+            pin = vec![Pin::Label, Pin::Sibling, Pin::Digest];
+        }
+        let mut labels = Vec::new();
+        for word in list(given("label").unwrap_or(DEFAULT_LABEL)) {
+            match Label::parse(word) {
+                Ok(label) => labels.push(label),
+                Err(why) => bad("label", word, why),
+            }
+        }
+        let missing = match given("missing") {
+            None | Some("drop") => Missing::Drop,
+            Some("keep") => Missing::Keep,
+            Some("fail") => Missing::Fail,
+            Some(other) => {
+                bad("missing", other, one_of(&["drop", "keep", "fail"]));
+                Missing::Drop
+            }
+        };
+        let patterns = |key: &str, bad: &mut dyn FnMut(&str, &str, String)| {
+            let mut out = Vec::new();
+            for text in choices.all(key).iter().filter(|t| !t.is_empty()) {
+                match Pattern::new(text) {
+                    Ok(pattern) => out.push(pattern),
+                    Err(why) => bad(key, text, format!("correct the regular expression: {why}")),
+                }
+            }
+            out
+        };
+        let include = patterns("include", &mut bad);
+        let exclude = patterns("exclude", &mut bad);
+        let mut roles = Vec::new();
+        for text in choices.all("role").iter().filter(|t| !t.is_empty()) {
+            let (name, count) = text.split_once(':').unwrap_or((text, "1"));
+            match count.parse::<u32>() {
+                Ok(count) => roles.push((name.to_owned(), i64::from(count))),
+                Err(_) => bad("role", text, "give NAME or NAME:COUNT".to_owned()),
+            }
+        }
+        let services = choices.all("service").iter().filter(|t| !t.is_empty());
+        let services = services
+            .map(|s| if s.contains("::") { s.clone() } else { format!("{}{s}", super::release::SERVICE_PREFIX) })
+            .collect();
+        let mut endpoints = BTreeMap::new();
+        for text in choices.all("endpoint").iter().filter(|t| !t.is_empty()) {
+            match text.split_once('=') {
+                Some((host, url)) if !host.is_empty() && is_web_address(url) => {
+                    let url = url.trim_end_matches('/');
+                    endpoints.insert(host.to_owned(), url.strip_suffix("/v2").unwrap_or(url).to_owned());
+                }
+                _ => bad("endpoint", text, "give HOST=URL with http:// or https://".to_owned()),
+            }
+        }
+        let template = given("template").filter(|url| {
+            // An address without a scheme is one beside the page.
+            let fine = is_web_address(url) || !url.contains(':');
+            if !fine {
+                bad("template", url, "give an address that starts with https:// or http://".to_owned());
+            }
+            fine
+        });
+        if let Some(append) = given("append_tag")
+            && !is_tag(&format!("x{append}"))
+        {
+            bad("append_tag", append, "a tag has letters, digits, `.`, `_` and `-`".to_owned());
+        }
+        let push_destination = given("push_destination").filter(|to| {
+            let fine = super::name::Reference::parse(&format!("{}/x", to.trim_end_matches('/'))).is_ok();
+            if !fine {
+                bad("push_destination", to, "give HOST[:PORT] or HOST[:PORT]/PATH".to_owned());
+            }
+            fine
+        });
+        let sort = given("sort").and_then(|text| {
+            let (column, descending) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
+            let known = ["image", "tag", "status"];
+            let column = known.into_iter().find(|k| *k == column);
+            if column.is_none() {
+                bad("sort", text, one_of(&known));
+            }
+            Some(Sort { column: column?, descending })
+        });
+        let mut status = Vec::new();
+        for word in list(given("status").unwrap_or("")) {
+            match STATUS.into_iter().find(|s| *s == word) {
+                Some(word) => status.push(word),
+                None => bad("status", word, one_of(&STATUS)),
+            }
+        }
+        match given("view") {
+            None | Some("prepare") => {}
+            Some(view @ ("board" | "compare" | "dockerfiles")) => bad("view", view, "this view is still to come; prepare is shown".to_owned()),
+            Some(other) => bad("view", other, "give prepare".to_owned()),
+        }
+        match given("api") {
+            None | Some("auto" | "distribution") => {}
+            Some(other) => bad("api", other, "give auto or distribution; Quay's own API is still to come".to_owned()),
+        }
+        if let Some(url) = given("snapshot") {
+            bad("snapshot", url, "snapshots are still to come; the registry is asked".to_owned());
+        }
+        if let Some(text) = given("refresh")
+            && text.parse::<u32>().map_or(true, |n| n < 30)
+        {
+            bad("refresh", text, "give a number of seconds, at least 30".to_owned());
+        }
+        if let Some(text) = given("embed")
+            && text != "1"
+        {
+            bad("embed", text, "give 1".to_owned());
+        }
+        let settings = Self {
+            release,
+            template: template.map(str::to_owned),
+            substitutions,
+            chosen,
+            newest,
+            pin,
+            labels,
+            missing,
+            include,
+            exclude,
+            roles,
+            services,
+            push_destination: push_destination.map(|to| to.trim_end_matches('/').to_owned()),
+            append_tag: given("append_tag").filter(|a| is_tag(&format!("x{a}"))).unwrap_or("").to_owned(),
+            endpoints,
+            sort,
+            query: given("q").unwrap_or("").to_owned(),
+            status,
+            embed: given("embed") == Some("1"),
+        };
+        (settings, wrong)
+    }
+
+    /// The tag that is asked for, as the template is given it.
+    pub fn tag(&self) -> &str {
+        self.substitutions.get("tag").map_or("", Value::as_text)
+    }
+}
+
+/// The words of a comma-separated list.
+pub fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|w| !w.is_empty())
+}
+
+/// Whether `url` is an address on the web.
+fn is_web_address(url: &str) -> bool {
+    ["http://", "https://"].iter().any(|s| url.strip_prefix(s).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')))
+}

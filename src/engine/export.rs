@@ -1,0 +1,339 @@
+//! What is handed over: `overcloud_containers.yaml`, the Heat environment, the image list, the report. Same input, same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::choices::{Choices, Missing, Settings};
+use super::error::{Error, Kind, clean};
+use super::name::Reference;
+use super::plan::{Files, Image, Plan};
+use super::resolve::{Row, Status, Summary};
+use super::run::Run;
+use super::{share, time, yaml};
+
+/// The name of the file that lists images.
+pub const CONTAINERS: &str = "overcloud_containers.yaml";
+/// The name of the Heat environment.
+pub const ENVIRONMENT: &str = "overcloud_images.yaml";
+/// The name of the image list.
+pub const LIST: &str = "image_list.txt";
+
+/// What the files say of themselves.
+#[derive(Clone, Debug)]
+pub struct Provenance {
+    /// The link, as a query string without `?`.
+    pub link: String,
+    /// Names of files that came in beside the link.
+    pub files: Vec<String>,
+    /// When the registry was asked, seconds since 1970.
+    pub time: u64,
+}
+
+impl Provenance {
+    /// Of these choices and files, at this time.
+    pub fn new(choices: &Choices, files: &Files, time: u64) -> Self {
+        let template = files.template.as_ref().filter(|t| choices.get("template") != Some(t.name.as_str()));
+        let all = template.into_iter().chain(&files.includes).chain(&files.roles).chain(&files.environments);
+        let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+        Self { link: share::write(choices), files: all.map(|f| base(&f.name)).collect(), time }
+    }
+}
+
+/// An image and what is written for it.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// Its row.
+    pub row: Row,
+}
+
+/// The end of a run, or of a plan that asked nobody.
+#[derive(Clone, Debug)]
+pub struct Outcome<'a> {
+    settings: &'a Settings,
+    plan: &'a Plan,
+    /// The rows, in the plan's order.
+    pub lines: Vec<Line<'a>>,
+    /// What they say together.
+    pub summary: Summary,
+    plain_hosts: BTreeSet<String>,
+    requests: Option<(usize, usize)>,
+}
+
+impl<'a> Outcome<'a> {
+    /// What a run found out; rows that are not known yet count as errors.
+    pub fn of_run(settings: &'a Settings, plan: &'a Plan, run: &Run) -> Self {
+        let (rows, summary) = run.conclude();
+        let unknown = Row {
+            status: Status::Error,
+            tag: String::new(),
+            written: None,
+            pinned_by: "",
+            digest: None,
+            hash: None,
+            elsewhere: Vec::new(),
+            notes: Vec::new(),
+            reason: "not known yet".to_owned(),
+            cure: String::new(),
+            labels: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            asks: Vec::new(),
+        };
+        let lines = plan.images.iter().zip(rows).map(|(image, row)| Line { image, row: row.unwrap_or_else(|| unknown.clone()) });
+        let requests = Some((run.requests(), run.retries()));
+        Self { settings, plan, lines: lines.collect(), summary, plain_hosts: run.plain_hosts(), requests }
+    }
+
+    /// The plan as it stands: nobody was asked, and tags stay as the template has them.
+    pub fn unasked(settings: &'a Settings, plan: &'a Plan) -> Self {
+        let row = |image: &Image| Row {
+            status: Status::Resolved,
+            tag: image.reference.as_ref().map_or(String::new(), |r| r.digest.clone().unwrap_or_else(|| r.tag.clone())),
+            written: Some(image.imagename.clone()),
+            pinned_by: "",
+            digest: None,
+            hash: None,
+            elsewhere: Vec::new(),
+            notes: Vec::new(),
+            reason: "no registry was asked".to_owned(),
+            cure: String::new(),
+            labels: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            asks: Vec::new(),
+        };
+        let lines: Vec<Line<'a>> = plan.images.iter().map(|image| Line { image, row: row(image) }).collect();
+        let summary = Summary { asked: lines.len(), resolved: lines.len(), ..Summary::default() };
+        Self { settings, plan, lines, summary, plain_hosts: BTreeSet::new(), requests: None }
+    }
+
+    /// Why no file may be written, if none may: images in error, images missing under `missing=fail`, or nothing left.
+    pub fn refusal(&self, allow_partial: bool) -> Option<Error> {
+        let first = |status: &[Status]| self.lines.iter().find(|l| status.contains(&l.row.status));
+        if self.summary.error + self.summary.waiting > 0 && !allow_partial {
+            let n = self.summary.error + self.summary.waiting;
+            let line = first(&[Status::Error])?;
+            let what = format!("{n} of {} could not be asked; the first: {}", images(self.summary.asked), line.row.reason);
+            let cure = match line.row.cure.as_str() {
+                "" => "retry, or allow incomplete files".to_owned(),
+                cure => format!("{cure}; or allow incomplete files (--allow-partial)"),
+            };
+            return Some(Error::new(Kind::Registry, what, line.image.imagename.as_str(), cure));
+        }
+        let gone = [Status::Absent, Status::Unresolved];
+        if self.settings.missing == Missing::Fail
+            && let Some(line) = first(&gone)
+        {
+            let names: Vec<String> =
+                self.lines.iter().filter(|l| gone.contains(&l.row.status)).map(|l| clean(&l.image.imagename)).collect();
+            let what = format!("{} of {} missing: {}", names.len(), images(self.summary.asked), names.join(", "));
+            return Some(Error::new(Kind::No, what, "", format!("{}; or choose missing=drop", line.row.reason)));
+        }
+        if self.written().next().is_none() {
+            let (what, cure) = match (self.plan.entries.is_empty(), self.plan.out.is_empty()) {
+                (true, true) => ("the template lists no image", "give another template"),
+                (true, false) => ("no image is left: the filters leave all out", "loosen roles, services, include or exclude"),
+                _ => ("no image is left: none carries the tag", "check namespace and tag, or wait for the promotion"),
+            };
+            return Some(Error::new(Kind::No, what, "", cure));
+        }
+        if !self.settings.append_tag.is_empty()
+            && let Some((_, name)) = self.written().find(|(_, name)| name.contains('@'))
+        {
+            let cure = "leave append_tag out, or take digest out of pin";
+            return Some(Error::usage("nothing can be added to a digest", format!("append_tag= and {}", clean(&name)), cure));
+        }
+        None
+    }
+
+    /// The result in one sentence.
+    pub fn sentence(&self) -> String {
+        let s = &self.summary;
+        let mut out = match &s.hash {
+            Some(hash) => format!("{} of {} at {hash}", s.at_hash, images(s.in_channel)),
+            None => format!("{} of {} resolved", s.resolved, images(s.asked)),
+        };
+        for (n, word) in
+            [(s.torn, "torn"), (s.mismatch, "mismatch"), (s.absent, "absent"), (s.unresolved, "unresolved"), (s.error, "error")]
+        {
+            if n > 0 {
+                out.push_str(&format!(", {n} {word}"));
+            }
+        }
+        if let Some((requests, _)) = self.requests {
+            out.push_str(&format!("; {requests} requests"));
+        }
+        out
+    }
+
+    /// The entries that are written, with the name that is written, in order.
+    fn written(&self) -> impl Iterator<Item = (usize, String)> {
+        self.plan.image_of.iter().enumerate().filter_map(|(entry, image)| Some((entry, self.lines[*image].row.written.clone()?)))
+    }
+
+    /// Parameters that fell to an earlier image of the template because the one that should count is left out: a file that is
+    /// right line by line, and still may not be what is meant.
+    pub fn fallen(&self) -> Vec<Error> {
+        let mut owners: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (entry, image) in self.plan.entries.iter().zip(&self.plan.image_of) {
+            for parameter in &entry.params {
+                owners.entry(parameter).or_default().push(*image);
+            }
+        }
+        let fell = owners.into_iter().filter_map(|(parameter, images)| {
+            let is_written = |i: &usize| self.lines[*i].row.written.is_some();
+            let (meant, taken) = (*images.last()?, *images.iter().rev().find(|i| is_written(i))?);
+            let name = |i: usize| clean(&self.lines[i].image.imagename);
+            (meant != taken).then(|| {
+                let what = format!("{} is given by {}", clean(parameter), name(taken));
+                Error::new(Kind::No, what, "", format!("{}, which should give it, is left out", name(meant)))
+            })
+        });
+        fell.collect()
+    }
+
+    /// `overcloud_containers.yaml`: the entries less `params` and `services`, in the template's order.
+    pub fn containers(&self, provenance: &Provenance) -> String {
+        let entry = |(i, name): (usize, String)| {
+            let mut entry = self.plan.entries[i].rest.clone();
+            entry.insert("imagename".to_owned(), Value::String(name));
+            if let Some(to) = &self.settings.push_destination {
+                entry.insert("push_destination".to_owned(), Value::String(to.clone()));
+            }
+            Value::Object(entry)
+        };
+        let list: Vec<Value> = self.written().map(entry).collect();
+        format!("{}{}", self.head(CONTAINERS, provenance), yaml::write(&json!({ "container_images": list })))
+    }
+
+    /// `overcloud_images.yaml`: each Heat parameter and its image.
+    pub fn environment(&self, provenance: &Provenance) -> String {
+        let mut parameters: Map<String, Value> = Map::new();
+        for (i, name) in self.written() {
+            let mut value = name.clone();
+            if let Some(to) = &self.settings.push_destination {
+                value = match Reference::parse(&name) {
+                    Ok(r) if name.starts_with(&format!("{}/", r.repository.host)) => {
+                        format!("{to}{}", &name[r.repository.host.len()..])
+                    }
+                    _ => format!("{to}/{name}"),
+                };
+            }
+            value.push_str(&self.settings.append_tag);
+            for parameter in &self.plan.entries[i].params {
+                parameters.insert(parameter.clone(), Value::String(value.clone()));
+            }
+        }
+        let used = |host: &&String| {
+            parameters.values().filter_map(Value::as_str).any(|v| v.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/')))
+        };
+        let insecure: Vec<&String> = self.plain_hosts.iter().filter(used).collect();
+        if !insecure.is_empty() {
+            parameters.insert("DockerInsecureRegistryAddress".to_owned(), json!(insecure));
+        }
+        let fallen: String = self.fallen().iter().map(|f| format!("# - {}\n", ascii(&f.to_string()))).collect();
+        format!("{}{fallen}{}", self.head(ENVIRONMENT, provenance), yaml::write(&json!({ "parameter_defaults": parameters })))
+    }
+
+    /// The comment lines at the head of a file.
+    fn head(&self, file: &str, provenance: &Provenance) -> String {
+        let written = self.lines.iter().filter(|l| l.row.written.is_some()).count();
+        let errors = self.summary.error + self.summary.waiting;
+        let mut lines = Vec::new();
+        if errors > 0 {
+            lines.push(format!("INCOMPLETE: {} could not be asked and stand below", images(errors)));
+        }
+        lines.push(format!("{file}, written by overtag {}", env!("CARGO_PKG_VERSION")));
+        lines.push(format!("Link: ?{}", provenance.link));
+        if !provenance.files.is_empty() {
+            lines.push(format!("Files beside the link: {}", provenance.files.join(", ")));
+        }
+        lines.push(format!("Time: {}", time::utc(provenance.time)));
+        lines.push(match (&self.summary.hash, self.requests) {
+            (Some(hash), _) => {
+                format!("Channel: {} at {hash} ({} of {})", self.asked_tag(), self.summary.at_hash, images(self.summary.in_channel))
+            }
+            (None, Some(_)) => format!("Channel: {}, hash not known", self.asked_tag()),
+            (None, None) => format!("Channel: {}, no registry was asked", self.asked_tag()),
+        });
+        lines.push(format!(
+            "Images: {} asked for, {written} written, {} left out",
+            self.lines.len(),
+            self.lines.len() - written
+        ));
+        for line in &self.lines {
+            let row = &line.row;
+            let what = match (row.written.is_some(), row.status) {
+                (true, Status::Resolved) if row.notes.is_empty() => continue,
+                (true, Status::Resolved) => row.notes.iter().map(|n| n.word()).collect::<Vec<_>>().join(", "),
+                (true, status) => format!("{}, kept as asked for: {}", status.word(), row.reason),
+                (false, status) => format!("left out, {}: {}", status.word(), row.reason),
+            };
+            lines.push(format!("- {}: {what}", line.image.imagename));
+        }
+        lines.iter().map(|line| format!("# {}\n", ascii(&clean(line)))).collect()
+    }
+
+    fn asked_tag(&self) -> &str {
+        match &self.settings.newest {
+            Some(newest) => &newest.text,
+            None => self.settings.tag(),
+        }
+    }
+
+    /// The report that `--format json` prints.
+    pub fn report(&self) -> String {
+        let s = &self.summary;
+        let image = |line: &Line<'_>| {
+            let row = &line.row;
+            json!({
+                "image": line.image.imagename,
+                "imagename": row.written,
+                "status": row.status.word(),
+                "pinned_by": row.pinned_by,
+                "tag": row.tag,
+                "digest": row.digest,
+                "notes": row.notes.iter().map(|n| n.word()).collect::<Vec<_>>(),
+                "reason": row.reason,
+            })
+        };
+        let (requests, retries) = self.requests.unwrap_or_default();
+        let report = json!({
+            "channel": self.asked_tag(),
+            "hash": s.hash,
+            "counts": {
+                "asked": s.asked,
+                "resolved": s.resolved,
+                "absent": s.absent,
+                "unresolved": s.unresolved,
+                "error": s.error + s.waiting,
+                "torn": s.torn,
+                "mismatch": s.mismatch,
+                "at_hash": s.at_hash,
+                "written": self.lines.iter().filter(|l| l.row.written.is_some()).count(),
+                "filtered": self.plan.out.len(),
+            },
+            "images": self.lines.iter().map(image).collect::<Vec<_>>(),
+            "filtered": self.plan.out.iter().map(|o| json!({ "image": o.imagename, "reason": o.why })).collect::<Vec<_>>(),
+            "requests": { "total": requests, "retries": retries },
+        });
+        format!("{report:#}\n")
+    }
+}
+
+/// The image list: short names, each once, in the template's order.
+pub fn list(plan: &Plan) -> String {
+    let mut seen = BTreeSet::new();
+    plan.images.iter().filter(|i| seen.insert(&i.short)).map(|i| format!("{}\n", clean(&i.short))).collect()
+}
+
+/// `1 image`, `2 images`.
+fn images(n: usize) -> String {
+    if n == 1 { "1 image".to_owned() } else { format!("{n} images") }
+}
+
+/// Text in which every character that is not plain ASCII is escaped, for comments that any reader takes.
+fn ascii(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+}

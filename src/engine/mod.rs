@@ -1,0 +1,44 @@
+//! The engine: text and facts in, text and facts out.
+//!
+//! Nothing here touches a browser, a file, a clock or a network; all of it comes in as arguments, so that the page and the
+//! command line give the same bytes, and a thousand cases run in a second. Modules in reading order:
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`error`] | one readable line: what, where, cure |
+//! | [`time`] | UTC time stamps |
+//! | [`name`] | references of images |
+//! | [`pattern`] | Python's `re.search`, and the order of versions |
+//! | [`yaml`] | the only user of serde_yaml; our order, our quoting |
+//! | [`release`] | the built-in templates, defaults and roles |
+//! | [`choices`] | what a person may choose: one table of definitions; and its typed form |
+//! | [`share`] | choices ⇄ query string |
+//! | [`template`] | the only user of minijinja |
+//! | [`catalogue`] | rendered text → entries |
+//! | [`heat`] | environments and roles → service filter, Neutron driver |
+//! | [`plan`] | choices and files → which images are asked for, and why each other one is out |
+//! | [`wire`] | requests and responses as plain data; what to try again |
+//! | [`registry`] | how an ordinary distribution registry is asked |
+//! | [`resolve`] | facts → what is written for an image, or which facts are lacking |
+//! | [`run`] | hands out requests, takes answers, ends in rows |
+//! | [`export`] | the three files and the report |
+//! | [`demo`] | the made-up registry of the demo release |
+
+pub mod catalogue;
+pub mod choices;
+pub mod demo;
+pub mod error;
+pub mod export;
+pub mod heat;
+pub mod name;
+pub mod pattern;
+pub mod plan;
+pub mod registry;
+pub mod release;
+pub mod resolve;
+pub mod run;
+pub mod share;
+pub mod template;
+pub mod time;
+pub mod wire;
+pub mod yaml;

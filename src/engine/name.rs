@@ -1,0 +1,248 @@
+//! References of images: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, parsed once, at the edge.
+//!
+//! The grammar is distribution's (<https://distribution.github.io/distribution/spec/api/>): a first component is a host only if it
+//! has a `.` or a `:` or is `localhost`; without one the registry is Docker Hub.
+
+use std::fmt;
+
+/// Where Docker Hub's images live, and where its API is.
+const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// A repository of a registry: all of a name that is no tag and no digest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Repository {
+    /// Host and port, as written; `docker.io` where none was.
+    pub host: String,
+    /// The path on that host, `library/` added where Docker Hub adds it.
+    pub path: String,
+}
+
+impl Repository {
+    /// The path less its last component, with the host: what a namespace of images is.
+    pub fn namespace(&self) -> String {
+        match self.path.rsplit_once('/') {
+            Some((space, _)) => format!("{}/{space}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// The last component of the path.
+    pub fn short(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.path)
+    }
+}
+
+/// A whole name of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// What was written before tag and digest, as it was spelt.
+    pub name: String,
+    /// The repository that this means.
+    pub repository: Repository,
+    /// The tag; `latest` where neither tag nor digest was written.
+    pub tag: String,
+    /// The digest, where one was written.
+    pub digest: Option<String>,
+}
+
+impl Reference {
+    /// Reads a reference; says in one phrase what is wrong with it otherwise.
+    ///
+    /// ```
+    /// use overtag::engine::name::Reference;
+    /// let r = Reference::parse("localhost:5000/tripleo/nova-api:current-tripleo").unwrap();
+    /// assert_eq!((r.repository.host.as_str(), r.tag.as_str()), ("localhost:5000", "current-tripleo"));
+    /// let hub = Reference::parse("tripleoupstream/centos-binary-nova-api").unwrap();
+    /// assert_eq!((hub.repository.host.as_str(), hub.tag.as_str()), ("docker.io", "latest"));
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) if is_digest(digest) => (rest, Some(digest.to_owned())),
+            Some((_, digest)) => return Err(format!("`{digest}` is no digest")),
+            None => (text, None),
+        };
+        let after = rest.rfind('/').map_or(0, |i| i + 1);
+        let (name, tag) = match rest[after..].rfind(':') {
+            Some(i) => (&rest[..after + i], &rest[after + i + 1..]),
+            None => (rest, "latest"),
+        };
+        if !is_tag(tag) {
+            return Err(format!("`{tag}` is no tag"));
+        }
+        let (host, path) = match name.split_once('/') {
+            Some((first, path)) if is_host(first) => (first, path.to_owned()),
+            Some(_) => (HUB.0, name.to_owned()),
+            None => (HUB.0, format!("library/{name}")),
+        };
+        let path = if host == HUB.0 && !path.contains('/') { format!("library/{path}") } else { path };
+        if path.is_empty() || path.len() > 255 || !path.split('/').all(is_component) {
+            return Err(format!("`{name}` is no name of a repository"));
+        }
+        Ok(Self { name: name.to_owned(), repository: Repository { host: host.to_owned(), path }, tag: tag.to_owned(), digest })
+    }
+
+    /// This name with another tag.
+    pub fn at_tag(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.name)
+    }
+
+    /// This name at a digest.
+    pub fn at_digest(&self, digest: &str) -> String {
+        format!("{}@{digest}", self.name)
+    }
+}
+
+/// The address of the API of `host`, as it is unless a link says otherwise: https, but http on loopback.
+pub fn default_endpoint(host: &str) -> String {
+    let api = if host == HUB.0 { HUB.1 } else { host };
+    format!("{}://{api}", if is_loopback(host) { "http" } else { "https" })
+}
+
+/// Whether `text` is a tag by distribution's grammar.
+pub fn is_tag(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 128
+        && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// Whether `text` is a sha256 digest, the only kind that registries serve.
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|h| h.len() == 64 && is_hex(h))
+}
+
+/// Whether `text` is all lower-case hexadecimal digits.
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether the first component of a name is a host.
+fn is_host(first: &str) -> bool {
+    first == "localhost" || (first.contains(['.', ':']) && !first.contains(char::is_whitespace))
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().last()) else { return false };
+    word(first)
+        && word(last)
+        && text.bytes().all(|b| word(b) || matches!(b, b'.' | b'_' | b'-'))
+        && text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|gap| {
+            matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-')
+        })
+}
+
+/// The host of `HOST[:PORT]`, without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(v6),
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
+/// Whether `host` (`HOST[:PORT]`) is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = bare(host);
+    bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether `host` (`HOST[:PORT]`) is this machine or in a private network, where a link from elsewhere has no business.
+///
+/// ```
+/// use overtag::engine::name::is_private;
+/// assert!(is_private("192.168.24.1:8787") && is_private("[fd00::1]:5000") && is_private("undercloud.ctlplane.localdomain:8787"));
+/// assert!(!is_private("quay.io"));
+/// ```
+pub fn is_private(host: &str) -> bool {
+    let bare = bare(host);
+    let named = !bare.contains('.') && !bare.contains(':');
+    let local = [".local", ".localdomain", ".internal", ".lan", ".home.arpa"].iter().any(|end| bare.ends_with(end));
+    is_loopback(host)
+        || named
+        || local
+        || match bare.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V4(ip)) => {
+                let [a, b, ..] = ip.octets();
+                ip.is_private() || ip.is_link_local() || ip.is_unspecified() || (a == 100 && (64..128).contains(&b))
+            }
+            Ok(std::net::IpAddr::V6(ip)) => {
+                ip.is_unspecified()
+                    || ip.is_unique_local()
+                    || ip.is_unicast_link_local()
+                    || ip.to_ipv4_mapped().is_some_and(|v4| is_private(&v4.to_string()))
+            }
+            Err(_) => false,
+        }
+}
+
+/// What a tag's spelling says about whether it moves; the order is the one in which siblings are preferred.
+///
+/// The spellings are DLRN's package hash and aggregate hash, versions, and commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TagClass {
+    /// `COMMIT_DISTRO[_EXTENDED…]`: a DLRN package hash.
+    Dlrn,
+    /// 32 digits: a DLRN aggregate hash.
+    Aggregate,
+    /// `1.2.3`, `16-20200101`, `2025.1-rocky-10`.
+    Version,
+    /// 40 digits: a commit.
+    Commit,
+    /// 64 digits or `sha256-…`: another spelling of a digest, never a choice.
+    DigestAlias,
+    /// Anything else: a channel, or a name that may move.
+    Moving,
+}
+
+impl TagClass {
+    /// The class of `tag`.
+    ///
+    /// ```
+    /// use overtag::engine::name::TagClass;
+    /// assert_eq!(TagClass::of("current-tripleo"), TagClass::Moving);
+    /// assert_eq!(TagClass::of("v4.0.19-stable-4.0-nautilus-centos-7-x86_64"), TagClass::Version);
+    /// ```
+    pub fn of(tag: &str) -> Self {
+        let parts: Vec<&str> = tag.split('_').collect();
+        let hex = |text: &str, len: usize| text.len() == len && is_hex(text);
+        if (2..=4).contains(&parts.len()) && hex(parts[0], 40) && parts[1..].iter().all(|p| hex(p, 8)) {
+            Self::Dlrn
+        } else if hex(tag, 32) {
+            Self::Aggregate
+        } else if hex(tag, 40) {
+            Self::Commit
+        } else if hex(tag, 64) || tag.starts_with("sha256-") {
+            Self::DigestAlias
+        } else if is_version(tag) {
+            Self::Version
+        } else {
+            Self::Moving
+        }
+    }
+
+    /// Whether a tag of this class is the repository-wide hash of a build.
+    pub fn is_hash(self) -> bool {
+        matches!(self, Self::Dlrn | Self::Aggregate | Self::Commit)
+    }
+}
+
+/// `v?N(.N)+…` or `N…-NNNNNNNN`: a tag that by its spelling is a version.
+fn is_version(tag: &str) -> bool {
+    let rest = tag.strip_prefix('v').unwrap_or(tag);
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let first = digits(rest);
+    if first == 0 {
+        return false;
+    }
+    let dotted = rest[first..].strip_prefix('.').is_some_and(|more| digits(more) > 0);
+    dotted || tag.rsplit_once('-').is_some_and(|(_, stamp)| digits(stamp) >= 8)
+}

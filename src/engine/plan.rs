@@ -1,0 +1,147 @@
+//! Choices and files → which images are asked for, and why each other one is out.
+
+use super::catalogue::{self, Entry};
+use super::choices::Settings;
+use super::error::{Error, Kind, clean};
+use super::name::Reference;
+use super::template::{self, Source};
+use super::heat;
+
+/// What comes in beside the link: files of the visitor's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A template in place of the release's, already fetched where the link gave its address.
+    pub template: Option<Source>,
+    /// Files that it may include.
+    pub includes: Vec<Source>,
+    /// A roles file (`-r`).
+    pub roles: Option<Source>,
+    /// Heat environments (`-e`), in their order.
+    pub environments: Vec<Source>,
+}
+
+/// One image that is asked for: every entry with the same name.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// As the template rendered it.
+    pub imagename: String,
+    /// What that means, or what is wrong with it.
+    pub reference: Result<Reference, String>,
+    /// The short name: the repository's last component less the given prefix and suffix.
+    pub short: String,
+    /// Heat parameters that take it.
+    pub params: Vec<String>,
+    /// Heat resource types that need it.
+    pub services: Vec<String>,
+}
+
+/// An image that the filters leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Out {
+    /// As the template rendered it.
+    pub imagename: String,
+    /// Why it is not in, as a sentence without a full stop.
+    pub why: String,
+}
+
+/// What is to be asked, and what is not.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The entries that are in, in the template's order, repetitions included.
+    pub entries: Vec<Entry>,
+    /// The images of those entries, each once.
+    pub images: Vec<Image>,
+    /// For each entry, its place in `images`.
+    pub image_of: Vec<usize>,
+    /// The entries that are out.
+    pub out: Vec<Out>,
+    /// Variables that the template prints without their being defined.
+    pub warnings: Vec<Error>,
+}
+
+impl Plan {
+    /// Renders, reads and filters.
+    ///
+    /// # Errors
+    /// A wrong template, roles file, environment or role; a regular expression that needs too long.
+    pub fn new(settings: &Settings, files: &Files) -> Result<Self, Error> {
+        let filter = heat::service_filter(settings, files.roles.as_ref(), &files.environments)?;
+        let mut substitutions = settings.substitutions.clone();
+        heat::set_neutron_driver(&mut substitutions, settings, filter.as_ref(), &files.environments)?;
+        let built_in =
+            || Source { name: format!("{}.yaml.j2", settings.release.name), text: settings.release.template.to_owned() };
+        let source = files.template.clone().unwrap_or_else(built_in);
+        let rendered = template::render(&source, &files.includes, &substitutions)?;
+
+        let text = |name: &str| substitutions.get(name).map_or("", |v| v.as_text());
+        let (prefix, suffix) = (text("name_prefix"), text("name_suffix"));
+        let mut plan = Self {
+            entries: Vec::new(),
+            images: Vec::new(),
+            image_of: Vec::new(),
+            out: Vec::new(),
+            warnings: rendered.undefined,
+        };
+        for entry in catalogue::read(&source.name, &rendered.text)? {
+            if let Some(why) = why_out(&entry, settings, filter.as_ref())? {
+                plan.out.push(Out { imagename: entry.imagename, why });
+                continue;
+            }
+            let known = plan.images.iter().position(|i| i.imagename == entry.imagename);
+            let at = known.unwrap_or_else(|| {
+                let reference = Reference::parse(&entry.imagename);
+                let path = reference.as_ref().map_or(entry.imagename.as_str(), |r| r.repository.short());
+                let short = path.strip_prefix(prefix).unwrap_or(path);
+                let short = short.strip_suffix(suffix).unwrap_or(short).to_owned();
+                let imagename = entry.imagename.clone();
+                plan.images.push(Image { imagename, reference, short, params: Vec::new(), services: Vec::new() });
+                plan.images.len() - 1
+            });
+            let image = &mut plan.images[at];
+            for (all, new) in [(&mut image.params, &entry.params), (&mut image.services, &entry.services)] {
+                let missing: Vec<String> = new.iter().filter(|n| !all.contains(n)).cloned().collect();
+                all.extend(missing);
+            }
+            plan.image_of.push(at);
+            plan.entries.push(entry);
+        }
+        Ok(plan)
+    }
+}
+
+/// Why an entry is out: the services first, then the includes, and only without includes the excludes.
+fn why_out(
+    entry: &Entry,
+    settings: &Settings,
+    filter: Option<&std::collections::BTreeSet<String>>,
+) -> Result<Option<String>, Error> {
+    let found = |pattern: &super::pattern::Pattern| {
+        pattern.is_found(&entry.imagename).map_err(|why| {
+            let place = format!("`{}` on {}", clean(&pattern.text), clean(&entry.imagename));
+            Error::new(Kind::Usage, format!("a regular expression was given up: {why}"), place, "write it more simply")
+        })
+    };
+    if let Some(filter) = filter
+        && !entry.services.iter().any(|s| filter.contains(s))
+    {
+        let why = match entry.services.is_empty() {
+            true => "no service needs it, and only images of deployed services are asked for".to_owned(),
+            false => format!("none of its services is deployed: {}", entry.services.join(", ")),
+        };
+        return Ok(Some(why));
+    }
+    if !settings.include.is_empty() {
+        for pattern in &settings.include {
+            if found(pattern)? {
+                return Ok(None);
+            }
+        }
+        return Ok(Some("no include is found in its name".to_owned()));
+    }
+    for pattern in &settings.exclude {
+        if found(pattern)? {
+            return Ok(Some(format!("the exclude `{}` is found in its name", pattern.text)));
+        }
+    }
+    Ok(None)
+}

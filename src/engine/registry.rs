@@ -1,0 +1,552 @@
+//! How an ordinary distribution registry (<https://distribution.github.io/distribution/spec/api/>) is asked.
+//!
+//! An [`Ask`] is one question; [`step`] looks at what was exchanged for it so far and says what to send next, or the answer. It
+//! holds no state, so every path is tested with plain data. The rules, each from what registries were seen to do:
+//!
+//! * A browser sends an `Accept` of up to 128 bytes without a CORS preflight; all four types together are longer. So a browser asks
+//!   for docker's pair first, and only on 404 or 400 for OCI's: the other order makes distribution answer with one platform's child.
+//! * HEAD where it can be, for it costs no body and counts as no pull; GET where a server refuses HEAD or its digest cannot be read.
+//! * "Absent" is the registry's own word: a code in the body, or 404 to a second form of the question. All else is a [`Trouble`].
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::error::clean;
+use super::name::{Repository, is_digest};
+use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response};
+
+/// Manifest types: docker's image and list, OCI's image and index.
+const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// An `Accept` header: which family of manifests a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Docker's list and image: 110 bytes.
+    Docker,
+    /// OCI's index and image: 82 bytes.
+    Oci,
+    /// All four: 193 bytes, for clients that know no preflight.
+    All,
+}
+
+impl Form {
+    fn accept(self) -> &'static str {
+        match self {
+            Self::Docker => {
+                "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.docker.distribution.manifest.v2+json"
+            }
+            Self::Oci => "application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json",
+            Self::All => {
+                "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.docker.distribution.manifest.v2+json,\
+                 application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json"
+            }
+        }
+    }
+
+    fn holds(self, media_type: &str) -> bool {
+        self.accept().split(',').any(|t| t == media_type)
+    }
+}
+
+/// Who asks: a browser must keep clear of preflights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A page.
+    Browser,
+    /// A program.
+    Native,
+}
+
+impl Caller {
+    fn forms(self) -> &'static [Form] {
+        match self {
+            Self::Browser => &[Form::Docker, Form::Oci],
+            Self::Native => &[Form::All],
+        }
+    }
+}
+
+/// One question to a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// What a tag stands for; with its manifest, where that is wanted too.
+    Tag {
+        /// Whose tag.
+        repository: Repository,
+        /// Its name.
+        tag: String,
+        /// Whether the manifest is wanted.
+        manifest: bool,
+    },
+    /// The digest of a tag, only to be compared with one of the same form.
+    Check {
+        /// Whose tag.
+        repository: Repository,
+        /// Its name.
+        tag: String,
+        /// The form in which the digest to compare with was given.
+        form: Form,
+    },
+    /// A manifest by its digest.
+    Manifest {
+        /// Whose.
+        repository: Repository,
+        /// Which.
+        digest: String,
+        /// In which form it is known to be served.
+        form: Form,
+    },
+    /// The labels in an image's config.
+    Labels {
+        /// Whose.
+        repository: Repository,
+        /// The digest of the config.
+        config: String,
+    },
+    /// All tags.
+    Tags {
+        /// Whose.
+        repository: Repository,
+    },
+    /// Whether this is a registry at all, which only matters where it says 404 without a code.
+    Ping {
+        /// The host.
+        host: String,
+    },
+}
+
+impl Ask {
+    /// The host that is asked.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Tag { repository, .. }
+            | Self::Check { repository, .. }
+            | Self::Manifest { repository, .. }
+            | Self::Labels { repository, .. }
+            | Self::Tags { repository } => &repository.host,
+            Self::Ping { host } => host,
+        }
+    }
+}
+
+/// What a tag stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The digest of the manifest, or of the list or index where there is one: that is the identity of a tag.
+    pub digest: String,
+    /// The form in which it was served.
+    pub form: Form,
+    /// The manifest, where it was read.
+    pub manifest: Option<Manifest>,
+}
+
+/// A manifest, less what nobody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manifest {
+    /// One image: the digest of its config.
+    Image(String),
+    /// A list or index: the digest of the child whose labels are read, if there is one.
+    Index(Option<String>),
+}
+
+/// The registry's own word that there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The repository is there, the tag is not.
+    Tag,
+    /// There is no such repository.
+    Repository,
+    /// Every form of the question was answered with 404, but without a code: absent if this is a registry ([`Ask::Ping`]).
+    Silent,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Ask::Tag`].
+    Tag(Result<Found, Missing>),
+    /// To [`Ask::Check`].
+    Check(Option<String>),
+    /// To [`Ask::Manifest`].
+    Manifest(Manifest),
+    /// To [`Ask::Labels`].
+    Labels(BTreeMap<String, String>),
+    /// To [`Ask::Tags`].
+    Tags(Result<Vec<String>, Missing>),
+    /// To [`Ask::Ping`]: it is a registry.
+    Ping,
+}
+
+/// Why a question has no answer: nothing may be concluded from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened, as a sentence without a full stop.
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+/// One request and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// What was sent.
+    pub request: Request,
+    /// What came back.
+    pub outcome: Result<Response, Failure>,
+    /// How often it was sent.
+    pub tries: u32,
+}
+
+/// What comes next for a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This is to be sent.
+    Send(Request),
+    /// The question is answered, or will not be.
+    Done(Result<Answer, Trouble>),
+}
+
+/// What is known of a registry before a question: where it is, who asks, and whether HEAD told digests so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'a> {
+    /// The address of the API, without `/v2/`.
+    pub endpoint: &'a str,
+    /// Who asks.
+    pub caller: Caller,
+    /// Set once a HEAD came back without a digest that can be read: from then on GET is asked at once.
+    pub hides_digest: bool,
+}
+
+/// What to do next about `ask`, given all that was exchanged for it, oldest first.
+pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Step {
+    let outcome = match ask {
+        Ask::Tag { repository, tag, manifest } => tag_step(server, repository, tag, *manifest, exchanged),
+        Ask::Check { repository, tag, form } => check_step(server, repository, tag, *form, exchanged),
+        Ask::Manifest { repository, digest, form } => by_digest(server, repository, digest, Some(*form), exchanged),
+        Ask::Labels { repository, config } => by_digest(server, repository, config, None, exchanged),
+        Ask::Tags { repository } => tags_step(server, repository, exchanged),
+        Ask::Ping { .. } => ping_step(server, exchanged),
+    };
+    match outcome {
+        Ok(step) => step,
+        Err(trouble) => Step::Done(Err(trouble)),
+    }
+}
+
+fn manifest_request(server: Server<'_>, repository: &Repository, reference: &str, method: Method, form: Form) -> Request {
+    let url = format!("{}/v2/{}/manifests/{reference}", server.endpoint, repository.path);
+    Request { method, url, accept: Some(form.accept()), limit: BODY_LIMIT }
+}
+
+fn answer(answer: Answer) -> Result<Step, Trouble> {
+    Ok(Step::Done(Ok(answer)))
+}
+
+fn tag_step(
+    server: Server<'_>,
+    repository: &Repository,
+    tag: &str,
+    wants_manifest: bool,
+    exchanged: &[Exchange],
+) -> Result<Step, Trouble> {
+    let forms = server.caller.forms();
+    let send = |method, form| Ok(Step::Send(manifest_request(server, repository, tag, method, form)));
+    let tried = |form: Form| exchanged.iter().any(|e| e.request.accept == Some(form.accept()));
+    let Some(last) = exchanged.last() else {
+        let method = if wants_manifest || server.hides_digest { Method::Get } else { Method::Head };
+        return send(method, forms[0]);
+    };
+    let form = [Form::Docker, Form::Oci, Form::All].into_iter().find(|f| last.request.accept == Some(f.accept())).unwrap_or(forms[0]);
+    let other = forms.iter().copied().find(|f| !tried(*f));
+    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    match (last.request.method, response.status) {
+        (Method::Head, 200) => match &response.digest {
+            Some(digest) if form.holds(&response.content_type) && is_digest(digest) => {
+                answer(Answer::Tag(Ok(Found { digest: digest.clone(), form, manifest: None })))
+            }
+            _ => send(Method::Get, form),
+        },
+        (Method::Get, 200) => {
+            let (media_type, manifest) = read_manifest(response)?;
+            if !form.holds(&media_type)
+                && let Some(other) = forms.iter().copied().find(|f| f.holds(&media_type) && !tried(*f))
+            {
+                return send(Method::Get, other);
+            }
+            let digest = checked_digest(response)?;
+            answer(Answer::Tag(Ok(Found { digest, form, manifest: Some(manifest) })))
+        }
+        (method, status @ (400 | 404)) => {
+            let code = error_code(response);
+            if code.as_deref() == Some("NAME_UNKNOWN") {
+                return answer(Answer::Tag(Err(Missing::Repository)));
+            }
+            if let Some(other) = other {
+                return send(Method::Get, other);
+            }
+            match (method, code.as_deref(), status) {
+                // A HEAD has no body, so it cannot say what is missing.
+                (Method::Head, ..) if exchanged.iter().all(|e| e.request.method == Method::Head) => send(Method::Get, form),
+                (_, Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED"), _) => answer(Answer::Tag(Err(Missing::Tag))),
+                (_, None, 404) if exchanged.len() < 2 => send(Method::Head, form),
+                (_, None, 404) if all_missing(exchanged) => answer(Answer::Tag(Err(Missing::Silent))),
+                _ => Err(refused(response)),
+            }
+        }
+        (Method::Head, status) if !matches!(status, 401 | 403 | 429) && status < 500 => send(Method::Get, form),
+        _ => Err(refused(response)),
+    }
+}
+
+/// Whether every form of the question was answered with 404.
+fn all_missing(exchanged: &[Exchange]) -> bool {
+    exchanged.iter().all(|e| matches!(&e.outcome, Ok(r) if r.status == 404))
+}
+
+fn check_step(server: Server<'_>, repository: &Repository, tag: &str, form: Form, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+    let send = |method| Ok(Step::Send(manifest_request(server, repository, tag, method, form)));
+    let Some(last) = exchanged.last() else {
+        return send(if server.hides_digest { Method::Get } else { Method::Head });
+    };
+    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    match (last.request.method, response.status) {
+        (Method::Head, 200) => match &response.digest {
+            Some(digest) if is_digest(digest) => answer(Answer::Check(Some(digest.clone()))),
+            _ => send(Method::Get),
+        },
+        (Method::Get, 200) => {
+            read_manifest(response)?;
+            answer(Answer::Check(Some(checked_digest(response)?)))
+        }
+        // Another form has another digest, so it cannot be the one compared with.
+        (_, 400 | 404) => answer(Answer::Check(None)),
+        (Method::Head, status) if !matches!(status, 401 | 403 | 429) && status < 500 => send(Method::Get),
+        _ => Err(refused(response)),
+    }
+}
+
+/// What is stored under its own digest: a manifest in a form, or a config.
+fn by_digest(
+    server: Server<'_>,
+    repository: &Repository,
+    digest: &str,
+    form: Option<Form>,
+    exchanged: &[Exchange],
+) -> Result<Step, Trouble> {
+    let Some(last) = exchanged.last() else {
+        return Ok(Step::Send(match form {
+            Some(form) => manifest_request(server, repository, digest, Method::Get, form),
+            None => Request {
+                method: Method::Get,
+                url: format!("{}/v2/{}/blobs/{digest}", server.endpoint, repository.path),
+                accept: None,
+                limit: BODY_LIMIT,
+            },
+        }));
+    };
+    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    if response.status != 200 {
+        return Err(refused(response));
+    }
+    if sha256(&response.body) != digest {
+        return Err(malformed("the registry sent something else than what has this digest"));
+    }
+    match form {
+        Some(_) => answer(Answer::Manifest(read_manifest(response)?.1)),
+        None => answer(Answer::Labels(read_labels(&response.body)?)),
+    }
+}
+
+/// `/v2/` answers 200 or, where a login is wanted, 401, on whatever speaks this protocol.
+fn ping_step(server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+    let Some(last) = exchanged.last() else {
+        let url = format!("{}/v2/", server.endpoint);
+        return Ok(Step::Send(Request { method: Method::Get, url, accept: None, limit: BODY_LIMIT }));
+    };
+    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    match response.status {
+        200 | 401 => answer(Answer::Ping),
+        _ => Err(refused(response)),
+    }
+}
+
+/// Tags a page that are asked for; a server may give fewer.
+const PAGE: usize = 1000;
+/// Pages that are read at most.
+const PAGES: usize = 500;
+
+fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+    let first = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
+    let send = |url: String| Ok(Step::Send(Request { method: Method::Get, url, accept: None, limit: LIST_LIMIT }));
+    let Some(last) = exchanged.last() else { return send(format!("{first}?n={PAGE}")) };
+    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    match response.status {
+        200 => {}
+        // Some servers refuse a page that large; without n they give what they like.
+        400 | 413 if exchanged.len() == 1 => return send(first),
+        404 if matches!(error_code(response).as_deref(), Some("NAME_UNKNOWN")) => {
+            return answer(Answer::Tags(Err(Missing::Repository)));
+        }
+        _ => return Err(refused(response)),
+    }
+    if exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum::<usize>() > LIST_LIMIT {
+        return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
+    }
+    let mut tags: Vec<String> = Vec::new();
+    let mut brought_new = false;
+    for exchange in exchanged {
+        let Ok(response) = &exchange.outcome else { continue };
+        if response.status != 200 {
+            continue;
+        }
+        let page: Value = serde_json::from_slice(&response.body).map_err(|_| malformed("the list of tags is no JSON"))?;
+        let list = match page.get("tags") {
+            None | Some(Value::Null) => &[],
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(_) => return Err(malformed("the list of tags is no list")),
+        };
+        let before = tags.len();
+        tags.extend(list.iter().filter_map(Value::as_str).map(str::to_owned));
+        tags.sort();
+        tags.dedup();
+        brought_new = tags.len() > before;
+    }
+    let next = match &response.link {
+        Some(link) => next_page(link, &last.request.url),
+        // In a browser Link may be there and not be readable: go on behind the last tag until nothing new comes.
+        None if brought_new => tags.last().map(|t| format!("{first}?n={PAGE}&last={t}")),
+        None => None,
+    };
+    match next {
+        Some(url) if exchanged.len() >= PAGES || exchanged.iter().any(|e| e.request.url == url) => {
+            Err(malformed("the pages of the list of tags do not come to an end"))
+        }
+        Some(url) => send(url),
+        None => answer(Answer::Tags(Ok(tags))),
+    }
+}
+
+/// The address of `rel="next"` in a `Link` header, only where it stays on the same server.
+fn next_page(link: &str, current: &str) -> Option<String> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    parameters.to_ascii_lowercase().replace(['"', ' '], "").contains("rel=next").then_some(())?;
+    let origin_end = current.find("://").map(|i| i + 3).and_then(|i| current[i..].find('/').map(|j| i + j))?;
+    let origin = &current[..origin_end];
+    let path = current.split('?').next().unwrap_or(current);
+    if target.contains("://") {
+        return target.strip_prefix(origin).is_some_and(|rest| rest.starts_with('/')).then(|| target.to_owned());
+    }
+    Some(match target {
+        _ if target.starts_with("//") => return None,
+        _ if target.starts_with('/') => format!("{origin}{target}"),
+        _ if target.starts_with('?') => format!("{path}{target}"),
+        _ => format!("{}/{target}", path.rsplit_once('/')?.0),
+    })
+}
+
+/// The media type and what is needed of a manifest's body.
+fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble> {
+    let body: Value = serde_json::from_slice(&response.body).map_err(|_| {
+        let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
+        malformed(&format!("the registry sent no manifest ({})", clean(kind)))
+    })?;
+    if body.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
+        return Err(Trouble {
+            what: "the image is stored in docker's schema 1, which is not read yet".to_owned(),
+            cure: "push it again with a newer tool".to_owned(),
+        });
+    }
+    let digest_in = |value: &Value| value.get("digest").and_then(Value::as_str).filter(|d| is_digest(d)).map(str::to_owned);
+    let (manifest, fallback) = if let Some(Value::Array(children)) = body.get("manifests") {
+        let platform = |child: &Value, key: &str| {
+            child.get("platform").and_then(|p| p.get(key)).and_then(Value::as_str).unwrap_or("").to_owned()
+        };
+        let is_image = |child: &&Value| {
+            let note = child.get("annotations").and_then(|a| a.get("vnd.docker.reference.type"));
+            note.is_none() && platform(child, "os") != "unknown"
+        };
+        let mut images = children.iter().filter(is_image);
+        let first = images.clone().next();
+        let usual = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
+        (Manifest::Index(usual.or(first).and_then(digest_in)), DOCKER_LIST)
+    } else if let Some(config) = body.get("config") {
+        let digest = digest_in(config).ok_or_else(|| malformed("the manifest names no config"))?;
+        (Manifest::Image(digest), DOCKER_IMAGE)
+    } else {
+        return Err(malformed("the registry sent JSON that is no manifest"));
+    };
+    let known = [DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX];
+    let told = body.get("mediaType").and_then(Value::as_str);
+    let media_type = [told, Some(response.content_type.as_str())].into_iter().flatten().find(|t| known.contains(t));
+    Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
+}
+
+fn read_labels(body: &[u8]) -> Result<BTreeMap<String, String>, Trouble> {
+    let config: Value = serde_json::from_slice(body).map_err(|_| malformed("the image's config is no JSON"))?;
+    let labels = config.get("config").and_then(|c| c.get("Labels")).and_then(Value::as_object);
+    let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+    Ok(texts.collect())
+}
+
+/// The digest of a body, which must be the one in the header where that can be read.
+fn checked_digest(response: &Response) -> Result<String, Trouble> {
+    let digest = sha256(&response.body);
+    match &response.digest {
+        Some(told) if *told != digest => {
+            Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(told))))
+        }
+        _ => Ok(digest),
+    }
+}
+
+/// `sha256:` and the digest of `bytes`.
+pub fn sha256(bytes: &[u8]) -> String {
+    let mut out = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
+}
+
+/// The first code of an error body, as distribution writes it.
+fn error_code(response: &Response) -> Option<String> {
+    let body: Value = serde_json::from_slice(&response.body).ok()?;
+    Some(body.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
+}
+
+fn malformed(what: &str) -> Trouble {
+    Trouble { what: what.to_owned(), cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }
+}
+
+/// What a refusal means.
+fn refused(response: &Response) -> Trouble {
+    let code = error_code(response).map_or(String::new(), |c| format!(" {}", clean(&c).chars().take(60).collect::<String>()));
+    let status = response.status;
+    let (what, cure) = match status {
+        401 | 403 => ("it is private, or it is not there: the registry does not say which", "check the namespace, or ask a registry that needs no login"),
+        429 => ("the registry lets no more requests through for now", "wait a little and retry"),
+        408 | 500.. => ("the registry is in trouble", "wait a little and retry"),
+        400 => ("the registry finds the question wrong", "check the name and the tag"),
+        _ => ("the registry gave an answer that says nothing of the image", "check the endpoint: is this a registry?"),
+    };
+    Trouble { what: format!("{what} ({status}{code})"), cure: cure.to_owned() }
+}
+
+/// What a failure means.
+fn failed(failure: &Failure) -> Trouble {
+    let (what, cure) = match failure {
+        Failure::Network(why) => (
+            format!("the registry could not be reached ({})", clean(why)),
+            "check the network, the host's name and, in a browser, whether the registry allows this page (CORS)",
+        ),
+        Failure::Timeout => ("the registry did not answer in time".to_owned(), "retry"),
+        Failure::TooLarge(limit) => (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?"),
+        Failure::Cancelled => ("cancelled".to_owned(), "retry"),
+    };
+    Trouble { what, cure: cure.to_owned() }
+}

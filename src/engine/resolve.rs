@@ -1,0 +1,666 @@
+//! Facts → what is written for an image, or which facts are lacking.
+//!
+//! Resolution is a pure function of what registries told so far: [`row`] either ends, or names the questions whose answers it lacks,
+//! and is called again when they are there. So nothing waits in here, every image is independent of the order in which answers
+//! come, and the same answers give the same row.
+//!
+//! A DLRN hash is repository-wide: once a few images (the *scouts*, the first of each channel in the list that carry it) have told
+//! theirs, another image needs only to show that its tag of that hash has its channel's digest: two requests an image.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use super::choices::{Missing as OnMissing, Pin, Settings};
+use super::name::{Reference, Repository, TagClass, is_tag};
+use super::pattern::compare_versions;
+use super::plan::Image;
+use super::registry::{Answer, Ask, Exchange, Form, Found, Manifest, Missing, Trouble};
+
+/// What registries told us, and how: only ever added to while a run goes on.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The answer to each question, or why there is none.
+    pub answers: HashMap<Ask, Result<Answer, Trouble>>,
+    /// What was sent and received for each question.
+    pub exchanges: HashMap<Ask, Vec<Exchange>>,
+}
+
+/// What became of an image; the words are those of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// It is known what to write.
+    Resolved,
+    /// The registry said that it has no such tag.
+    Absent,
+    /// The tag is there, and the chain found nothing to pin it to.
+    Unresolved,
+    /// It could not be found out.
+    Error,
+}
+
+impl Status {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::Absent => "absent",
+            Self::Unresolved => "unresolved",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What a row may bear beside its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// This image's channel stands for another hash than most of the channel's images.
+    Torn,
+    /// The label names a tag of another digest.
+    Mismatch,
+}
+
+impl Note {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Torn => "torn",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// The answer for one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What became of it.
+    pub status: Status,
+    /// The tag or digest that is written; where nothing is, the tag that was asked for.
+    pub tag: String,
+    /// The whole name that is written, unless it is left out.
+    pub written: Option<String>,
+    /// How the tag was found: `exact`, `label`, `sibling`, `digest`, `channel`, or empty.
+    pub pinned_by: &'static str,
+    /// The digest that the tag asked for stands for.
+    pub digest: Option<String>,
+    /// The build's hash that it stands for, where one is known.
+    pub hash: Option<String>,
+    /// Hashes of which it was seen that the tag asked for does not stand for them.
+    pub elsewhere: Vec<String>,
+    /// Torn, mismatch.
+    pub notes: Vec<Note>,
+    /// Why it is so, as a sentence without a full stop.
+    pub reason: String,
+    /// What cures it, for an error.
+    pub cure: String,
+    /// The labels, where they were read.
+    pub labels: BTreeMap<String, String>,
+    /// Other tags that were looked at, and the digest of each that is there.
+    pub seen: BTreeMap<String, String>,
+    /// The questions that this row rests on, in the order in which they were first needed.
+    pub asks: Vec<Ask>,
+}
+
+/// Why an evaluation did not come to an end.
+enum Stop {
+    /// These answers are lacking.
+    Lacking(Vec<Ask>),
+    /// A question has no answer.
+    Trouble(Trouble),
+}
+
+type Step<T> = Result<T, Stop>;
+
+/// How many scouts tell the hash of a channel.
+const SCOUTS: usize = 3;
+/// Tags that are compared at a time when siblings are looked for.
+const BATCH: usize = 8;
+/// Names of channels that are never taken for a pinned tag, whatever a label says.
+const CHANNELS: [&str; 9] = [
+    "latest",
+    "current",
+    "consistent",
+    "current-tripleo",
+    "current-tripleo-rdo",
+    "current-passed-ci",
+    "current-podified",
+    "tripleo-ci-testing",
+    "podified-ci-testing",
+];
+
+/// The images of one tag that moves, in one namespace: they are promoted together.
+type Channel = (String, String);
+
+/// What evaluating needs beside facts.
+#[derive(Debug)]
+pub struct Resolver {
+    settings: Settings,
+    images: Vec<Image>,
+    channels: HashMap<Channel, Vec<usize>>,
+    pins_exact: bool,
+    hashes: RefCell<HashMap<Channel, Vec<String>>>,
+}
+
+/// The questions that one evaluation looked at.
+struct Look<'a> {
+    facts: &'a Facts,
+    used: RefCell<Vec<Ask>>,
+}
+
+impl Look<'_> {
+    fn at(&self, ask: Ask) -> Step<&Answer> {
+        let known = self.facts.answers.get(&ask);
+        if !self.used.borrow().contains(&ask) {
+            self.used.borrow_mut().push(ask.clone());
+        }
+        match known {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(trouble)) => Err(Stop::Trouble(trouble.clone())),
+            None => Err(Stop::Lacking(vec![ask])),
+        }
+    }
+
+    fn check(&self, repository: &Repository, tag: &str, form: Form) -> Step<Option<String>> {
+        match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form })? {
+            Answer::Check(digest) => Ok(digest.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    fn labels(&self, repository: &Repository, found: &Found) -> Step<BTreeMap<String, String>> {
+        let mut manifest = match &found.manifest {
+            Some(manifest) => manifest.clone(),
+            None => self.manifest(repository, &found.digest, found.form)?,
+        };
+        if let Manifest::Index(child) = manifest {
+            let Some(child) = child else { return Ok(BTreeMap::new()) };
+            manifest = self.manifest(repository, &child, found.form)?;
+        }
+        let Manifest::Image(config) = manifest else { return Ok(BTreeMap::new()) };
+        match self.at(Ask::Labels { repository: repository.clone(), config })? {
+            Answer::Labels(labels) => Ok(labels.clone()),
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
+    fn manifest(&self, repository: &Repository, digest: &str, form: Form) -> Step<Manifest> {
+        match self.at(Ask::Manifest { repository: repository.clone(), digest: digest.to_owned(), form })? {
+            Answer::Manifest(manifest) => Ok(manifest.clone()),
+            _ => Ok(Manifest::Index(None)),
+        }
+    }
+
+    /// All tags; none where there is no repository.
+    fn tags(&self, repository: &Repository) -> Step<Result<Vec<String>, Missing>> {
+        match self.at(Ask::Tags { repository: repository.clone() })? {
+            Answer::Tags(tags) => Ok(tags.clone()),
+            _ => Ok(Err(Missing::Repository)),
+        }
+    }
+}
+
+/// Both, or all that either lacks.
+fn both<A, B>(a: Step<A>, b: Step<B>) -> Step<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(Stop::Lacking(mut a)), Err(Stop::Lacking(b))) => {
+            a.extend(b);
+            Err(Stop::Lacking(a))
+        }
+        (Err(stop), _) | (_, Err(stop)) => Err(stop),
+    }
+}
+
+/// What a chain of pins ended in.
+struct Pinned {
+    tag: String,
+    by: &'static str,
+    labels: BTreeMap<String, String>,
+    notes: Vec<Note>,
+    seen: BTreeMap<String, String>,
+    tried: Vec<String>,
+}
+
+impl Resolver {
+    /// A resolver of `images` under `settings`.
+    pub fn new(settings: Settings, images: Vec<Image>) -> Self {
+        let mut channels: HashMap<Channel, Vec<usize>> = HashMap::new();
+        for (i, image) in images.iter().enumerate() {
+            if let Ok(reference) = &image.reference {
+                channels.entry(Self::channel(reference)).or_default().push(i);
+            }
+        }
+        Self { settings, images, channels, pins_exact: false, hashes: RefCell::default() }
+    }
+
+    /// A resolver that goes through the chain even where the tag asked for does not move.
+    pub fn discovering(settings: Settings, image: Image) -> Self {
+        Self { pins_exact: true, ..Self::new(settings, vec![image]) }
+    }
+
+    fn is_to_pin(&self, tag: &str) -> bool {
+        self.pins_exact || TagClass::of(tag) == TagClass::Moving
+    }
+
+    fn channel(reference: &Reference) -> Channel {
+        (reference.repository.namespace(), reference.tag.clone())
+    }
+
+    /// Forgets which hashes the scouts told, so that they are asked again.
+    pub fn forget_hashes(&mut self) {
+        self.hashes.borrow_mut().clear();
+    }
+
+    /// The images, in the plan's order.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// What the settings say.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The row of image `i`, or the questions whose answers are lacking.
+    pub fn row(&self, i: usize, facts: &Facts) -> Result<Row, Vec<Ask>> {
+        let image = &self.images[i];
+        let look = Look { facts, used: RefCell::default() };
+        let mut row = Row {
+            status: Status::Error,
+            tag: String::new(),
+            written: None,
+            pinned_by: "",
+            digest: None,
+            hash: None,
+            elsewhere: Vec::new(),
+            notes: Vec::new(),
+            reason: String::new(),
+            cure: String::new(),
+            labels: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            asks: Vec::new(),
+        };
+        match &image.reference {
+            Err(why) => {
+                row.reason = format!("this is no name of an image: {why}");
+                row.cure = "correct the template or the substitutions".to_owned();
+                row.tag = image.imagename.rsplit_once(':').map_or("", |(_, t)| t).to_owned();
+            }
+            Ok(reference) => {
+                row.tag = reference.digest.clone().unwrap_or_else(|| reference.tag.clone());
+                match self.evaluate(i, reference, &look, &mut row) {
+                    Ok(()) => {}
+                    Err(Stop::Lacking(asks)) => return Err(asks),
+                    Err(Stop::Trouble(trouble)) => {
+                        row.status = Status::Error;
+                        row.reason = trouble.what;
+                        row.cure = trouble.cure;
+                    }
+                }
+            }
+        }
+        row.asks = look.used.into_inner();
+        if row.written.is_none() && matches!(row.status, Status::Absent | Status::Unresolved) && self.settings.missing == OnMissing::Keep {
+            row.written = Some(image.imagename.clone());
+        }
+        Ok(row)
+    }
+
+    fn evaluate(&self, i: usize, reference: &Reference, look: &Look<'_>, row: &mut Row) -> Step<()> {
+        let repository = &reference.repository;
+        if let Some(digest) = &reference.digest {
+            row.digest = Some(digest.clone());
+            let found = look.at(Ask::Tag { repository: repository.clone(), tag: digest.clone(), manifest: false })?;
+            match found {
+                Answer::Tag(Ok(_)) => self.write(row, self.images[i].imagename.clone(), digest, "exact", "the template names this digest"),
+                Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, look)?,
+                _ => {}
+            }
+            return Ok(());
+        }
+        let mut tag = reference.tag.clone();
+        if let Some(newest) = &self.settings.newest
+            && tag == "newest"
+        {
+            let tags = match look.tags(repository)? {
+                Ok(tags) => tags,
+                Err(missing) => return self.missing(row, repository, &tag, missing, look),
+            };
+            let mut best: Option<String> = None;
+            for candidate in tags.iter().filter(|t| is_tag(t)) {
+                let is_match = newest.is_found(candidate).map_err(|why| {
+                    let what = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
+                    Stop::Trouble(Trouble { what, cure: "write the regular expression more simply".to_owned() })
+                })?;
+                if is_match && best.as_ref().is_none_or(|b| compare_versions(b, candidate).is_lt()) {
+                    best = Some(candidate.clone());
+                }
+            }
+            match best {
+                Some(best) => tag = best,
+                None => {
+                    row.status = Status::Absent;
+                    row.reason = format!("none of the {} tags of {repository} matches {}", tags.len(), newest.text);
+                    return Ok(());
+                }
+            }
+        }
+        let moves = self.is_to_pin(&tag) && self.settings.newest.as_ref().is_none_or(|_| reference.tag != "newest");
+        let shares = moves && self.hash_is_shared();
+        let own = self.found(i, repository, &tag, shares, look);
+        let (found, hashes) = if shares && !self.is_scout(i, reference) {
+            both(own, self.hashes(&Self::channel(reference), look.facts))?
+        } else {
+            (own?, Vec::new())
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(missing) => return self.missing(row, repository, &tag, missing, look),
+        };
+        row.digest = Some(found.digest.clone());
+        if !moves {
+            row.hash = TagClass::of(&tag).is_hash().then(|| tag.clone());
+            if self.settings.pin.first() == Some(&Pin::Digest) {
+                self.write(row, reference.at_digest(&found.digest), &found.digest, "digest", "the digest of the tag that was asked for");
+            } else {
+                self.write(row, reference.at_tag(&tag), &tag, "exact", "the tag that was asked for does not move, and it is there");
+            }
+            return Ok(());
+        }
+        let mut pinned = self.pin(reference, &found, &hashes, look)?;
+        row.labels = std::mem::take(&mut pinned.labels);
+        row.notes = std::mem::take(&mut pinned.notes);
+        row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
+        row.seen = std::mem::take(&mut pinned.seen);
+        row.elsewhere = row.seen.iter().filter(|(_, d)| **d != found.digest).map(|(t, _)| t.clone()).collect();
+        let tried = pinned.tried.join("; ");
+        let because = |plain: String| if tried.is_empty() { plain } else { format!("{plain}, for {tried}") };
+        match pinned.by {
+            "" => {
+                row.status = Status::Unresolved;
+                row.reason = if tried.is_empty() { "the chain is empty".to_owned() } else { tried };
+            }
+            "digest" => self.write(row, reference.at_digest(&pinned.tag), &pinned.tag, "digest", because("written by its digest".to_owned())),
+            "channel" => {
+                self.write(row, reference.at_tag(&pinned.tag), &pinned.tag, "channel", because("written as asked for".to_owned()));
+            }
+            by => {
+                let why = match by {
+                    "label" => "its label names this tag, and the tag has the channel's digest",
+                    _ => "this tag has the channel's digest",
+                };
+                self.write(row, reference.at_tag(&pinned.tag), &pinned.tag, by, because(why.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, row: &mut Row, name: String, tag: &str, by: &'static str, reason: impl Into<String>) {
+        row.status = Status::Resolved;
+        row.tag = tag.to_owned();
+        row.written = Some(name);
+        row.pinned_by = by;
+        row.reason = reason.into();
+    }
+
+    /// Absent, on the registry's own word; a 404 without a code is that only if this is a registry at all.
+    fn missing(&self, row: &mut Row, repository: &Repository, tag: &str, missing: Missing, look: &Look<'_>) -> Step<()> {
+        if missing == Missing::Silent {
+            look.at(Ask::Ping { host: repository.host.clone() })?;
+        }
+        row.status = Status::Absent;
+        row.reason = match missing {
+            Missing::Repository => format!("{} has no repository {}", repository.host, repository.path),
+            Missing::Tag | Missing::Silent => format!("{repository} has no tag {tag}"),
+        };
+        Ok(())
+    }
+
+    /// Whether the chain lets an image take the hash that another one told: its siblings count, and before anything else but labels.
+    fn hash_is_shared(&self) -> bool {
+        matches!(self.settings.pin[..], [Pin::Sibling, ..] | [Pin::Label, Pin::Sibling, ..])
+    }
+
+    fn is_scout(&self, i: usize, reference: &Reference) -> bool {
+        self.channels.get(&Self::channel(reference)).is_some_and(|c| c.iter().take(SCOUTS).any(|s| *s == i))
+    }
+
+    /// What a tag stands for. Those who will need labels ask for the manifest at once.
+    fn found(&self, i: usize, repository: &Repository, tag: &str, shares: bool, look: &Look<'_>) -> Step<Result<Found, Missing>> {
+        let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
+        let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
+        let manifest = self.is_to_pin(tag) && reads_label && (is_scout || !shares);
+        match look.at(Ask::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
+            Answer::Tag(found) => Ok(found.clone()),
+            _ => Ok(Err(Missing::Silent)),
+        }
+    }
+
+    /// The hashes that the channel's scouts told, the most frequent first. The scouts are the first images of the channel that
+    /// carry it, by their place in the list and not by who answered first.
+    fn hashes(&self, channel: &Channel, facts: &Facts) -> Step<Vec<String>> {
+        if let Some(known) = self.hashes.borrow().get(channel) {
+            return Ok(known.clone());
+        }
+        let look = Look { facts, used: RefCell::default() };
+        let (mut told, mut scouts, mut lacking) = (Vec::<(String, usize)>::new(), 0, Vec::new());
+        for &i in &self.channels[channel] {
+            if scouts == SCOUTS {
+                break;
+            }
+            let Ok(reference) = &self.images[i].reference else { continue };
+            let outcome = self.found(i, &reference.repository, &reference.tag, true, &look).and_then(|found| match found {
+                Ok(found) => self.pin(reference, &found, &[], &look).map(Some),
+                Err(_) => Ok(None),
+            });
+            match outcome {
+                Ok(Some(pinned)) => {
+                    scouts += 1;
+                    if TagClass::of(&pinned.tag).is_hash() {
+                        match told.iter_mut().find(|(hash, _)| *hash == pinned.tag) {
+                            Some((_, votes)) => *votes += 1,
+                            None => told.push((pinned.tag, 1)),
+                        }
+                    }
+                }
+                Ok(None) | Err(Stop::Trouble(_)) => {}
+                Err(Stop::Lacking(asks)) => {
+                    scouts += 1;
+                    lacking.extend(asks);
+                }
+            }
+        }
+        if !lacking.is_empty() {
+            return Err(Stop::Lacking(lacking));
+        }
+        // A stable sort: of equal votes the hash of the earlier image stays first.
+        told.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
+        let hashes: Vec<String> = told.into_iter().map(|(hash, _)| hash).collect();
+        self.hashes.borrow_mut().insert(channel.clone(), hashes.clone());
+        Ok(hashes)
+    }
+
+    /// Tries the chain from the left.
+    fn pin(&self, reference: &Reference, found: &Found, hashes: &[String], look: &Look<'_>) -> Step<Pinned> {
+        let repository = &reference.repository;
+        let mut out = Pinned {
+            tag: reference.tag.clone(),
+            by: "",
+            labels: BTreeMap::new(),
+            notes: Vec::new(),
+            seen: BTreeMap::new(),
+            tried: Vec::new(),
+        };
+        for hash in hashes {
+            if let Some(digest) = look.check(repository, hash, found.form)? {
+                out.seen.insert(hash.clone(), digest.clone());
+                if digest == found.digest {
+                    out.tag = hash.clone();
+                    out.by = "sibling";
+                    return Ok(out);
+                }
+            }
+        }
+        for pin in &self.settings.pin {
+            match pin {
+                Pin::Label => {
+                    if self.by_label(reference, found, look, &mut out)? {
+                        return Ok(out);
+                    }
+                }
+                Pin::Sibling => {
+                    let tags = look.tags(repository)?.unwrap_or_default();
+                    let mut candidates: Vec<&String> = tags
+                        .iter()
+                        .filter(|t| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias)
+                        .collect();
+                    candidates.sort_by_key(|t| (TagClass::of(t), *t));
+                    for batch in candidates.chunks(BATCH) {
+                        let mut lacking = Vec::new();
+                        for tag in batch {
+                            match look.check(repository, tag, found.form) {
+                                Ok(None) => {}
+                                Ok(Some(digest)) => {
+                                    out.seen.insert((*tag).clone(), digest.clone());
+                                    if digest == found.digest && lacking.is_empty() {
+                                        out.tag = (*tag).clone();
+                                        // Where its own label was read and names this very tag, `by_label` has ended the search.
+                                        out.by = "sibling";
+                                        return Ok(out);
+                                    }
+                                }
+                                Err(Stop::Lacking(asks)) => lacking.extend(asks),
+                                Err(stop) => return Err(stop),
+                            }
+                        }
+                        if !lacking.is_empty() {
+                            return Err(Stop::Lacking(lacking));
+                        }
+                    }
+                    out.tried.push(format!("none of its {} immutable tags has the channel's digest", candidates.len()));
+                }
+                Pin::Digest => {
+                    out.tag = found.digest.clone();
+                    out.by = "digest";
+                    return Ok(out);
+                }
+                Pin::Channel => {
+                    out.by = "channel";
+                    return Ok(out);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn by_label(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {
+        out.labels = look.labels(&reference.repository, found)?;
+        for label in &self.settings.labels {
+            let Some(tag) = label.tag(&out.labels) else {
+                out.tried.push(format!("it has no label {}", label.text));
+                continue;
+            };
+            if !is_tag(&tag) {
+                out.tried.push(format!("its label {} names no tag", label.text));
+                continue;
+            }
+            if CHANNELS.contains(&tag.as_str()) || (tag == reference.tag && TagClass::of(&tag) == TagClass::Moving) {
+                out.tried.push(format!("its label {} names {tag}, which moves", label.text));
+                continue;
+            }
+            match look.check(&reference.repository, &tag, found.form)? {
+                Some(digest) if digest == found.digest => {
+                    out.seen.insert(tag.clone(), digest);
+                    out.tag = tag;
+                    out.by = "label";
+                    return Ok(true);
+                }
+                Some(digest) => {
+                    out.seen.insert(tag.clone(), digest);
+                    if !out.notes.contains(&Note::Mismatch) {
+                        out.notes.push(Note::Mismatch);
+                    }
+                    out.tried.push(format!("its label {} names {tag}, which has another digest", label.text));
+                }
+                None => out.tried.push(format!("its label {} names {tag}, which is not there", label.text)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What the rows say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Images that were asked for.
+    pub asked: usize,
+    /// Rows of each status, and those that have none yet.
+    pub resolved: usize,
+    /// The registry said that they are not there.
+    pub absent: usize,
+    /// There, but not pinned.
+    pub unresolved: usize,
+    /// Not found out.
+    pub error: usize,
+    /// Not answered yet.
+    pub waiting: usize,
+    /// Rows that bear the note.
+    pub torn: usize,
+    /// Rows that bear the note.
+    pub mismatch: usize,
+    /// The hash that most of the channel's images stand for.
+    pub hash: Option<String>,
+    /// How many of them do.
+    pub at_hash: usize,
+    /// How many images have the channel's tag in their name.
+    pub in_channel: usize,
+}
+
+/// Marks torn rows and counts. `rows` are in the order of the images; those not known yet are none.
+pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>, Summary) {
+    let mut rows = rows.to_vec();
+    for members in resolver.channels.values() {
+        let Some((hash, _)) = most(members.iter().filter_map(|i| rows[*i].as_ref()?.hash.as_deref())) else { continue };
+        for &i in members {
+            let Some(row) = &mut rows[i] else { continue };
+            let is_other = match &row.hash {
+                Some(own) => *own != hash,
+                None => row.elsewhere.contains(&hash),
+            };
+            if is_other {
+                row.notes.insert(0, Note::Torn);
+            }
+        }
+    }
+    let tag = resolver.settings.tag();
+    let in_channel = |i: &usize| resolver.images[*i].reference.as_ref().is_ok_and(|r| r.tag == tag);
+    let members: Vec<usize> = (0..rows.len()).filter(in_channel).collect();
+    let usual = most(members.iter().filter_map(|i| rows[*i].as_ref()?.hash.as_deref()));
+    let count = |is: &dyn Fn(&Row) -> bool| rows.iter().flatten().filter(|r| is(r)).count();
+    let summary = Summary {
+        asked: rows.len(),
+        resolved: count(&|r| r.status == Status::Resolved),
+        absent: count(&|r| r.status == Status::Absent),
+        unresolved: count(&|r| r.status == Status::Unresolved),
+        error: count(&|r| r.status == Status::Error),
+        waiting: rows.iter().filter(|r| r.is_none()).count(),
+        torn: count(&|r| r.notes.contains(&Note::Torn)),
+        mismatch: count(&|r| r.notes.contains(&Note::Mismatch)),
+        at_hash: usual.as_ref().map_or(0, |(_, n)| *n),
+        hash: usual.map(|(hash, _)| hash),
+        in_channel: members.len(),
+    };
+    (rows, summary)
+}
+
+/// The most frequent of `hashes` and how often it is there; of equals the first.
+fn most<'a>(hashes: impl Iterator<Item = &'a str>) -> Option<(String, usize)> {
+    let mut votes: Vec<(&str, usize)> = Vec::new();
+    for hash in hashes {
+        match votes.iter_mut().find(|(h, _)| *h == hash) {
+            Some((_, n)) => *n += 1,
+            None => votes.push((hash, 1)),
+        }
+    }
+    let best = votes.iter().map(|(_, n)| *n).max()?;
+    votes.into_iter().find(|(_, n)| *n == best).map(|(hash, n)| (hash.to_owned(), n))
+}

@@ -1,0 +1,10 @@
+//! The one door to the network: drives a [`Run`](crate::engine::run::Run), many requests at once, each tried again where that
+//! can help. `native` is a blocking client on threads, `web` is the browser's fetch.
+
+#[cfg(feature = "cli")]
+pub mod native;
+#[cfg(all(feature = "web", target_arch = "wasm32"))]
+pub mod web;
+
+/// Requests in flight at once. A browser holds back those above its own limit for a host.
+pub const IN_FLIGHT: usize = 64;
