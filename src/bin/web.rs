@@ -1,1 +1,6 @@
-fn main(){}
+//! The page `overtag-web`.
+
+fn main() {
+    #[cfg(target_arch = "wasm32")]
+    overtag::app::main();
+}

@@ -189,8 +189,14 @@ fn discover(invocation: &Invocation) -> Result<(), Error> {
     settings.pin = vec![Pin::Label];
     let name = invocation.image.clone().unwrap_or_default();
     let reference = Reference::parse(&name).map_err(|why| Error::usage(why, format!("--image {}", clean(&name)), "give NAME[:TAG]"))?;
-    let image =
-        Image { imagename: name.clone(), short: name.clone(), reference: Ok(reference), params: Vec::new(), services: Vec::new() };
+    let image = Image {
+        imagename: name.clone(),
+        short: name.clone(),
+        reference: Ok(reference),
+        why: "it was asked for".to_owned(),
+        params: Vec::new(),
+        services: Vec::new(),
+    };
     let run = native::drive(Run::new(Resolver::discovering(settings, image), Caller::Native, Facts::default()), &|_| {});
     let (rows, _) = run.conclude();
     let Some(row) = rows.into_iter().next().flatten() else {

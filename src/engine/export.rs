@@ -172,25 +172,32 @@ impl<'a> Outcome<'a> {
         self.plan.image_of.iter().enumerate().filter_map(|(entry, image)| Some((entry, self.lines[*image].row.written.clone()?)))
     }
 
-    /// Parameters that fell to an earlier image of the template because the one that should count is left out: a file that is
-    /// right line by line, and still may not be what is meant.
-    pub fn fallen(&self) -> Vec<Error> {
-        let mut owners: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    /// Parameters that several images give: the parameter, the image that counts, and the one that should, which is the last.
+    fn shared(&self) -> Vec<(&'a str, usize, usize)> {
+        let mut owners: BTreeMap<&'a str, Vec<usize>> = BTreeMap::new();
         for (entry, image) in self.plan.entries.iter().zip(&self.plan.image_of) {
             for parameter in &entry.params {
                 owners.entry(parameter).or_default().push(*image);
             }
         }
-        let fell = owners.into_iter().filter_map(|(parameter, images)| {
-            let is_written = |i: &usize| self.lines[*i].row.written.is_some();
-            let (meant, taken) = (*images.last()?, *images.iter().rev().find(|i| is_written(i))?);
-            let name = |i: usize| clean(&self.lines[i].image.imagename);
-            (meant != taken).then(|| {
-                let what = format!("{} is given by {}", clean(parameter), name(taken));
-                Error::new(Kind::No, what, "", format!("{}, which should give it, is left out", name(meant)))
-            })
-        });
-        fell.collect()
+        let is_written = |i: &usize| self.lines[*i].row.written.is_some();
+        let several = owners.into_iter().filter(|(_, images)| images.windows(2).any(|w| w[0] != w[1]));
+        several.filter_map(|(parameter, images)| Some((parameter, *images.iter().rev().find(|i| is_written(i))?, *images.last()?))).collect()
+    }
+
+    fn name(&self, image: usize) -> String {
+        clean(&self.lines[image].image.imagename)
+    }
+
+    /// Parameters that fell to an earlier image of the template because the one that should count is left out: a file that is
+    /// right line by line, and still may not be what is meant.
+    pub fn fallen(&self) -> Vec<Error> {
+        let fell = self.shared().into_iter().filter(|(_, counts, should)| counts != should);
+        let error = |(parameter, counts, should): (&str, usize, usize)| {
+            let what = format!("{} is given by {}", clean(parameter), self.name(counts));
+            Error::new(Kind::No, what, "", format!("{}, which should give it, is left out", self.name(should)))
+        };
+        fell.map(error).collect()
     }
 
     /// `overcloud_containers.yaml`: the entries less `params` and `services`, in the template's order.
@@ -232,8 +239,13 @@ impl<'a> Outcome<'a> {
         if !insecure.is_empty() {
             parameters.insert("DockerInsecureRegistryAddress".to_owned(), json!(insecure));
         }
-        let fallen: String = self.fallen().iter().map(|f| format!("# - {}\n", ascii(&f.to_string()))).collect();
-        format!("{}{fallen}{}", self.head(ENVIRONMENT, provenance), yaml::write(&json!({ "parameter_defaults": parameters })))
+        let mut head = self.head(ENVIRONMENT, provenance);
+        for (parameter, counts, should) in self.shared() {
+            let why = if counts == should { "the last of several" } else { "although the last of several is left out" };
+            let line = format!("- {}: given by {}, {why}", clean(parameter), self.name(counts));
+            head.push_str(&format!("# {}\n", ascii(&line)));
+        }
+        format!("{head}{}", yaml::write(&json!({ "parameter_defaults": parameters })))
     }
 
     /// The comment lines at the head of a file.

@@ -159,10 +159,12 @@ fn from_files(
             None => role.services,
         };
         let mapped = |service: &str| registry.and_then(|r| r.get(service)).and_then(Value::as_str);
+        // A relative path is one below the environment's folder, so its first component has a slash before it too.
+        let is_below = |path: &str, folder: &str| format!("/{path}").contains(folder);
         out.extend(services.into_iter().filter(|service| match (release.era, mapped(service)) {
-            (Era::Docker, path) => path.is_some_and(|p| p.contains("/docker/services/")),
+            (Era::Docker, path) => path.is_some_and(|p| is_below(p, "/docker/services/")),
             (_, Some(NONE)) => false,
-            (Era::Rocky | Era::Stein, Some(path)) => !path.contains("/puppet/services"),
+            (Era::Rocky | Era::Stein, Some(path)) => !is_below(path, "/puppet/services"),
             _ => true,
         }));
     }

@@ -29,6 +29,8 @@ pub struct Image {
     pub reference: Result<Reference, String>,
     /// The short name: the repository's last component less the given prefix and suffix.
     pub short: String,
+    /// Why the filters let it in, as a sentence without a full stop.
+    pub why: String,
     /// Heat parameters that take it.
     pub params: Vec<String>,
     /// Heat resource types that need it.
@@ -83,10 +85,13 @@ impl Plan {
             warnings: rendered.undefined,
         };
         for entry in catalogue::read(&source.name, &rendered.text)? {
-            if let Some(why) = why_out(&entry, settings, filter.as_ref())? {
-                plan.out.push(Out { imagename: entry.imagename, why });
-                continue;
-            }
+            let why = match decide(&entry, settings, filter.as_ref())? {
+                Decision::In(why) => why,
+                Decision::Out(why) => {
+                    plan.out.push(Out { imagename: entry.imagename, why });
+                    continue;
+                }
+            };
             let known = plan.images.iter().position(|i| i.imagename == entry.imagename);
             let at = known.unwrap_or_else(|| {
                 let reference = Reference::parse(&entry.imagename);
@@ -94,7 +99,7 @@ impl Plan {
                 let short = path.strip_prefix(prefix).unwrap_or(path);
                 let short = short.strip_suffix(suffix).unwrap_or(short).to_owned();
                 let imagename = entry.imagename.clone();
-                plan.images.push(Image { imagename, reference, short, params: Vec::new(), services: Vec::new() });
+                plan.images.push(Image { imagename, reference, short, why, params: Vec::new(), services: Vec::new() });
                 plan.images.len() - 1
             });
             let image = &mut plan.images[at];
@@ -109,39 +114,51 @@ impl Plan {
     }
 }
 
-/// Why an entry is out: the services first, then the includes, and only without includes the excludes.
-fn why_out(
+/// Whether an entry is asked for, and why.
+enum Decision {
+    In(String),
+    Out(String),
+}
+
+/// The services first, then the includes, and only without includes the excludes.
+fn decide(
     entry: &Entry,
     settings: &Settings,
     filter: Option<&std::collections::BTreeSet<String>>,
-) -> Result<Option<String>, Error> {
+) -> Result<Decision, Error> {
     let found = |pattern: &super::pattern::Pattern| {
         pattern.is_found(&entry.imagename).map_err(|why| {
             let place = format!("`{}` on {}", clean(&pattern.text), clean(&entry.imagename));
             Error::new(Kind::Usage, format!("a regular expression was given up: {why}"), place, "write it more simply")
         })
     };
-    if let Some(filter) = filter
-        && !entry.services.iter().any(|s| filter.contains(s))
-    {
-        let why = match entry.services.is_empty() {
-            true => "no service needs it, and only images of deployed services are asked for".to_owned(),
-            false => format!("none of its services is deployed: {}", entry.services.join(", ")),
-        };
-        return Ok(Some(why));
+    let mut reasons = Vec::new();
+    if let Some(filter) = filter {
+        match entry.services.iter().find(|s| filter.contains(*s)) {
+            Some(service) => reasons.push(format!("its service {service} is deployed")),
+            None if entry.services.is_empty() => {
+                let why = "no service needs it, and only images of deployed services are asked for";
+                return Ok(Decision::Out(why.to_owned()));
+            }
+            None => return Ok(Decision::Out(format!("none of its services is deployed: {}", entry.services.join(", ")))),
+        }
     }
     if !settings.include.is_empty() {
         for pattern in &settings.include {
             if found(pattern)? {
-                return Ok(None);
+                reasons.push(format!("the include `{}` is found in its name", pattern.text));
+                return Ok(Decision::In(reasons.join(", and ")));
             }
         }
-        return Ok(Some("no include is found in its name".to_owned()));
+        return Ok(Decision::Out("no include is found in its name".to_owned()));
     }
     for pattern in &settings.exclude {
         if found(pattern)? {
-            return Ok(Some(format!("the exclude `{}` is found in its name", pattern.text)));
+            return Ok(Decision::Out(format!("the exclude `{}` is found in its name", pattern.text)));
         }
     }
-    Ok(None)
+    if reasons.is_empty() {
+        reasons.push("no filter leaves it out".to_owned());
+    }
+    Ok(Decision::In(reasons.join(", and ")))
 }

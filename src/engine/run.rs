@@ -79,9 +79,9 @@ impl Run {
         run
     }
 
-    /// What was learnt, for the next run.
-    pub fn into_facts(self) -> Facts {
-        self.facts
+    /// What was learnt, for the next run; this one is over then.
+    pub fn take_facts(&mut self) -> Facts {
+        std::mem::take(&mut self.facts)
     }
 
     /// What was learnt so far.

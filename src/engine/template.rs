@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
+use minijinja::value::ValueKind;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter};
 
 use super::error::{Error, clean};
 use super::release::Value;
@@ -107,6 +108,11 @@ fn run(
     env.set_undefined_behavior(undefined);
     env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     env.set_debug(true);
+    // Truth values print as they were written, not as Python's `True`.
+    env.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Bool => Ok(out.write_str(if value.is_true() { "true" } else { "false" })?),
+        _ => escape_formatter(out, state, value),
+    });
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(100);
     for include in includes {

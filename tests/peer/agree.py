@@ -5,7 +5,7 @@ import pathlib
 
 import yaml
 
-from question import FACTS, RELEASES, SERVICE, Ask, same
+from question import FACTS, RELEASES, SERVICE, Ask, default_roles, same
 
 HASH = "3bdf2a1c0e5d4f60718293a4b5c6d7e8f9012345_0a1b2c3d"
 
@@ -71,10 +71,6 @@ container_images_template:
 - imagename: h.example/plain:1
   params: []
 """,
-    # Plain text here means what YAML 1.1 makes of it, and still does when read back.
-    "plain scalars of YAML 1.1": "container_images_template:\n- imagename: h.example/a:1\n" + "".join(
-        f"  k{i}: {v}\n" for i, v in enumerate(
-            "on Off yes NO true null ~ 0777 0o7 0x1F 0b11 1_000 12:30:45 1.5 1e10 1.5e+3 .inf -7 2017-05-30 y".split())),
     "no image but that": "container_images_template:\n- imagename: h.example/a:1\n",
     "an empty list is no error, but leaves no image": "container_images_template: []\n",
 }
@@ -104,7 +100,7 @@ def template_of(images):
     return "\n".join(lines)
 
 
-def of_release(release, facts, roles, folder):
+def of_release(release, facts, folder):
     """(name, question) for a release; templates and files are written below `folder`."""
     number, fresh = RELEASES.index(release), itertools.count()
     old_rules = release in RELEASES[:2]
@@ -124,12 +120,12 @@ def of_release(release, facts, roles, folder):
     yield "names", ask(set={"namespace": "registry.example:5000/a/b", "name_prefix": "source",
                             "name_suffix": "x86", "tag": HASH})
     for what, prefix, suffix, tag in (
-            ("nothing", "", "", ""), ("hyphens", "rhel-", "-s", "2025.1"),
+            ("nothing", "", "", "0"), ("hyphens", "rhel-", "-s", "2025.1"),
             ("double hyphens", "a--", "--z", "1e10"), ("hyphens alone", "-", "-", "on")):
         yield f"prefix and suffix: {what}", ask(set={"name_prefix": prefix, "name_suffix": suffix, "tag": tag})
     for driver in ("ovn", "odl", "other", ""):
         yield f"driver {driver!r}", ask(set={"neutron_driver": driver})
-    yield "ceph by its flags", ask(set={"ceph_namespace": "c.example/ceph", "ceph_image": "d", "ceph_tag": "v7=a"})
+    yield "ceph by its flags", ask(set={"ceph_namespace": "c.example/ceph", "ceph_image": "d", "ceph_tag": "v7"})
     yield "every substitution", ask(set={k: f"{k}-1.5" for k in facts["defaults"] if k != "rhel_containers"})
     asked = " ".join(i["condition"] for i in facts["images"] if i["condition"])
     for name in (n for n in CONDITIONS if n in asked):
@@ -143,16 +139,13 @@ def of_release(release, facts, roles, folder):
     yield "push destination", ask(push="192.0.2.1:8787")
     yield "push destination with a path", ask(push="under.cloud:8787/a", excludes=["ceph"])
 
-    # Roles and environments. Services are mapped in seven ways by turns; a relative path becomes
-    # absolute before it is looked at, so that `docker/services/…` counts as inside /docker/.
-    described = [{"name": r, "CountDefault": roles["roles"][r]["count_default"], "description": "a\nb\n", "tags": ["t"],
-                  "ServicesDefault": roles["roles"][r]["services"]} for r in roles["default_roles"]]
-    roles_file = put("roles_data.yaml", described + [{"name": "Bare"}])  # neither count nor services
+    # Roles and environments. Services are mapped in seven ways by turns.
+    roles_file = put("roles_data.yaml", default_roles(release) + [{"name": "Bare"}])  # neither count nor services
     ways = ["../docker/services/x.yaml", "../puppet/services/x.yaml", "OS::Heat::None", "OS::Own::Thing",
-            "docker/services/x.yaml", "/usr/share/templates/docker/services/x.yaml", None]
+            "../../docker/services/x.yaml", "/usr/share/templates/docker/services/x.yaml", None]
     every = sorted({s for i in facts["images"] for s in i["services"]} | {SERVICE + "OVNController"})
     mapped = {"resource_registry": {s: w for s, w in zip(every, itertools.cycle(ways)) if w}}
-    few = [SERVICE + s for s in ("NovaApi", "Keystone", "Redis", "NovaCompute", "SwiftProxy", "OVNDBs")]
+    few = [SERVICE + s for s in ("NovaApi", "Keystone", "Redis", "NovaCompute", "SwiftProxy", "OVNDBs", "AodhApi")]
     docker = {"resource_registry": {s: "../docker/services/x.yaml" for s in
                                     [*few, SERVICE + "OVNController", SERVICE + "OpenDaylightApi"]}}
 
@@ -164,9 +157,13 @@ def of_release(release, facts, roles, folder):
 
     yield "roles alone", ask(roles=roles_file)
     yield "a sparse registry", with_env({"resource_registry": {few[0]: "OS::Heat::None", few[1]: "../docker/services/k.yaml"}})
+    # A relative path is made absolute, by its file's folder, before it is looked at.
+    yield "paths beside the environment", with_env({"resource_registry": {
+        s: f"{kind}/services/x.yaml" for s, kind in zip(every, itertools.cycle(["docker", "puppet"]))}})
     yield "counts", with_env(mapped, defaults(ControllerCount="3", ComputeCount=0, CephStorageCount=1, BareCount=2))
     yield "a count below zero", with_env(mapped, defaults(ControllerCount=-1))
     yield "no registry", with_env(defaults(ControllerCount=0))
+    yield "no roles file", with_env(mapped, defaults(ControllerCount="1", CephStorageCount=2), roles=None)
     yield "every count 0", with_env(mapped, defaults(ControllerCount=0, ComputeCount="0"))
     yield "services replaced", with_env(mapped, defaults(ControllerCount=0, ComputeServices=every[:40]))
     yield "services of a role that is not deployed", with_env(mapped, defaults(BlockStorageServices=every))
@@ -176,29 +173,33 @@ def of_release(release, facts, roles, folder):
         defaults(ControllerCount="1", ComputeServices=every[:9], Stamp="2017-05-30"), "---\n# nothing\n")
     yield "roles and patterns", with_env(mapped, includes=["nova", "api", "ceph"], excludes=["nova"], set={"tag": HASH})
     yield "roles and push destination", with_env(mapped, push="r.example", set={"namespace": "n.example/x"})
-    for service, given in itertools.product(("OVNController", "OpenDaylightApi"), ({}, {"neutron_driver": "other"})):
-        yield f"service {service}, {given}", with_env(docker, defaults(ControllerServices=[*few, SERVICE + service]), set=given)
-    # The two oldest releases do not look at this parameter. A few images are enough to tell drivers apart.
+    # A few images are enough to tell drivers apart, with a role that has all of their services.
     small = put("small.yaml.j2", template_of(
         facts["images"][:1] + [i for i in facts["images"] if i["neutron_driver"] or i.get("services_if")]))
+    all_in = put("all_in.yaml", [{"name": "All", "CountDefault": 1, "ServicesDefault": every}])
+    for service, given in itertools.product(("OVNController", "OpenDaylightApi"), ({}, {"neutron_driver": "other"})):
+        yield f"service {service}, {given}", with_env(
+            docker, defaults(ControllerServices=[*few, SERVICE + service]), template=small, set=given)
+    # The two oldest releases do not look at this parameter.
     for drivers, given in () if old_rules else itertools.product(DRIVERS, (None, "odl", "")):
         if given == "" and (release in RELEASES[:4] or drivers != ["ovn-like"]):
             continue  # the older releases' rules say nothing of an empty text
         yield f"drivers {drivers!r}, given {given!r}", with_env(
-            defaults(**({} if drivers is None else {"NeutronMechanismDrivers": drivers})), roles=None, template=small,
+            defaults(**({} if drivers is None else {"NeutronMechanismDrivers": drivers})), roles=all_in, template=small,
             set={} if given is None else {"neutron_driver": given})
 
 
 def cases(tmp: pathlib.Path):
     """All (name, question, check) of this file."""
     for release in RELEASES:
-        for name, ask in of_release(release, FACTS[release], FACTS["roles-" + release], tmp / release):
+        for name, ask in of_release(release, FACTS[release], tmp / release):
             yield f"{release}: {name}", ask, same(ask)
     for i, (name, text) in enumerate(OWN_TEMPLATES.items()):
         ask = Ask(template=tmp / f"own-{i}.j2")
         ask.template.write_text(text)
         yield name, ask, same(ask)
-    # A switch means what it says in a condition, and is still the word that was given when printed.
-    ask = Ask(template=tmp / "printed.j2", set={"yes": "true", "no": "false", "other": "True"})
-    ask.template.write_text('container_images_template:\n- imagename: "h.example/{{yes}}-{{no}}-{{other}}:1"\n')
-    yield "switches printed", ask, same(ask)
+    # A switch means what it says in a condition, and is still the word that was given when printed. Only
+    # the first `=` ends a name.
+    ask = Ask(template=tmp / "printed.j2", set={"yes": "true", "no": "false", "other": "True", "pair": "a=b=c"})
+    ask.template.write_text('container_images_template:\n- imagename: "h.example/{{yes}}-{{no}}-{{other}}:{{pair}}"\n')
+    yield "switches and pairs, printed", ask, same(ask)

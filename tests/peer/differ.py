@@ -36,6 +36,15 @@ def cases(tmp: pathlib.Path):
         yield f"--set {name}=false", wrong, lambda got, wrong=wrong, right=right: (
             answered(got, peer(right)) + unless(peer(wrong) != peer(right), "the peer no longer differs"))
 
+    # A plain scalar means to the peer what YAML 1.1 makes of it: `on` is true, 0777 is 511, 12:30:45 is 45045. To us it is what the
+    # author wrote, as YAML 1.2 has it, and it is written so that every reader gives back just that.
+    words = "on Off yes NO 0777 1_000 12:30:45 2017-05-30 y".split()
+    plain = ask(template=put("plain/t.j2", "container_images_template:\n- imagename: h.example/a:1\n" + "".join(
+        f"  k{i}: {word}\n" for i, word in enumerate(words))))
+    yield "plain scalars of YAML 1.1", plain, lambda got: (
+        unless([str(got.images[0].get(f"k{i}")) for i in range(len(words))] == words, f"not as written: {got.images}")
+        + unless(peer(plain)[0][0]["k0"] is True, "the peer no longer differs"))
+
     # The peer writes `//`, and such a reference cannot be pulled.
     slash = ask(push="r.example:8787/")
     def single(got):
@@ -83,7 +92,7 @@ def cases(tmp: pathlib.Path):
     twice = ask(template=put("twice.j2", "container_images_template:\n" + "".join(
         f"- imagename: h.example/{n}:1\n  params: [ContainerSharedImage]\n" for n in "ab")))
     yield "two entries, one parameter", twice, lambda got: same(twice)(got) + unless(
-        "ContainerSharedImage" in got.err or re.search("(?m)^#.*ContainerSharedImage", got.text),
+        "ContainerSharedImage" in got.err or re.search("(?m)^#.*ContainerSharedImage", "\n".join(got.texts)),
         "neither standard error nor a file's head names the parameter")
 
     # An undefined variable prints nothing in both; only we say which it was, and where.
@@ -99,10 +108,16 @@ def cases(tmp: pathlib.Path):
         return answered(got, right) + unless(peer(main) != right, "the peer no longer differs")
     yield "a template that includes its neighbour", main, neighbour
 
+    # A name without a tag, or with what is no tag, cannot be pulled; the peer writes it all the same.
+    for tag in ("", "a b", "12:30", "a/b", "-a", "a" * 129):
+        no_tag = ask(set={"tag": tag})
+        yield f"no tag: {tag[:9]!r}", no_tag, lambda got, no_tag=no_tag: (
+            refused(got, 2, "tag") + unless(peer(no_tag)[0], "the peer now minds"))
+
     # A value may leave its place in the peer's YAML: a quotation mark ends in a stack trace, and a
     # well-made value adds an entry. We keep it in its place or refuse it.
     for value in ('a"b', 'a"\n- imagename: "evil'):
-        leaving = ask(template=put("quoted.j2", 'container_images_template:\n- imagename: "h.example/x:{{tag}}"\n'), set={"tag": value})
+        leaving = ask(template=put("quoted.j2", 'container_images_template:\n- imagename: "h.example/x:{{text}}"\n'), set={"text": value})
         def stays(got, leaving=leaving, value=value):
             try:
                 harmless = len(peer(leaving)[0]) == 1

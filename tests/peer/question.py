@@ -1,5 +1,6 @@
 """One question put to both tools, and how their answers are compared."""
 import itertools
+import json
 import os
 import pathlib
 import socket
@@ -53,7 +54,7 @@ class Got(typing.NamedTuple):
     err: str
     images: typing.Optional[list]
     params: typing.Optional[dict]
-    text: str  # both files
+    texts: list  # of the two files, empty where there is none
     images_file: pathlib.Path
 
 
@@ -95,7 +96,14 @@ def run(binary, ask, folder):
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     docs = [yaml.load(t, Loader=loader) or {} for t in texts]
     return Got(done.returncode, done.stderr, docs[0].get("container_images"),
-               docs[1].get("parameter_defaults"), "".join(texts), paths[0])
+               docs[1].get("parameter_defaults"), texts, paths[0])
+
+
+def default_roles(release):
+    """The release's default roles file."""
+    known = FACTS["roles-" + release]
+    return [{"name": name, "CountDefault": known["roles"][name]["count_default"], "description": "a\nb\n",
+             "ServicesDefault": list(known["roles"][name]["services"])} for name in known["default_roles"]]
 
 
 def merged(paths):
@@ -145,7 +153,10 @@ def neutron_driver(ask, env, services):
 def peer(ask, **more):
     """The peer's (list, parameters) for the same question, or its exception."""
     env = merged(ask.envs) if ask.envs else {}
-    roles = yaml.safe_load(ask.roles.read_text()) if ask.roles else None
+    # The peer's command always has a roles file, and a default one; we have it once there is an environment.
+    roles = default_roles(ask.release) if ask.envs else None
+    if ask.roles:
+        roles = yaml.safe_load(ask.roles.read_text())
     services = service_filter(ask, env, roles)
     mapping = dict(ask.set)
     if ask.envs:
@@ -162,12 +173,17 @@ def peer(ask, **more):
     return out["images"], out["params"]
 
 
+def exact(value):
+    """Something to compare by, for which 1, 1.0 and true are three."""
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
 def difference(theirs, ours):
     """Where two (list, parameters) differ, in a few lines; none when they are equal."""
     images, params = ours[0] or [], ours[1]
     lines = []
     for i, (t, o) in enumerate(itertools.zip_longest(theirs[0], images)):
-        if t != o:
+        if exact(t) != exact(o):
             lines += [f"container_images[{i}]:", f"  peer {t!r}", f"  ours {o!r}"]
             break
     if len(theirs[0]) != len(images):
@@ -177,8 +193,9 @@ def difference(theirs, ours):
             lines += [f"  only {who}: {e.get('imagename')}" for e in a if e.get("imagename") not in names][:4]
     if not isinstance(params, dict):
         return lines + [f"parameter_defaults: ours is {params!r}"]
-    unlike = [k for k in {**theirs[1], **params} if theirs[1].get(k) != params.get(k)]
-    lines += [f"parameter_defaults[{k!r}]: peer {theirs[1].get(k)!r}, ours {params.get(k)!r}" for k in unlike[:4]]
+    both = {k: [repr(side[k]) if k in side else "has none" for side in (theirs[1], params)] for k in {**theirs[1], **params}}
+    unlike = [k for k, (t, o) in both.items() if t != o]
+    lines += [f"parameter_defaults[{k!r}]: peer {both[k][0]}, ours {both[k][1]}" for k in unlike[:4]]
     return lines + ([f"  … {len(unlike)} parameters differ"] if len(unlike) > 4 else [])
 
 
@@ -188,7 +205,7 @@ def difference(theirs, ours):
 def refused(got, code, *words):
     """Complaints unless overtag ended with `code`, one clean message with these words, and no file."""
     lines = [] if got.code == code else [f"exit status: expected {code}, ours {got.code}"]
-    lines += ["a file was written"] if got.text else []
+    lines += ["a file was written"] if any(got.texts) else []
     lines += [] if got.err.startswith("overtag: ") else ["standard error does not start with `overtag: `"]
     lines += [f"standard error lacks {w!r}" for w in words if w not in got.err]
     return lines + (["a crash, not a message"] if "panicked" in got.err else [])

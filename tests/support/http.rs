@@ -9,7 +9,10 @@ pub type Headers = Vec<(String, String)>;
 
 /// Looks a header up without regard to case.
 pub fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
-    headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    headers
+        .iter()
+        .find(|(k, _)| k.eq_ignore_ascii_case(name))
+        .map(|(_, v)| v.as_str())
 }
 
 /// A request or an answer.
@@ -27,7 +30,11 @@ pub struct Message {
 impl Message {
     /// Returns the status of an answer, 0 if there is none to be read.
     pub fn status(&self) -> u16 {
-        self.start.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
+        self.start
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Says whether the sender closes the connection after this message.
@@ -61,7 +68,9 @@ pub fn answer(status: u16, headers: Headers, body: &[u8], method: &str) -> Messa
     };
     if !bodiless(status) {
         if header(&message.headers, "Content-Length").is_none() {
-            message.headers.push(("Content-Length".into(), body.len().to_string()));
+            message
+                .headers
+                .push(("Content-Length".into(), body.len().to_string()));
         }
         if method != "HEAD" {
             message.body = body.to_vec();
@@ -105,12 +114,16 @@ impl Connection {
     pub fn new(stream: TcpStream) -> Connection {
         // Small messages must not wait for each other; without it only time is lost.
         let _ = stream.set_nodelay(true);
-        Connection { reader: BufReader::new(stream) }
+        Connection {
+            reader: BufReader::new(stream),
+        }
     }
 
     /// Reads a request; `None` at the orderly end of the connection.
     pub fn read_request(&mut self) -> io::Result<Option<Message>> {
-        let Some(mut message) = self.read_head()? else { return Ok(None) };
+        let Some(mut message) = self.read_head()? else {
+            return Ok(None);
+        };
         self.read_body(&mut message, false)?;
         Ok(Some(message))
     }
@@ -147,7 +160,9 @@ impl Connection {
                     false => Err(io::ErrorKind::UnexpectedEof.into()),
                 };
             }
-            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            let text = String::from_utf8_lossy(&line)
+                .trim_end_matches(['\r', '\n'])
+                .to_owned();
             match (text.is_empty(), lines.is_empty()) {
                 (true, false) => break,
                 (true, true) => {}
@@ -157,12 +172,24 @@ impl Connection {
         let mut lines = lines.into_iter();
         let start = lines.next().unwrap_or_default();
         let headers = lines
-            .filter_map(|l| l.split_once(':').map(|(k, v)| (k.to_owned(), v.trim().to_owned())))
+            .filter_map(|l| {
+                l.split_once(':')
+                    .map(|(k, v)| (k.to_owned(), v.trim().to_owned()))
+            })
             .collect();
-        Ok(Some(Message { start, headers, body: Vec::new(), until_close: false }))
+        Ok(Some(Message {
+            start,
+            headers,
+            body: Vec::new(),
+            until_close: false,
+        }))
     }
 
-    fn read_body(&mut self, message: &mut Message, may_end_with_connection: bool) -> io::Result<()> {
+    fn read_body(
+        &mut self,
+        message: &mut Message,
+        may_end_with_connection: bool,
+    ) -> io::Result<()> {
         let chunked = header(&message.headers, "Transfer-Encoding")
             .is_some_and(|v| v.to_ascii_lowercase().contains("chunked"));
         if chunked {

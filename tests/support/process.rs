@@ -17,11 +17,15 @@ use std::time::{Duration, Instant};
 /// Starts the server with our pipe away from it, then waits for the pipe's end.
 ///
 /// The shell lets go of its own output so that the reader sees the end of the
-/// server's output when the server is gone, not when the shell is.
+/// server's output when the server is gone, not when the shell is. It waits for
+/// the server before it ends itself, because some containers have no init that
+/// would.
 const GUARD: &str = r#"
 "$@" </dev/null 2>&1 &
 exec >/dev/null 2>&1
 read -r _
+kill -KILL $!
+wait $!
 kill -KILL 0
 "#;
 
@@ -30,7 +34,6 @@ const KEPT: usize = 60;
 
 /// A server in its own process group; killed, with its children, on drop.
 pub struct Guarded {
-    name: String,
     shell: Child,
     pipe: Option<ChildStdin>,
     output: Arc<Mutex<VecDeque<String>>>,
@@ -70,7 +73,10 @@ impl Guarded {
             let mut waiting = Some(send);
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                if waiting.as_ref().is_some_and(|w| w.send(line.clone()).is_err()) {
+                if waiting
+                    .as_ref()
+                    .is_some_and(|w| w.send(line.clone()).is_err())
+                {
                     waiting = None;
                 }
                 let mut kept = kept.lock().expect("no holder of this lock panics");
@@ -80,7 +86,12 @@ impl Guarded {
                 kept.push_back(line);
             }
         });
-        let server = Guarded { name: program.to_owned(), shell, pipe, output, reader: Some(reader) };
+        let server = Guarded {
+            shell,
+            pipe,
+            output,
+            reader: Some(reader),
+        };
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -91,7 +102,10 @@ impl Guarded {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    panic!("{program} was not ready after {limit:?}; it said:\n{}", server.output())
+                    panic!(
+                        "{program} was not ready after {limit:?}; it said:\n{}",
+                        server.output()
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => panic!(
                     "{program} ended before it was ready (is it installed? apt-get install {package}); it said:\n{}",
@@ -104,7 +118,11 @@ impl Guarded {
     /// Returns the last lines of what the server said.
     pub fn output(&self) -> String {
         let lines = self.output.lock().expect("no holder of this lock panics");
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Kills the server and all its children, and returns when they hold our

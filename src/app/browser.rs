@@ -1,0 +1,180 @@
+//! Every call to the browser itself.
+
+use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, HtmlInputElement, Url};
+
+use crate::engine::template::Source;
+
+fn body() -> Option<HtmlElement> {
+    document().body()
+}
+
+/// The query string of the address bar, with its `?`.
+pub fn query() -> String {
+    window().location().search().unwrap_or_default()
+}
+
+/// The address of the page without query and fragment.
+pub fn address() -> String {
+    let location = window().location();
+    format!("{}{}", location.origin().unwrap_or_default(), location.pathname().unwrap_or_default())
+}
+
+/// Host and port of the page.
+pub fn host() -> String {
+    window().location().host().unwrap_or_default()
+}
+
+/// The address of something beside the page.
+pub fn beside(path: &str) -> String {
+    let base = document().base_uri().ok().flatten().unwrap_or_else(address);
+    Url::new_with_base(path, &base).map_or_else(|_| path.to_owned(), |url| url.href())
+}
+
+/// Writes a query string into the address bar, as a new step or in place of the present one.
+pub fn set_query(query: &str, is_new_step: bool) {
+    let path = window().location().pathname().unwrap_or_default();
+    let url = if query.is_empty() { path } else { format!("{path}?{query}") };
+    let Ok(history) = window().history() else { return };
+    _ = match is_new_step {
+        true => history.push_state_with_url(&JsValue::NULL, "", Some(&url)),
+        false => history.replace_state_with_url(&JsValue::NULL, "", Some(&url)),
+    };
+}
+
+/// Offers `text` as a file.
+pub fn save(name: &str, text: &str) {
+    let options = BlobPropertyBag::new();
+    options.set_type("text/plain;charset=utf-8");
+    let bytes = js_sys::Uint8Array::from(text.as_bytes());
+    let parts = js_sys::Array::of1(&bytes);
+    let Ok(blob) = Blob::new_with_u8_array_sequence_and_options(&parts, &options) else { return };
+    let Ok(url) = Url::create_object_url_with_blob(&blob) else { return };
+    if let Ok(link) = document().create_element("a").map(JsCast::unchecked_into::<HtmlAnchorElement>) {
+        link.set_href(&url);
+        link.set_download(name);
+        link.click();
+    }
+    // The download has its own hold on the bytes once it has begun.
+    set_timeout(move || _ = Url::revoke_object_url(&url), std::time::Duration::from_secs(10));
+}
+
+/// Puts `text` on the clipboard; false where the browser does not let us.
+pub async fn copy(text: &str) -> bool {
+    let clipboard = js_sys::Reflect::get(&window().navigator(), &"clipboard".into()).unwrap_or_default();
+    if clipboard.is_object() {
+        let promise = window().navigator().clipboard().write_text(text);
+        if JsFuture::from(promise).await.is_ok() {
+            return true;
+        }
+    }
+    // Pages on plain http have no clipboard of that kind.
+    let Some(body) = body() else { return false };
+    let Ok(area) = document().create_element("textarea").map(JsCast::unchecked_into::<web_sys::HtmlTextAreaElement>) else {
+        return false;
+    };
+    area.set_value(text);
+    _ = body.append_child(&area);
+    area.select();
+    let is_done = document().unchecked_into::<web_sys::HtmlDocument>().exec_command("copy").unwrap_or(false);
+    area.remove();
+    is_done
+}
+
+/// Reads the files that were picked.
+pub async fn read_files(input: &HtmlInputElement) -> Vec<Result<Source, String>> {
+    let mut out = Vec::new();
+    let Some(files) = input.files() else { return out };
+    let files: Vec<File> = (0..files.length()).filter_map(|i| files.get(i)).collect();
+    for file in files {
+        let name = file.name();
+        out.push(match JsFuture::from(file.text()).await.ok().and_then(|t| t.as_string()) {
+            Some(_) if file.size() > f64::from(8 << 20) => Err(format!("{name} is larger than 8 MiB")),
+            Some(text) => Ok(Source { name, text }),
+            None => Err(format!("{name} cannot be read")),
+        });
+    }
+    // The same file picked again must count again.
+    input.set_value("");
+    out
+}
+
+/// What a visitor chose before on this site.
+pub fn remembered(key: &str) -> Option<String> {
+    window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Remembers it.
+pub fn remember(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        _ = storage.set_item(key, value);
+    }
+}
+
+/// Sets or takes off an attribute of the root element.
+pub fn set_root(name: &str, value: Option<&str>) {
+    if let Some(root) = document().document_element() {
+        _ = match value {
+            Some(value) => root.set_attribute(name, value),
+            None => root.remove_attribute(name),
+        };
+    }
+}
+
+/// Sets a class of the body.
+pub fn set_body_class(class: &str) {
+    if let Some(body) = body() {
+        body.set_class_name(class);
+    }
+}
+
+/// Sets the icon of the tab.
+pub fn set_icon(svg: &str) {
+    if let Ok(Some(link)) = document().query_selector("link[rel=icon]") {
+        let data = format!("data:image/svg+xml,{}", js_sys::encode_uri_component(svg));
+        _ = link.set_attribute("href", &data);
+    }
+}
+
+/// Whether the window is wide enough for two columns.
+pub fn is_wide() -> bool {
+    window().match_media("(width > 50rem)").ok().flatten().is_none_or(|m| m.matches())
+}
+
+/// Whether a key belongs to whoever is typing.
+pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
+    let target = event.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
+    let tag = target.map(|e| e.tag_name().to_ascii_lowercase()).unwrap_or_default();
+    matches!(tag.as_str(), "input" | "textarea" | "select") || event.ctrl_key() || event.meta_key() || event.alt_key()
+}
+
+/// Puts the focus on what `selector` finds.
+pub fn focus(selector: &str) {
+    if let Ok(Some(element)) = document().query_selector(selector) {
+        _ = element.unchecked_into::<HtmlElement>().focus();
+    }
+}
+
+/// Moves the focus among all that `selector` finds; from outside it goes to the first.
+pub fn step_focus(selector: &str, by: i32) {
+    let Ok(all) = document().query_selector_all(selector) else { return };
+    let active = document().active_element();
+    let all: Vec<web_sys::Element> = (0..all.length()).filter_map(|i| all.item(i)?.dyn_into().ok()).collect();
+    let at = all.iter().position(|e| active.as_ref() == Some(e)).map(|i| i as i32 + by);
+    let next = at.unwrap_or(0).clamp(0, all.len().saturating_sub(1) as i32);
+    if let Some(element) = all.get(next as usize) {
+        _ = element.clone().unchecked_into::<HtmlElement>().focus();
+    }
+}
+
+/// Presses what has the focus, if `class` is its class.
+pub fn press_focused(class: &str) {
+    if let Some(element) = document().active_element()
+        && element.class_list().contains(class)
+    {
+        element.unchecked_into::<HtmlElement>().click();
+    }
+}

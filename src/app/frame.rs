@@ -1,0 +1,165 @@
+//! The frame of the page: header, notices, choices beside results, the list of keys.
+
+use leptos::ev;
+use leptos::html::Dialog;
+use leptos::prelude::*;
+
+use super::browser;
+use super::form::{Choices, gist};
+use super::loader::Loader;
+use super::results::Results;
+use super::store::{Phase, Store};
+
+/// The whole page.
+#[component]
+pub fn App() -> impl IntoView {
+    let store = Store::new();
+    let loader = Loader::new(store);
+    let keys = NodeRef::<Dialog>::new();
+    _ = window_event_listener(ev::popstate, move |_| store.read_address());
+    let embed = store.choices.with_untracked(|c| c.get("embed") == Some("1"));
+    if embed {
+        browser::set_body_class("embed");
+    }
+    let open_keys = move || {
+        if let Some(dialog) = keys.get_untracked() {
+            _ = dialog.show_modal();
+        }
+    };
+    _ = window_event_listener(ev::keydown, move |e| {
+        if browser::is_typing(&e) || embed {
+            return;
+        }
+        match e.key().as_str() {
+            "/" => browser::focus(".find input"),
+            "j" => browser::step_focus(".disclose", 1),
+            "k" => browser::step_focus(".disclose", -1),
+            "o" => browser::press_focused("disclose"),
+            "e" => store.choose(|c| {
+                let wrong = "absent,unresolved,error";
+                if c.get("status") == Some(wrong) { c.clear("status") } else { c.put("status", wrong) }
+            }),
+            "r" => loader.refresh(),
+            "?" => open_keys(),
+            _ => return,
+        }
+        e.prevent_default();
+    });
+    let busy = move || store.is_busy().to_string();
+    view! {
+        <Show when=move || !embed>
+            <Header store=store on_keys=Callback::new(move |()| open_keys()) />
+            <Notices store=store />
+        </Show>
+        <main class="prepare" aria-busy=busy>
+            <h1 class="vh" tabindex="-1">{move || format!("Images of {}", gist(store))}</h1>
+            <Show when=move || !embed><Choices store=store /></Show>
+            <Results store=store loader=loader embed=embed />
+        </main>
+        <dialog class="keys" aria-labelledby="keys-title" node_ref=keys>
+            <h2 id="keys-title">"Keys"</h2>
+            <dl>
+                <dt><kbd>"/"</kbd></dt><dd>"search"</dd>
+                <dt><kbd>"j"</kbd><kbd>"k"</kbd></dt><dd>"next row, row before"</dd>
+                <dt><kbd>"o"</kbd></dt><dd>"open the row"</dd>
+                <dt><kbd>"e"</kbd></dt><dd>"only what is wrong"</dd>
+                <dt><kbd>"r"</kbd></dt><dd>"refresh"</dd>
+                <dt><kbd>"?"</kbd></dt><dd>"this list"</dd>
+            </dl>
+            <form method="dialog"><button class="button" type="submit">"Close"</button></form>
+        </dialog>
+    }
+}
+
+#[component]
+fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
+    const THEME: &str = "overtag-theme";
+    let theme = RwSignal::new(browser::remembered(THEME).filter(|t| t == "light" || t == "dark").unwrap_or_default());
+    Effect::new(move |_| {
+        let theme = theme.get();
+        browser::set_root("data-theme", Some(theme.as_str()).filter(|t| !t.is_empty()));
+        browser::remember(THEME, &theme);
+    });
+    let option = move |value: &'static str, label: &'static str| {
+        view! { <option value=value selected=theme.get_untracked() == value>{label}</option> }
+    };
+    view! {
+        <header class="site">
+            <a class="wordmark" href="?">"overtag"</a>
+            <p class="gist">{move || gist(store)}</p>
+            <label class="theme">
+                "Theme "
+                <select class="input" on:change=move |e| theme.set(event_target_value(&e))>
+                    {option("", "System")}
+                    {option("light", "Light")}
+                    {option("dark", "Dark")}
+                </select>
+            </label>
+            <button class="button" data-kind="text" type="button" aria-haspopup="dialog" on:click=move |_| on_keys.run(())>
+                "Keys " <kbd>"?"</kbd>
+            </button>
+        </header>
+    }
+}
+
+/// What is wrong with the link, and what it asks leave for.
+#[component]
+fn Notices(store: Store) -> impl IntoView {
+    let notices = move || {
+        let still = store.prepared.with(|p| p.wrong.clone());
+        let is_of_value = |place: &str| place.ends_with('=') && place != "v=";
+        let notice = move |(i, e): (usize, crate::engine::error::Error)| {
+            let kind = if e.place == "v=" { "error" } else { "warning" };
+            view! {
+                <div class="notice" data-kind=kind>
+                    <p>{capital(&e.what)} ": " <code>{e.place.clone()}</code> ". " {capital(&e.cure)} "."</p>
+                    <button
+                        class="button"
+                        data-kind="text"
+                        type="button"
+                        on:click=move |_| store.notices.update(|n| {
+                            if i < n.len() {
+                                _ = n.remove(i);
+                            }
+                        })
+                    >
+                        "Dismiss"
+                    </button>
+                </div>
+            }
+        };
+        let all = store.notices.get().into_iter().enumerate();
+        // What was corrected in the form is no longer wrong.
+        all.filter(|(_, e)| !is_of_value(&e.place) || still.contains(e) || is_about_page(&e.place)).map(notice).collect_view()
+    };
+    let blocked = move || match store.phase.get() {
+        Phase::Blocked(hosts) => {
+            let named = hosts.join(", ");
+            Some(view! {
+                <div class="notice" data-kind="warning">
+                    <p>"This link asks a registry on your own network, " <code>{named}</code> ". Nothing was sent yet."</p>
+                    <button
+                        class="button"
+                        type="button"
+                        on:click=move |_| store.allowed.update(|a| a.extend(hosts.clone()))
+                    >
+                        "Allow this registry"
+                    </button>
+                </div>
+            })
+        }
+        _ => None,
+    };
+    view! { <div class="notices" role="region" aria-label="Notices">{notices}{blocked}</div> }
+}
+
+/// Places of choices that only concern the page, which `prepared` knows nothing of.
+fn is_about_page(place: &str) -> bool {
+    use crate::engine::choices::{Group, definition};
+    definition(place.trim_end_matches('=')).is_some_and(|d| d.group == Group::Page)
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
+}

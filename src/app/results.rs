@@ -1,0 +1,553 @@
+//! The results: one sentence, how far the work is, the files, the table, what is not in, previews.
+
+use leptos::prelude::*;
+
+use super::browser;
+use super::loader::Loader;
+use super::mark::{Mark, icon};
+use super::store::{Phase, Store};
+use super::table::{Images, Toolbar, toggle_query};
+use crate::engine::error::Kind;
+use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, list};
+use crate::engine::share;
+use crate::engine::time::utc;
+
+/// Which of the three files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum File {
+    Containers,
+    Environment,
+    List,
+}
+
+impl File {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Containers => CONTAINERS,
+            Self::Environment => ENVIRONMENT,
+            Self::List => LIST,
+        }
+    }
+}
+
+/// Why the two YAML files may not be written, in one sentence; none where they may.
+fn refusal(store: Store, loader: Loader) -> Option<String> {
+    let allow = store.allow_partial.get();
+    match store.phase.get() {
+        Phase::Busy => {
+            let n = store.results.with(|r| r.summary.waiting);
+            return Some(if n == 0 { "Both YAML files wait.".to_owned() } else { format!("Both YAML files wait for {}.", images(n)) });
+        }
+        Phase::Stuck(_) | Phase::Blocked(_) => return Some("There are no YAML files yet.".to_owned()),
+        Phase::Done => {}
+    }
+    store.results.track();
+    let prepared = store.prepared.get();
+    let Some(Ok(plan)) = &prepared.plan else { return Some("There are no YAML files yet.".to_owned()) };
+    let refusal = loader.with_run(|run| Outcome::of_run(&prepared.settings, plan, run).refusal(allow))??;
+    Some(match refusal.kind {
+        Kind::Registry => {
+            let n = store.results.with(|r| r.summary.error);
+            format!("Both YAML files would be incomplete: {} in error.", if n == 1 { "1 image is".to_owned() } else { format!("{n} images are") })
+        }
+        _ => format!("No YAML files: {}.", short(&refusal.what)),
+    })
+}
+
+fn short(text: &str) -> String {
+    let cut: String = text.chars().take(160).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+/// The bytes of a file, as the command line would write them.
+fn content(store: Store, loader: Loader, file: File) -> Option<String> {
+    let prepared = store.prepared.get_untracked();
+    let plan = prepared.plan.as_ref()?.as_ref().ok()?;
+    if file == File::List {
+        return Some(list(plan));
+    }
+    let provenance =
+        Provenance::new(&store.choices.get_untracked(), &prepared.files, store.results.with_untracked(|r| r.as_of));
+    loader.with_run(|run| {
+        let outcome = Outcome::of_run(&prepared.settings, plan, run);
+        if file == File::Containers { outcome.containers(&provenance) } else { outcome.environment(&provenance) }
+    })
+}
+
+fn images(n: usize) -> String {
+    if n == 1 { "1 image".to_owned() } else { format!("{n} images") }
+}
+
+/// A number of the sentence: a button that filters the table to its rows.
+#[component]
+fn Count(
+    text: String,
+    #[prop(default = "")] class: &'static str,
+    is_pressed: Signal<bool>,
+    on_press: Callback<()>,
+    embed: bool,
+) -> impl IntoView {
+    if embed {
+        return view! { <b class=class>{text}</b> }.into_any();
+    }
+    view! {
+        <button class=class type="button" aria-pressed=move || is_pressed.get().to_string() on:click=move |_| on_press.run(())>{text}</button>
+    }
+    .into_any()
+}
+
+/// The one sentence.
+#[component]
+fn Sentence(store: Store, embed: bool) -> impl IntoView {
+    let by_status = move |word: &'static str| {
+        let is_pressed = Signal::derive(move || store.choices.with(|c| c.get("status") == Some(word)));
+        let press = Callback::new(move |()| {
+            store.choose(move |c| if c.get("status") == Some(word) { c.clear("status") } else { c.put("status", word) });
+        });
+        (is_pressed, press)
+    };
+    let by_note = move |word: &'static str| {
+        let is_pressed = Signal::derive(move || store.choices.with(|c| c.get("q") == Some(word)));
+        (is_pressed, Callback::new(move |()| toggle_query(store, word)))
+    };
+    let summary = Memo::new(move |_| store.results.with(|r| r.summary.clone()));
+    let sentence = move || {
+        let s = summary.get();
+        match store.phase.get() {
+            Phase::Stuck(error) => return view! { <p class="sentence">{if error.kind == Kind::Template { "The template is wrong." } else { "Nothing can be asked." }}</p> }.into_any(),
+            Phase::Blocked(_) => return view! { <p class="sentence">"This link asks a registry on a private network."</p> }.into_any(),
+            Phase::Busy | Phase::Done => {}
+        }
+        if s.asked == 0 {
+            let text = if store.is_busy() { "Reading the template …" } else { "No image is left." };
+            return view! { <p class="sentence">{text}</p> }.into_any();
+        }
+        let (is_all, all) = by_status("resolved");
+        let main = match &s.hash {
+            Some(hash) => {
+                let tail = if s.waiting > 0 { " so far" } else { "" };
+                view! {
+                    <Count text=format!("{} of {}", s.at_hash, s.in_channel) is_pressed=is_all on_press=all embed=embed />
+                    {format!(" images{tail} are at ")}
+                    <span class="hash" title=hash.clone()><Mark hash=hash.clone() />{format!("{}…", &hash[..8.min(hash.len())])}</span>
+                }
+                .into_any()
+            }
+            None => view! {
+                <Count text=format!("{} of {}", s.resolved, s.asked) is_pressed=is_all on_press=all embed=embed />
+                {if s.waiting > 0 { " images are resolved so far" } else { " images are resolved" }}
+            }
+            .into_any(),
+        };
+        let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
+        let (is_torn, torn) = by_note("torn");
+        let (is_mismatch, mismatch) = by_note("mismatch");
+        let (is_absent, absent) = by_status("absent");
+        let (is_unresolved, unresolved) = by_status("unresolved");
+        let (is_error, error) = by_status("error");
+        let mut rest = Vec::new();
+        let mut add = |n: usize, class: &'static str, is_pressed, on_press, words: &'static str| {
+            if n > 0 {
+                let lead = if rest.is_empty() { ". " } else { ", " };
+                rest.push(view! {
+                    {lead}
+                    <Count text=n.to_string() class=class is_pressed=is_pressed on_press=on_press embed=embed />
+                    {format!("\u{a0}{words}")}
+                });
+            }
+        };
+        add(s.torn, "torn", is_torn, torn, verb(s.torn, "is torn", "are torn"));
+        add(s.mismatch, "", is_mismatch, mismatch, verb(s.mismatch, "is mislabelled", "are mislabelled"));
+        add(s.absent, "", is_absent, absent, verb(s.absent, "is not promoted", "are not promoted"));
+        add(s.unresolved, "", is_unresolved, unresolved, verb(s.unresolved, "is unresolved", "are unresolved"));
+        add(s.error, "error", is_error, error, "could not be asked");
+        view! { <p class="sentence">{main}{rest}"."</p> }.into_any()
+    };
+    let title = move || {
+        let s = summary.get();
+        let text = match (&s.hash, store.phase.get()) {
+            (_, Phase::Stuck(_) | Phase::Blocked(_)) => "nothing was asked".to_owned(),
+            (Some(hash), _) => format!("{} of {} images at {}", s.at_hash, s.in_channel, &hash[..8.min(hash.len())]),
+            (None, _) => format!("{} of {} images", s.resolved, s.asked),
+        };
+        format!("{text} · overtag")
+    };
+    Effect::new(move |_| {
+        document().set_title(&title());
+        if let Some(hash) = summary.with(|s| s.hash.clone()) {
+            browser::set_icon(&icon(&hash));
+        }
+    });
+    sentence
+}
+
+/// How far the work is, and what can be done about it.
+#[component]
+fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
+    let answered = Memo::new(move |_| store.results.with(|r| (r.summary.asked - r.summary.waiting, r.summary.asked)));
+    let status = move || {
+        let (known, asked) = answered.get();
+        let r = store.results.get();
+        match store.phase.get() {
+            Phase::Busy if asked == 0 => "Reading the template".to_owned(),
+            // Said aloud at every tenth, not at every answer.
+            Phase::Busy => format!("{known} of {asked}, {:.1} requests an image", r.requests as f64 / asked.max(1) as f64),
+            Phase::Stuck(error) => error.to_string(),
+            Phase::Blocked(hosts) => format!("Nothing was sent yet to {}", hosts.join(", ")),
+            Phase::Done => {
+                let errors = if r.summary.error > 0 { format!(", {} in error", r.summary.error) } else { String::new() };
+                let time = utc(r.as_of);
+                format!(
+                    "Done in {:.1} s, {} requests{errors} · as of {} UTC",
+                    r.took as f64 / 1000.0,
+                    r.requests,
+                    time.get(11..16).unwrap_or_default()
+                )
+            }
+        }
+    };
+    let is_busy = move || store.is_busy();
+    let has_failed = move || store.results.with(|r| r.summary.error > 0) && !is_busy();
+    view! {
+        <div class="run">
+            <Show when=is_busy>
+                <progress max=move || answered.get().1.max(1) value=move || answered.get().0 aria-label="Images answered"></progress>
+            </Show>
+            <p role="status">{status} {move || Some(store.said.get()).filter(|s| !s.is_empty()).map(|s| format!(" · {s}"))}</p>
+            <Show when=move || !embed>
+                <button class="button" type="button" disabled=move || !is_busy() on:click=move |_| loader.cancel()>"Cancel"</button>
+                <button class="button" type="button" disabled=move || !has_failed() on:click=move |_| loader.retry()>"Retry failed"</button>
+                <button class="button" data-kind="text" type="button" on:click=move |_| loader.refresh()>"Refresh"</button>
+            </Show>
+        </div>
+    }
+}
+
+/// The three files and the two links.
+#[component]
+fn Downloads(store: Store, loader: Loader) -> impl IntoView {
+    let why = Memo::new(move |_| refusal(store, loader));
+    let save = move |file: File| {
+        if let Some(text) = content(store, loader, file) {
+            browser::save(file.name(), &text);
+            store.said.set(format!("{} was written.", file.name()));
+        }
+    };
+    let has_plan = move || store.prepared.with(|p| matches!(&p.plan, Some(Ok(plan)) if !plan.images.is_empty()));
+    let yaml = move |file: File, rest: &'static str| {
+        view! {
+            <button
+                class="button"
+                data-kind="primary"
+                type="button"
+                aria-label=format!("Download {}", file.name())
+                disabled=move || why.get().is_some()
+                aria-describedby=move || why.get().map(|_| "why")
+                on:click=move |_| save(file)
+            >
+                <span><span class="stem">"overcloud_"</span>{rest}</span>
+            </button>
+        }
+    };
+    let errors = move || store.results.with(|r| r.summary.error > 0) && !store.is_busy();
+    let is_gated = move || why.get().is_some() || errors();
+    let copy = move |text: String, said: String| {
+        wasm_bindgen_futures::spawn_local(async move {
+            let is_done = browser::copy(&text).await;
+            store.said.set(if is_done { said } else { format!("The browser gives no clipboard; here it is: {text}") });
+        });
+    };
+    let link = move |pinned: Option<String>| {
+        let mut choices = store.choices.get_untracked();
+        if let Some(hash) = pinned {
+            choices.put("tag", hash);
+        }
+        let query = share::write(&choices);
+        if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
+    };
+    // The hash, and how many images stand for it and for something else.
+    let hash = Memo::new(move |_| {
+        store.results.with(|r| r.summary.hash.clone().map(|h| (h, r.summary.at_hash, r.summary.in_channel))).filter(|_| !store.is_busy())
+    });
+    let differ = move || match hash.get() {
+        None => "No hash is known to pin the link to.".to_owned(),
+        Some((_, at, of)) if at == of => "All images are at this hash.".to_owned(),
+        Some((_, at, of)) => format!("{} of {of} images differ or are missing.", of - at),
+    };
+    view! {
+        <section class="downloads" aria-label="Files and links">
+            <div class="files">
+                <div class="segments">
+                    {yaml(File::Containers, "containers.yaml")}
+                    {yaml(File::Environment, "images.yaml")}
+                    <button class="button" type="button" aria-label="Download image list" disabled=move || !has_plan() on:click=move |_| save(File::List)>
+                        <span>"image list"</span>
+                    </button>
+                </div>
+                <Show when=is_gated>
+                    <div class="gate">
+                        {move || why.get().map(|text| view! { <p class=if errors() { "why" } else { "quiet" } id="why">{text}</p> })}
+                        <Show when=errors>
+                            <label class="check">
+                                <input
+                                    type="checkbox"
+                                    prop:checked=move || store.allow_partial.get()
+                                    on:change=move |e| store.allow_partial.set(event_target_checked(&e))
+                                />
+                                "Allow incomplete files"
+                            </label>
+                        </Show>
+                    </div>
+                </Show>
+            </div>
+            <div class="links">
+                <button
+                    class="button"
+                    data-kind="text"
+                    type="button"
+                    on:click=move |_| {
+                        let files = store.files.with_untracked(|f| *f != Default::default());
+                        let note = if files { " Files of your own are not in it." } else { "" };
+                        copy(link(None), format!("The link was copied.{note}"));
+                    }
+                >
+                    "Copy link"
+                </button>
+                <button
+                    class="button"
+                    data-kind="text"
+                    type="button"
+                    disabled=move || hash.get().is_none()
+                    title=differ
+                    on:click=move |_| {
+                        if let Some((h, ..)) = hash.get_untracked() {
+                            copy(link(Some(h)), format!("The pinned link was copied. {}", differ()));
+                        }
+                    }
+                >
+                    "Copy pinned link"
+                </button>
+            </div>
+        </section>
+    }
+}
+
+/// What the filters leave out, and why.
+#[component]
+fn NotIn(store: Store) -> impl IntoView {
+    let out = Memo::new(move |_| {
+        store.prepared.with(|p| match &p.plan {
+            Some(Ok(plan)) => plan.out.clone(),
+            _ => Vec::new(),
+        })
+    });
+    let short = |name: &str| name.rsplit('/').next().unwrap_or(name).split(':').next().unwrap_or(name).to_owned();
+    let gist = move || {
+        out.with(|o| {
+            let names: Vec<String> = o.iter().take(3).map(|o| short(&o.imagename)).collect();
+            names.join(", ") + if o.len() > 3 { " …" } else { "" }
+        })
+    };
+    let items = move || {
+        let item = |o: crate::engine::plan::Out| view! { <li title=o.imagename.clone()>{short(&o.imagename)} " " <span class="quiet">{o.why}</span></li> };
+        out.get().into_iter().map(item).collect_view()
+    };
+    view! {
+        <Show when=move || out.with(|o| !o.is_empty())>
+            <details class="fold">
+                <summary><h2>{move || format!("Not in ({})", out.with(Vec::len))}</h2><span class="gist">{gist}</span></summary>
+                <ul class="notin">{items}</ul>
+            </details>
+        </Show>
+    }
+}
+
+/// A file as it would be written.
+#[component]
+fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
+    let open = RwSignal::new(false);
+    let text = Memo::new(move |_| {
+        if !open.get() || store.is_busy() {
+            return String::new();
+        }
+        store.results.track();
+        store.choices.track();
+        store.prepared.track();
+        content(store, loader, file).unwrap_or_default()
+    });
+    let gist = move || {
+        text.with(|t| if t.is_empty() { String::new() } else { format!("{} lines, {:.1} kB", t.lines().count(), t.len() as f64 / 1000.0) })
+    };
+    let lines = move || {
+        let line = |l: &str| {
+            let class = if l.starts_with('#') { "line comment" } else { "line" };
+            view! { <span class=class>{format!("{l}\n")}</span> }
+        };
+        text.with(|t| t.lines().map(line).collect_view())
+    };
+    let toggled = move |e: leptos::ev::Event| open.set(event_target::<web_sys::Element>(&e).has_attribute("open"));
+    view! {
+        <details class="preview fold" on:toggle=toggled>
+            <summary><h2>{file.name()}</h2><span class="gist">{gist}</span></summary>
+            <Show when=move || open.get()>
+                <div>
+                    <button
+                        class="button"
+                        type="button"
+                        on:click=move |_| {
+                            let text = text.get_untracked();
+                            wasm_bindgen_futures::spawn_local(async move {
+                                let is_done = browser::copy(&text).await;
+                                store.said.set(if is_done { format!("{} was copied.", file.name()) } else { "The browser gives no clipboard; download the file.".to_owned() });
+                            });
+                        }
+                    >
+                        "Copy" <span class="vh">{format!(" {}", file.name())}</span>
+                    </button>
+                </div>
+                <pre class="code" tabindex="0" role="region" aria-label=format!("Preview of {}", file.name())><code>{lines}</code></pre>
+            </Show>
+        </details>
+    }
+}
+
+/// What went wrong, once for each cause.
+#[component]
+fn Errors(store: Store) -> impl IntoView {
+    let causes = Memo::new(move |_| {
+        let mut causes: Vec<(String, String, Vec<String>)> = Vec::new();
+        store.results.with(|r| {
+            for (i, row) in r.rows.iter().enumerate() {
+                let Some(row) = row.as_ref().filter(|r| r.status == crate::engine::resolve::Status::Error) else { continue };
+                let name = store.name(i).unwrap_or_default().0;
+                match causes.iter_mut().find(|(what, ..)| *what == row.reason) {
+                    Some((_, _, names)) => names.push(name),
+                    None => causes.push((row.reason.clone(), row.cure.clone(), vec![name])),
+                }
+            }
+        });
+        causes
+    });
+    let stuck = move || match store.phase.get() {
+        Phase::Stuck(error) => {
+            let place = (!error.place.is_empty()).then(|| view! { <code>{error.place.clone()}</code> });
+            Some(view! { <div class="notice" data-kind="error" role="alert"><p>{error.what.clone()} ". " {place} " " {capital(&error.cure)}</p></div> })
+        }
+        _ => None,
+    };
+    let notices = move || {
+        if store.is_busy() {
+            return None;
+        }
+        let notice = |(what, cure, names): (String, String, Vec<String>)| {
+            let who = match names.as_slice() {
+                [one] => one.clone(),
+                [first, ..] => format!("{first} and {} more", names.len() - 1),
+                [] => String::new(),
+            };
+            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {what} ". Not in the files, and not known to be absent. " {capital(&cure)}</p></div> }
+        };
+        Some(causes.get().into_iter().take(4).map(notice).collect_view())
+    };
+    view! { {stuck} {notices} }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => String::new(),
+    }
+}
+
+/// Undefined variables of the template, and parameters that fell to another image.
+#[component]
+fn Warnings(store: Store, loader: Loader) -> impl IntoView {
+    let warnings = Memo::new(move |_| {
+        store.results.track();
+        let prepared = store.prepared.get();
+        let Some(Ok(plan)) = &prepared.plan else { return Vec::new() };
+        let mut all: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+        if store.phase.get() == Phase::Done {
+            let fallen = loader.with_run(|run| Outcome::of_run(&prepared.settings, plan, run).fallen());
+            all.extend(fallen.unwrap_or_default().iter().map(ToString::to_string));
+        }
+        all
+    });
+    let notice = |text: String| view! { <div class="notice" data-kind="warning"><p>{text}</p></div> };
+    move || warnings.get().into_iter().map(notice).collect_view()
+}
+
+/// The demo says how to point it at something real.
+#[component]
+fn Greeting(store: Store) -> impl IntoView {
+    let is_demo = move || store.value("release").get() == "demo" && store.phase.get() == Phase::Done;
+    view! {
+        <Show when=is_demo>
+            <p class="quiet">"A made-up release, to look around. For a real one pick its release, and its registry under Namespace."</p>
+        </Show>
+    }
+}
+
+/// All results.
+#[component]
+pub fn Results(
+    /// The state.
+    store: Store,
+    /// What feeds it.
+    loader: Loader,
+    /// Whether only the sentence and the wrong rows are shown.
+    embed: bool,
+) -> impl IntoView {
+    let has_rows = move || store.results.with(|r| !r.rows.is_empty());
+    if embed {
+        return view! {
+            <div class="results">
+                <Sentence store=store embed=true />
+                <Progress store=store loader=loader embed=true />
+                <Show when=has_rows><Images store=store loader=loader embed=true /></Show>
+            </div>
+        }
+        .into_any();
+    }
+    let is_empty = move || !has_rows() && store.phase.get() == Phase::Done;
+    let clear = move |_| {
+        store.choose(|c| {
+            for key in ["role", "service", "include", "exclude"] {
+                c.clear(key);
+            }
+        });
+        store.files.update(|f| {
+            f.roles = None;
+            f.environments.clear();
+        });
+    };
+    view! {
+        <div class="results">
+            <Sentence store=store embed=false />
+            <Progress store=store loader=loader embed=false />
+            <Greeting store=store />
+            <Errors store=store />
+            <Warnings store=store loader=loader />
+            <Downloads store=store loader=loader />
+            <Show when=is_empty>
+                <div class="empty">
+                    <p>"The filters leave no image."</p>
+                    <button class="button" type="button" on:click=clear>"Clear the filters"</button>
+                </div>
+            </Show>
+            <Show when=has_rows>
+                <Toolbar store=store />
+                <Images store=store loader=loader embed=false />
+            </Show>
+            <NotIn store=store />
+            <Show when=has_rows>
+                <Preview store=store loader=loader file=File::Containers />
+                <Preview store=store loader=loader file=File::Environment />
+                <Preview store=store loader=loader file=File::List />
+            </Show>
+        </div>
+    }
+    .into_any()
+}
+

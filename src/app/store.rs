@@ -1,0 +1,240 @@
+//! The one state of the page. Everything else is derived from it.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+
+use super::browser;
+use crate::engine::choices::{Choices, DEFINITIONS, Group, Settings};
+use crate::engine::error::Error;
+use crate::engine::plan::{Files, Plan};
+use crate::engine::release::DEMO_HOST;
+use crate::engine::resolve::{Row, Summary};
+use crate::engine::{demo, share, template::Source};
+
+/// A row as the table shows it; none while the registry has not answered.
+pub type Known = Option<Arc<Row>>;
+
+/// How far the work is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Phase {
+    /// Something is asked, or about to be.
+    #[default]
+    Busy,
+    /// All that can be known is known.
+    Done,
+    /// Nothing can be asked: this says why.
+    Stuck(Error),
+    /// These hosts are private, and the visitor did not allow them yet.
+    Blocked(Vec<String>),
+}
+
+/// What is known of the images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results {
+    /// In the plan's order.
+    pub rows: Vec<Known>,
+    /// What they say together.
+    pub summary: Summary,
+    /// Requests that were sent.
+    pub requests: usize,
+    /// Milliseconds that it took.
+    pub took: u64,
+    /// When it ended, seconds since 1970.
+    pub as_of: u64,
+}
+
+/// The choices, checked, and what they ask for.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Checked.
+    pub settings: Settings,
+    /// What was wrong with them.
+    pub wrong: Vec<Error>,
+    /// Template, roles and environments of the visitor's own.
+    pub files: Files,
+    /// What is asked for; none while a template is being fetched.
+    pub plan: Option<Result<Plan, Error>>,
+}
+
+/// A template that was fetched from its address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetched {
+    /// The address.
+    pub url: String,
+    /// The template and what it includes.
+    pub outcome: Result<Files, Error>,
+}
+
+/// All that the page knows. Copies share the same state.
+#[derive(Clone, Copy)]
+pub struct Store {
+    /// What the visitor chose.
+    pub choices: RwSignal<Choices>,
+    /// What is wrong with the link that was opened.
+    pub notices: RwSignal<Vec<Error>>,
+    /// Whether the link is of a later version, and nothing is made of it.
+    pub refused: RwSignal<bool>,
+    /// Files of the visitor's own.
+    pub files: RwSignal<Files>,
+    /// The template of the link's address.
+    pub fetched: RwSignal<Option<Fetched>>,
+    /// The choices without those that only concern the page.
+    pub selection: Memo<Choices>,
+    /// What is asked for.
+    pub prepared: Memo<Arc<Prepared>>,
+    /// How far the work is.
+    pub phase: RwSignal<Phase>,
+    /// What is known.
+    pub results: RwSignal<Results>,
+    /// Private hosts that may be asked.
+    pub allowed: RwSignal<Vec<String>>,
+    /// Whether files may be written with images in error.
+    pub allow_partial: RwSignal<bool>,
+    /// What was done last, to be said aloud.
+    pub said: RwSignal<String>,
+    typing: StoredValue<Option<&'static str>>,
+}
+
+impl Store {
+    /// A store of what the address bar says.
+    pub fn new() -> Self {
+        let choices = RwSignal::new(Choices::default());
+        let files = RwSignal::new(Files::default());
+        let fetched = RwSignal::new(None::<Fetched>);
+        let selection = Memo::new(move |_| {
+            let mut selection = choices.get();
+            for d in DEFINITIONS.iter().filter(|d| d.group == Group::Page) {
+                selection.clear(d.key);
+            }
+            selection
+        });
+        let prepare = move || {
+            let mut files = files.get();
+            let (mut settings, wrong) = Settings::new(&selection.get(), files.template.is_some());
+            settings.endpoints.entry(DEMO_HOST.to_owned()).or_insert_with(|| browser::beside(demo::FOLDER));
+            if let Some(url) = settings.template.clone().filter(|_| files.template.is_none()) {
+                match fetched.get().filter(|f| f.url == url) {
+                    None => return Prepared { settings, wrong, files, plan: None },
+                    Some(Fetched { outcome: Err(error), .. }) => {
+                        return Prepared { settings, wrong, files, plan: Some(Err(error)) };
+                    }
+                    Some(Fetched { outcome: Ok(own), .. }) => {
+                        files.template = own.template;
+                        files.includes.extend(own.includes);
+                    }
+                }
+            }
+            let plan = Some(Plan::new(&settings, &files));
+            Prepared { settings, wrong, files, plan }
+        };
+        let prepared = Memo::new_with_compare(move |_| Arc::new(prepare()), |_, _| true);
+        let store = Self {
+            choices,
+            notices: RwSignal::default(),
+            refused: RwSignal::new(false),
+            files,
+            fetched,
+            selection,
+            prepared,
+            phase: RwSignal::default(),
+            results: RwSignal::default(),
+            allowed: RwSignal::default(),
+            allow_partial: RwSignal::new(false),
+            said: RwSignal::default(),
+            typing: StoredValue::new(None),
+        };
+        store.read_address();
+        store
+    }
+
+    /// Takes what the address bar says.
+    pub fn read_address(self) {
+        let (choices, mut notices) = share::read(&browser::query());
+        let refused = share::is_refused(&notices);
+        notices.extend(Settings::new(&choices, false).1);
+        self.typing.set_value(None);
+        self.refused.set(refused);
+        self.notices.set(notices);
+        self.choices.set(choices);
+    }
+
+    /// Changes choices by a click: one step of the browser's history.
+    pub fn choose(self, change: impl FnOnce(&mut Choices)) {
+        self.change(None, change);
+    }
+
+    /// Changes a choice by typing: all of it is one step of the browser's history.
+    pub fn type_in(self, key: &'static str, change: impl FnOnce(&mut Choices)) {
+        self.change(Some(key), change);
+    }
+
+    fn change(self, key: Option<&'static str>, change: impl FnOnce(&mut Choices)) {
+        let is_same = key.is_some() && self.typing.get_value() == key;
+        self.typing.set_value(key);
+        self.choices.update(change);
+        browser::set_query(&share::write(&self.choices.get_untracked()), !is_same);
+    }
+
+    /// Writes one value, or forgets it where it is what holds anyway.
+    pub fn put(self, key: &'static str, value: String, typed: bool) {
+        let own = self.files.with_untracked(|f| f.template.is_some());
+        let write = move |c: &mut Choices| {
+            if c.default_of(key, own) == value { c.clear(key) } else { c.put(key, value) }
+        };
+        if typed { self.type_in(key, write) } else { self.choose(write) }
+    }
+
+    /// What is in force for a key.
+    pub fn value(self, key: &'static str) -> Signal<String> {
+        Signal::derive(move || {
+            let own = self.files.with(|f| f.template.is_some());
+            self.choices.with(|c| c.value(key, own))
+        })
+    }
+
+    /// All values of a repeatable key.
+    pub fn all(self, key: &'static str) -> Signal<Vec<String>> {
+        Signal::derive(move || self.choices.with(|c| c.all(key).to_vec()))
+    }
+
+    /// What is wrong with a key.
+    pub fn wrong(self, key: &'static str) -> Signal<Option<String>> {
+        let place = format!("{key}=");
+        Signal::derive(move || {
+            let prepared = self.prepared.get();
+            let wrong = prepared.wrong.iter().find(|e| e.place == place).map(|e| format!("{}: {}", e.what, e.cure));
+            let of_plan = || match &prepared.plan {
+                Some(Err(e)) if e.place == place => Some(format!("{}: {}", e.what, e.cure)),
+                _ => None,
+            };
+            wrong.or_else(of_plan)
+        })
+    }
+
+    /// The short name of image `i`, and its whole name.
+    pub fn name(self, i: usize) -> Option<(String, String)> {
+        self.prepared.with(|p| {
+            let image = p.plan.as_ref()?.as_ref().ok()?.images.get(i)?;
+            Some((image.short.clone(), image.imagename.clone()))
+        })
+    }
+
+    /// Whether anything is under way.
+    pub fn is_busy(self) -> bool {
+        self.phase.with(|p| *p == Phase::Busy)
+    }
+
+    /// Takes a file of the visitor's own, and says what was done.
+    pub fn take(self, read: Vec<Result<Source, String>>, put: impl Fn(&mut Files, Source)) {
+        for source in read {
+            match source {
+                Ok(source) => {
+                    self.said.set(format!("{} was read.", source.name));
+                    self.files.update(|files| put(files, source));
+                }
+                Err(why) => self.said.set(format!("{why}.")),
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The table of images: search, order, filter, and rows that open to tell all they rest on.
+
+use leptos::prelude::*;
+
+use super::loader::Loader;
+use super::mark::{Mark, digits};
+use super::store::Store;
+use crate::engine::choices::{STATUS, list};
+use crate::engine::name::TagClass;
+use crate::engine::resolve::{Row, Status};
+use crate::engine::wire::Failure;
+
+/// The status word of a row; `waiting` while nothing is known.
+fn word(row: Option<&Row>) -> &'static str {
+    row.map_or("waiting", |r| r.status.word())
+}
+
+/// The images that pass search and filter, in the order that was chosen.
+fn shown(store: Store) -> Vec<usize> {
+    let (query, wanted, sort) = store.choices.with(|c| {
+        (c.get("q").unwrap_or("").trim().to_lowercase(), c.get("status").unwrap_or("").to_owned(), c.get("sort").unwrap_or("").to_owned())
+    });
+    let wanted: Vec<&str> = list(&wanted).filter(|w| STATUS.contains(w)).collect();
+    let busy = store.is_busy();
+    store.results.with(|results| {
+        let names: Vec<(String, String)> = (0..results.rows.len()).map(|i| store.name(i).unwrap_or_default()).collect();
+        let row = |i: usize| results.rows[i].as_deref();
+        let mut order: Vec<usize> = (0..results.rows.len())
+            .filter(|i| wanted.is_empty() || wanted.contains(&word(row(*i))))
+            .filter(|i| {
+                let in_row = |r: &Row| {
+                    r.tag.to_lowercase().contains(&query)
+                        || r.pinned_by == query
+                        || r.status.word().contains(&query)
+                        || r.notes.iter().any(|n| n.word().contains(&query))
+                        || r.digest.as_ref().is_some_and(|d| d.contains(&query))
+                };
+                query.is_empty() || names[*i].1.to_lowercase().contains(&query) || row(*i).is_some_and(in_row)
+            })
+            .collect();
+        let (column, descending) = sort.strip_prefix('-').map_or((sort.as_str(), false), |c| (c, true));
+        match column {
+            "image" => order.sort_by(|a, b| names[*a].0.cmp(&names[*b].0)),
+            // While answers stream in the order would change under the reader's eyes.
+            "tag" if !busy => order.sort_by_key(|i| row(*i).map(|r| r.tag.clone())),
+            "status" if !busy => order.sort_by_key(|i| std::cmp::Reverse(row(*i).map(|r| (r.status, r.notes.len())))),
+            _ => return order,
+        }
+        if descending {
+            order.reverse();
+        }
+        order
+    })
+}
+
+/// Search and status filter.
+#[component]
+pub fn Toolbar(
+    /// The state.
+    store: Store,
+) -> impl IntoView {
+    let query = Signal::derive(move || store.choices.with(|c| c.get("q").unwrap_or("").to_owned()));
+    let pressed = move |word: &str| store.choices.with(|c| list(c.get("status").unwrap_or("")).any(|w| w == word));
+    let count = move |word: &'static str| {
+        store.results.with(|r| {
+            let s = &r.summary;
+            match word {
+                "resolved" => s.resolved,
+                "absent" => s.absent,
+                "unresolved" => s.unresolved,
+                "error" => s.error,
+                _ => s.torn,
+            }
+        })
+    };
+    let toggle = move |word: &'static str| {
+        store.choose(move |c| {
+            let mut words: Vec<String> = list(c.get("status").unwrap_or("")).map(str::to_owned).collect();
+            match words.iter().position(|w| w == word) {
+                Some(i) => _ = words.remove(i),
+                None => words.push(word.to_owned()),
+            }
+            if words.is_empty() { c.clear("status") } else { c.put("status", words.join(",")) }
+        });
+    };
+    let button = move |word: &'static str| {
+        let is_shown = move || count(word) > 0 || pressed(word) || word == "resolved";
+        view! {
+            <Show when=is_shown>
+                <button class="toggle" type="button" aria-pressed=move || pressed(word).to_string() on:click=move |_| toggle(word)>
+                    <span class="status" data-status=word>{word}</span>
+                    <span class="count">{move || count(word)}</span>
+                </button>
+            </Show>
+        }
+    };
+    let is_torn = move || query.get() == "torn";
+    view! {
+        <div class="toolbar">
+            <label class="find">
+                "Search "
+                <input
+                    class="input"
+                    type="search"
+                    placeholder="Name, tag or status"
+                    prop:value=query
+                    on:input=move |e| {
+                        let text = event_target_value(&e);
+                        store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
+                    }
+                />
+            </label>
+            <div class="toggles" role="group" aria-label="Status">
+                {STATUS.map(button)}
+                <Show when=move || { count("torn") > 0 || is_torn() }>
+                    <button
+                        class="toggle"
+                        type="button"
+                        aria-pressed=move || is_torn().to_string()
+                        on:click=move |_| toggle_query(store, "torn")
+                    >
+                        <span class="status" data-status="torn">"torn"</span>
+                        <span class="count">{move || count("torn")}</span>
+                    </button>
+                </Show>
+            </div>
+        </div>
+    }
+}
+
+/// Searches for `word`, or for nothing where that is searched already.
+pub fn toggle_query(store: Store, word: &'static str) {
+    store.choose(move |c| if c.get("q") == Some(word) { c.clear("q") } else { c.put("q", word) });
+}
+
+/// The table.
+#[component]
+pub fn Images(
+    /// The state.
+    store: Store,
+    /// Who knows what was sent.
+    loader: Loader,
+    /// Whether only wrong rows are shown, without controls.
+    embed: bool,
+) -> impl IntoView {
+    let order = Memo::new(move |_| {
+        let mut order = shown(store);
+        if embed {
+            store.results.with(|r| {
+                order.retain(|i| r.rows[*i].as_ref().is_some_and(|r| r.status != Status::Resolved || !r.notes.is_empty()));
+            });
+        }
+        order
+    });
+    let sorted = move |column: &'static str| {
+        store.choices.with(|c| match c.get("sort") {
+            Some(s) if s == column => Some("ascending"),
+            Some(s) if s.strip_prefix('-') == Some(column) => Some("descending"),
+            _ => None,
+        })
+    };
+    let sort = move |column: &'static str| {
+        store.choose(move |c| match c.get("sort") {
+            Some(s) if s == column => c.put("sort", format!("-{column}")),
+            Some(s) if s.strip_prefix('-') == Some(column) => c.clear("sort"),
+            _ => c.put("sort", column),
+        });
+    };
+    let head = move |class: &'static str, column: &'static str, label: &'static str| {
+        let inner = if embed || column.is_empty() {
+            view! { <span class="sort">{label}</span> }.into_any()
+        } else {
+            view! { <button class="sort" type="button" on:click=move |_| sort(column)>{label}</button> }.into_any()
+        };
+        view! { <th class=class role="columnheader" scope="col" aria-sort=move || sorted(column)>{inner}</th> }
+    };
+    // A new plan has other images at the same places, so its rows are other rows.
+    let generation = Memo::new(move |before: Option<&(u64, Vec<String>)>| {
+        let names = store.prepared.with(|p| match &p.plan {
+            Some(Ok(plan)) => plan.images.iter().map(|i| i.imagename.clone()).collect(),
+            _ => Vec::new(),
+        });
+        match before {
+            Some((n, old)) if *old == names => (*n, names),
+            Some((n, _)) => (n + 1, names),
+            None => (0, names),
+        }
+    });
+    let keyed = move || {
+        let generation = generation.with(|g| g.0);
+        order.get().into_iter().map(|i| (generation, i)).collect::<Vec<_>>()
+    };
+    view! {
+        <div class="images-box">
+            <table class="images" role="table" aria-label="Images">
+                <thead role="rowgroup">
+                    <tr role="row">
+                        {head("col-image", "image", "Image")}
+                        {head("col-tag", "tag", "Tag")}
+                        {head("col-pinned", "", "Pinned by")}
+                        {head("col-status", "status", "Status")}
+                    </tr>
+                </thead>
+                <tbody role="rowgroup">
+                    <For each=keyed key=|k| *k children=move |(_, i)| view! { <Line store=store loader=loader i=i embed=embed /> } />
+                </tbody>
+            </table>
+        </div>
+        <Show when=move || order.with(Vec::is_empty) && !embed && store.results.with(|r| !r.rows.is_empty())>
+            <div class="empty">
+                <p>"No row matches the search and the status filter."</p>
+                <button
+                    class="button"
+                    type="button"
+                    on:click=move |_| store.choose(|c| {
+                        c.clear("q");
+                        c.clear("status");
+                    })
+                >
+                    "Show all rows"
+                </button>
+            </div>
+        </Show>
+    }
+}
+
+/// One image, and below it, when it is open, what it rests on.
+#[component]
+fn Line(store: Store, loader: Loader, i: usize, embed: bool) -> impl IntoView {
+    let row = Memo::new(move |_| store.results.with(|r| r.rows.get(i).cloned().flatten()));
+    let (short, whole) = store.name(i).unwrap_or_default();
+    let path = whole.rsplit_once(':').filter(|(_, t)| !t.contains('/')).map_or(whole.as_str(), |(p, _)| p);
+    let path = path.split('@').next().unwrap_or(path).to_owned();
+    let open = RwSignal::new(false);
+    let detail = format!("detail-{i}");
+    let status = move || row.with(|r| word(r.as_deref()));
+    let notes = move || row.with(|r| r.as_ref().map_or(Vec::new(), |r| r.notes.iter().map(|n| n.word()).collect()));
+    let noted = move || Some(notes().join(" ")).filter(|n| !n.is_empty());
+    let tag = move || {
+        row.with(|r| {
+            let r = r.as_ref()?;
+            Some(match r.status {
+                Status::Resolved => view! { <Hash text=r.tag.clone() /> }.into_any(),
+                _ => view! { <span class="reason" title=r.reason.clone()>{r.tag.clone()} " – " {r.reason.clone()}</span> }.into_any(),
+            })
+        })
+    };
+    let name = if embed {
+        short.clone().into_any()
+    } else {
+        view! {
+            <button
+                class="disclose"
+                type="button"
+                aria-expanded=move || open.get().to_string()
+                aria-controls=detail.clone()
+                on:click=move |_| open.update(|o| *o = !*o)
+            >
+                {short.clone()}
+            </button>
+        }
+        .into_any()
+    };
+    let id = detail.clone();
+    view! {
+        <tr class="row" role="row" data-status=status data-note=noted>
+            <th class="image" role="rowheader" scope="row">{name} " " <span class="path">{path.clone()}</span></th>
+            <td class="tag" role="cell">{tag}</td>
+            <td class="pinned" role="cell">{move || row.with(|r| r.as_ref().map_or("", |r| r.pinned_by))}</td>
+            <td class="state" role="cell">
+                <span class="status" data-status=status>{status}</span>
+                {move || notes().into_iter().map(|n| view! { " " <span class="chip" data-note=n>{n}</span> }).collect_view()}
+            </td>
+        </tr>
+        <Show when=move || open.get()>
+            <tr class="detail" role="row" id=id.clone()>
+                <td role="cell" colspan="4">
+                    {move || view! { <Detail store=store loader=loader i=i row=row.get() /> }}
+                </td>
+            </tr>
+        </Show>
+    }
+}
+
+/// A tag or digest: its mark, its first eight digits, the rest.
+#[component]
+pub fn Hash(
+    /// The whole tag or digest.
+    text: String,
+) -> impl IntoView {
+    let shown = digits(&text).to_owned();
+    let title = text.clone();
+    if TagClass::of(&text).is_hash() || text.starts_with("sha256:") {
+        let (first, rest) = shown.split_at(shown.len().min(8));
+        let (first, rest) = (first.to_owned(), rest.to_owned());
+        view! { <span class="hash" title=title><Mark hash=text /><b>{first}</b><span class="rest">{rest}</span></span> }.into_any()
+    } else {
+        view! { <span class="hash" title=title>{text}</span> }.into_any()
+    }
+}
+
+/// What a row rests on: digest, labels, tags seen, requests, and why it is so.
+#[component]
+fn Detail(store: Store, loader: Loader, i: usize, row: super::store::Known) -> impl IntoView {
+    let image = store.prepared.with(|p| p.plan.as_ref().and_then(|p| p.as_ref().ok()).and_then(|p| p.images.get(i).cloned()));
+    let Some(image) = image else { return ().into_any() };
+    let requests: Vec<String> = row
+        .as_ref()
+        .and_then(|row| {
+            loader.with_run(|run| {
+                let of = |ask| run.facts().exchanges.get(ask).into_iter().flatten();
+                row.asks.iter().flat_map(of).map(line_of).collect()
+            })
+        })
+        .unwrap_or_default();
+    let mut facts: Vec<(&'static str, Vec<String>)> = vec![("Asked for", vec![image.imagename.clone()])];
+    if let Some(row) = &row {
+        if let Some(written) = row.written.as_ref().filter(|w| **w != image.imagename) {
+            facts.push(("Written as", vec![written.clone()]));
+        }
+        let why = match row.cure.as_str() {
+            "" => row.reason.clone(),
+            cure => format!("{}: {cure}", row.reason),
+        };
+        facts.push((row.status.word(), vec![why]));
+        facts.extend(row.digest.clone().map(|d| ("Digest", vec![d])));
+        let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        facts.push(("Labels", if labels.is_empty() { vec!["not read: they were not needed, or there are none".to_owned()] } else { labels }));
+        let seen = |(tag, digest): (&String, &String)| {
+            let same = if row.digest.as_ref() == Some(digest) { "same digest" } else { "another digest" };
+            format!("{tag}: {same}")
+        };
+        let seen: Vec<String> = row.seen.iter().map(seen).collect();
+        if !seen.is_empty() {
+            facts.push(("Other tags seen", seen));
+        }
+    }
+    facts.push(("Why it is in", vec![image.why.clone()]));
+    if !image.params.is_empty() {
+        facts.push(("Heat parameters", image.params.clone()));
+    }
+    let fact = |(name, lines): (&'static str, Vec<String>)| {
+        let name = match name {
+            "resolved" | "absent" | "unresolved" | "error" => "Why",
+            other => other,
+        };
+        let is_prose = matches!(name, "Why" | "Why it is in");
+        view! { <dt>{name}</dt>{lines.into_iter().map(|l| view! { <dd class=if is_prose { "" } else { "mono" }>{l}</dd> }).collect_view()} }
+    };
+    let sent = (!requests.is_empty()).then(|| {
+        view! { <dt>"Requests"</dt><dd><ol class="mono">{requests.into_iter().map(|r| view! { <li>{r}</li> }).collect_view()}</ol></dd> }
+    });
+    view! { <dl class="facts">{facts.into_iter().map(fact).collect_view()}{sent}</dl> }.into_any()
+}
+
+/// A request and its answer in one line.
+fn line_of(exchange: &crate::engine::registry::Exchange) -> String {
+    let path = exchange.request.url.splitn(4, '/').nth(3).unwrap_or(&exchange.request.url);
+    let answer = match &exchange.outcome {
+        Ok(response) => response.status.to_string(),
+        Err(Failure::Timeout) => "no answer in time".to_owned(),
+        Err(Failure::Network(_)) => "no answer".to_owned(),
+        Err(Failure::TooLarge(_)) => "too large".to_owned(),
+        Err(Failure::Cancelled) => "cancelled".to_owned(),
+    };
+    let tries = if exchange.tries > 1 { format!(", {} tries", exchange.tries) } else { String::new() };
+    format!("{} /{path} {answer}{tries}", exchange.request.method.as_str())
+}
