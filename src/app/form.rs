@@ -90,7 +90,9 @@ fn Texts(
             <Rows legend=legend one=one pair=pair values=store.all(key) on_change=changed wrong=store.wrong(key) />
         }
         .into_any(),
-        None => view! { <Rows legend=legend one=one values=store.all(key) on_change=changed wrong=store.wrong(key) /> }.into_any(),
+        None => {
+            view! { <Rows legend=legend one=one values=store.all(key) on_change=changed wrong=store.wrong(key) /> }.into_any()
+        }
     }
 }
 
@@ -205,7 +207,8 @@ fn SourceGroup(store: Store) -> impl IntoView {
             }
         });
     });
-    let others = Signal::derive(move || store.choices.with(|c| c.set.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()));
+    let others =
+        Signal::derive(move || store.choices.with(|c| c.set.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()));
     let set_others = Callback::new(move |pairs: Vec<String>| {
         store.type_in("set", move |c| {
             c.set = pairs
@@ -420,4 +423,3 @@ fn ScopeGroup(store: Store) -> impl IntoView {
         </div>
     }
 }
-

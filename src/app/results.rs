@@ -36,7 +36,11 @@ fn refusal(store: Store, loader: Loader) -> Option<String> {
     match store.phase.get() {
         Phase::Busy => {
             let n = store.results.with(|r| r.summary.waiting);
-            return Some(if n == 0 { "Both YAML files wait.".to_owned() } else { format!("Both YAML files wait for {}.", images(n)) });
+            return Some(if n == 0 {
+                "Both YAML files wait.".to_owned()
+            } else {
+                format!("Both YAML files wait for {}.", images(n))
+            });
         }
         Phase::Stuck(_) | Phase::Blocked(_) => return Some("There are no YAML files yet.".to_owned()),
         Phase::Done => {}
@@ -48,7 +52,10 @@ fn refusal(store: Store, loader: Loader) -> Option<String> {
     Some(match refusal.kind {
         Kind::Registry => {
             let n = store.results.with(|r| r.summary.error);
-            format!("Both YAML files would be incomplete: {} in error.", if n == 1 { "1 image is".to_owned() } else { format!("{n} images are") })
+            format!(
+                "Both YAML files would be incomplete: {} in error.",
+                if n == 1 { "1 image is".to_owned() } else { format!("{n} images are") }
+            )
         }
         _ => format!("No YAML files: {}.", short(&refusal.what)),
     })
@@ -66,8 +73,7 @@ fn content(store: Store, loader: Loader, file: File) -> Option<String> {
     if file == File::List {
         return Some(list(plan));
     }
-    let provenance =
-        Provenance::new(&store.choices.get_untracked(), &prepared.files, store.results.with_untracked(|r| r.as_of));
+    let provenance = Provenance::new(&store.choices.get_untracked(), &prepared.files, store.results.with_untracked(|r| r.as_of));
     loader.with_run(|run| {
         let outcome = Outcome::of_run(&prepared.settings, plan, run);
         if file == File::Containers { outcome.containers(&provenance) } else { outcome.environment(&provenance) }
@@ -267,7 +273,10 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
     };
     // The hash, and how many images stand for it and for something else.
     let hash = Memo::new(move |_| {
-        store.results.with(|r| r.summary.hash.clone().map(|h| (h, r.summary.at_hash, r.summary.in_channel))).filter(|_| !store.is_busy())
+        store
+            .results
+            .with(|r| r.summary.hash.clone().map(|h| (h, r.summary.at_hash, r.summary.in_channel)))
+            .filter(|_| !store.is_busy())
     });
     let differ = move || match hash.get() {
         None => "No hash is known to pin the link to.".to_owned(),
@@ -376,7 +385,9 @@ fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
         content(store, loader, file).unwrap_or_default()
     });
     let gist = move || {
-        text.with(|t| if t.is_empty() { String::new() } else { format!("{} lines, {:.1} kB", t.lines().count(), t.len() as f64 / 1000.0) })
+        text.with(|t| {
+            if t.is_empty() { String::new() } else { format!("{} lines, {:.1} kB", t.lines().count(), t.len() as f64 / 1000.0) }
+        })
     };
     let lines = move || {
         let line = |l: &str| {
@@ -431,7 +442,9 @@ fn Errors(store: Store) -> impl IntoView {
     let stuck = move || match store.phase.get() {
         Phase::Stuck(error) => {
             let place = (!error.place.is_empty()).then(|| view! { <code>{error.place.clone()}</code> });
-            Some(view! { <div class="notice" data-kind="error" role="alert"><p>{error.what.clone()} ". " {place} " " {capital(&error.cure)}</p></div> })
+            Some(
+                view! { <div class="notice" data-kind="error" role="alert"><p>{error.what.clone()} ". " {place} " " {capital(&error.cure)}</p></div> },
+            )
         }
         _ => None,
     };
@@ -550,4 +563,3 @@ pub fn Results(
     }
     .into_any()
 }
-

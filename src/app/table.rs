@@ -18,7 +18,11 @@ fn word(row: Option<&Row>) -> &'static str {
 /// The images that pass search and filter, in the order that was chosen.
 fn shown(store: Store) -> Vec<usize> {
     let (query, wanted, sort) = store.choices.with(|c| {
-        (c.get("q").unwrap_or("").trim().to_lowercase(), c.get("status").unwrap_or("").to_owned(), c.get("sort").unwrap_or("").to_owned())
+        (
+            c.get("q").unwrap_or("").trim().to_lowercase(),
+            c.get("status").unwrap_or("").to_owned(),
+            c.get("sort").unwrap_or("").to_owned(),
+        )
     });
     let wanted: Vec<&str> = list(&wanted).filter(|w| STATUS.contains(w)).collect();
     let busy = store.is_busy();
@@ -241,7 +245,8 @@ fn Line(store: Store, loader: Loader, i: usize, embed: bool) -> impl IntoView {
             let r = r.as_ref()?;
             Some(match r.status {
                 Status::Resolved => view! { <Hash text=r.tag.clone() /> }.into_any(),
-                _ => view! { <span class="reason" title=r.reason.clone()>{r.tag.clone()} " – " {r.reason.clone()}</span> }.into_any(),
+                _ => view! { <span class="reason" title=r.reason.clone()>{r.tag.clone()} " – " {r.reason.clone()}</span> }
+                    .into_any(),
             })
         })
     };
@@ -293,7 +298,8 @@ pub fn Hash(
     if TagClass::of(&text).is_hash() || text.starts_with("sha256:") {
         let (first, rest) = shown.split_at(shown.len().min(8));
         let (first, rest) = (first.to_owned(), rest.to_owned());
-        view! { <span class="hash" title=title><Mark hash=text /><b>{first}</b><span class="rest">{rest}</span></span> }.into_any()
+        view! { <span class="hash" title=title><Mark hash=text /><b>{first}</b><span class="rest">{rest}</span></span> }
+            .into_any()
     } else {
         view! { <span class="hash" title=title>{text}</span> }.into_any()
     }
@@ -325,7 +331,10 @@ fn Detail(store: Store, loader: Loader, i: usize, row: super::store::Known) -> i
         facts.push((row.status.word(), vec![why]));
         facts.extend(row.digest.clone().map(|d| ("Digest", vec![d])));
         let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        facts.push(("Labels", if labels.is_empty() { vec!["not read: they were not needed, or there are none".to_owned()] } else { labels }));
+        facts.push((
+            "Labels",
+            if labels.is_empty() { vec!["not read: they were not needed, or there are none".to_owned()] } else { labels },
+        ));
         let seen = |(tag, digest): (&String, &String)| {
             let same = if row.digest.as_ref() == Some(digest) { "same digest" } else { "another digest" };
             format!("{tag}: {same}")

@@ -137,11 +137,14 @@ pub fn Rows(
                 let typed = move |text: String| {
                     let old = at(i);
                     let (a, b) = old.split_once('=').unwrap_or((&old, ""));
-                    set(i, match part {
-                        None => text,
-                        Some(true) => format!("{text}={b}"),
-                        Some(false) => format!("{a}={text}"),
-                    });
+                    set(
+                        i,
+                        match part {
+                            None => text,
+                            Some(true) => format!("{text}={b}"),
+                            Some(false) => format!("{a}={text}"),
+                        },
+                    );
                 };
                 view! {
                     <input

@@ -107,7 +107,10 @@ fn selectors(command: Command) -> Command {
                 .action(ArgAction::Append)
                 .help_heading("Source"),
         )
-        .arg(path("template-file", "A template in place of a built-in one; what it includes is read from its folder").help_heading("Source"))
+        .arg(
+            path("template-file", "A template in place of a built-in one; what it includes is read from its folder")
+                .help_heading("Source"),
+        )
         .arg(
             path("environment-file", "A Heat environment: counts, services and drivers are taken from it")
                 .short('e')
@@ -232,8 +235,11 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
         eprint!("{text}");
         return ExitCode::from(2);
     }
-    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
-    let first = lines.next().unwrap_or("wrong usage").trim_start_matches("error: ");
+    // The first paragraph says what is wrong, over several lines where it lists arguments.
+    let first: Vec<&str> = text.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
+    let first = first.join(" ");
+    let first = first.trim_start_matches("error: ");
+    let mut lines = text.lines().map(str::trim);
     let tip = lines.find(|l| l.starts_with("tip:")).map_or(String::new(), |t| format!(": {}", t.trim_start_matches("tip: ")));
     eprintln!("overtag: {first}{tip}\nTry overtag --help, or overtag prepare --help.");
     ExitCode::from(2)

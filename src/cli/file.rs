@@ -20,8 +20,9 @@ pub fn read(path: &Path) -> Result<Source, Error> {
 
 /// Reads a text file from the web.
 pub fn fetch(url: &str) -> Result<Source, Error> {
-    let bytes = native::fetch(url, LIMIT)
-        .map_err(|why| Error::new(crate::engine::error::Kind::Registry, format!("it cannot be read ({why})"), url, "check the address"))?;
+    let bytes = native::fetch(url, LIMIT).map_err(|why| {
+        Error::new(crate::engine::error::Kind::Registry, format!("it cannot be read ({why})"), url, "check the address")
+    })?;
     text(url.to_owned(), bytes)
 }
 

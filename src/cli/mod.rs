@@ -111,9 +111,10 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
 /// Now, or what `SOURCE_DATE_EPOCH` says (<https://reproducible-builds.org/specs/source-date-epoch/>).
 fn now() -> Result<u64, Error> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.trim().parse().map_err(|_| {
-            Error::usage(format!("`{}` is no number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")
-        }),
+        Ok(text) => text
+            .trim()
+            .parse()
+            .map_err(|_| Error::usage(format!("`{}` is no number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")),
         Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())),
     }
 }
@@ -188,7 +189,8 @@ fn discover(invocation: &Invocation) -> Result<(), Error> {
     let mut settings = settings(invocation)?;
     settings.pin = vec![Pin::Label];
     let name = invocation.image.clone().unwrap_or_default();
-    let reference = Reference::parse(&name).map_err(|why| Error::usage(why, format!("--image {}", clean(&name)), "give NAME[:TAG]"))?;
+    let reference =
+        Reference::parse(&name).map_err(|why| Error::usage(why, format!("--image {}", clean(&name)), "give NAME[:TAG]"))?;
     let image = Image {
         imagename: name.clone(),
         short: name.clone(),

@@ -63,21 +63,46 @@ pub const DEFINITIONS: &[Definition] = &[
     sub("namespace", "HOST/PATH", Group::Source, "Where the OpenStack images are, e.g. quay.io/tripleotrain"),
     sub("name_prefix", "TEXT", Group::Source, "What their names start with, e.g. centos-binary-"),
     sub("name_suffix", "TEXT", Group::Source, "What their names end with"),
-    sub("tag", "TAG", Group::Channel, "The channel, an exact hash or version, or newest:REGEX for the highest version that matches whole"),
+    sub(
+        "tag",
+        "TAG",
+        Group::Channel,
+        "The channel, an exact hash or version, or newest:REGEX for the highest version that matches whole",
+    ),
     sub("neutron_driver", "NAME", Group::Scope, "The Neutron driver whose images are listed: ovn, odl, other"),
     sub("ceph_namespace", "HOST/PATH", Group::Source, "Where the Ceph image is"),
     sub("ceph_image", "NAME", Group::Source, "The Ceph image's name"),
     sub("ceph_tag", "TAG", Group::Source, "The Ceph image's tag"),
-    one("pin", "CHAIN", Group::Channel, "What to write for a tag that moves, tried from the left: label, sibling, digest, channel"),
-    one("label", "NAMES", Group::Channel, "Labels that name the tag, or formats such as {version}-{release}, tried from the left"),
+    one(
+        "pin",
+        "CHAIN",
+        Group::Channel,
+        "What to write for a tag that moves, tried from the left: label, sibling, digest, channel",
+    ),
+    one(
+        "label",
+        "NAMES",
+        Group::Channel,
+        "Labels that name the tag, or formats such as {version}-{release}, tried from the left",
+    ),
     one("missing", "WHAT", Group::Channel, "What becomes of an image without the tag: drop, keep, fail [default: drop]"),
-    many("include", "REGEX", Group::Scope, "Only images whose name matches one of these (Python's re.search); excludes are then ignored"),
+    many(
+        "include",
+        "REGEX",
+        Group::Scope,
+        "Only images whose name matches one of these (Python's re.search); excludes are then ignored",
+    ),
     many("exclude", "REGEX", Group::Scope, "No images whose name matches one of these"),
     many("role", "NAME[:COUNT]", Group::Scope, "Only images that the services of these roles need"),
     many("service", "NAME", Group::Scope, "Only images that these services need, beside those of the roles"),
     one("push_destination", "HOST/PATH", Group::Output, "Where the environment points instead"),
     one("append_tag", "TEXT", Group::Output, "What the environment adds to each tag"),
-    many("endpoint", "HOST=URL", Group::Source, "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]"),
+    many(
+        "endpoint",
+        "HOST=URL",
+        Group::Source,
+        "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]",
+    ),
     one("api", "KIND", Group::Source, "How the registry is spoken to: auto, distribution (quay is to come) [default: auto]"),
     one("channels", "TAGS", Group::Page, "The channels of a board, in the order of promotion"),
     one("snapshot", "URL", Group::Page, "A snapshot to read in place of the registry (to come)"),
@@ -480,7 +505,9 @@ impl Settings {
         }
         match given("view") {
             None | Some("prepare") => {}
-            Some(view @ ("board" | "compare" | "dockerfiles")) => bad("view", view, "this view is still to come; prepare is shown".to_owned()),
+            Some(view @ ("board" | "compare" | "dockerfiles")) => {
+                bad("view", view, "this view is still to come; prepare is shown".to_owned())
+            }
             Some(other) => bad("view", other, "give prepare".to_owned()),
         }
         match given("api") {

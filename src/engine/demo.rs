@@ -134,7 +134,8 @@ fn manifest(files: &mut BTreeMap<String, Vec<u8>>, root: &str, short: &str, i: u
         true => json!(null),
         false => json!({ "name": short, "rdo_version": hash(named) }),
     };
-    let config = json!({ "architecture": architecture, "os": "linux", "config": { "Labels": labels }, "build": i, "image": short });
+    let config =
+        json!({ "architecture": architecture, "os": "linux", "config": { "Labels": labels }, "build": i, "image": short });
     let config = config.to_string().into_bytes();
     let digest = sha256(&config);
     let (own, its_config, its_layer) = match OCI.contains(&short) {

@@ -111,8 +111,8 @@ impl<'a> Outcome<'a> {
     /// Why no file may be written, if none may: images in error, images missing under `missing=fail`, or nothing left.
     pub fn refusal(&self, allow_partial: bool) -> Option<Error> {
         let first = |status: &[Status]| self.lines.iter().find(|l| status.contains(&l.row.status));
-        if self.summary.error + self.summary.waiting > 0 && !allow_partial {
-            let n = self.summary.error + self.summary.waiting;
+        let n = self.summary.error + self.summary.waiting;
+        if n > 0 && (!allow_partial || self.written().next().is_none()) {
             let line = first(&[Status::Error])?;
             let what = format!("{n} of {} could not be asked; the first: {}", images(self.summary.asked), line.row.reason);
             let cure = match line.row.cure.as_str() {
@@ -182,7 +182,9 @@ impl<'a> Outcome<'a> {
         }
         let is_written = |i: &usize| self.lines[*i].row.written.is_some();
         let several = owners.into_iter().filter(|(_, images)| images.windows(2).any(|w| w[0] != w[1]));
-        several.filter_map(|(parameter, images)| Some((parameter, *images.iter().rev().find(|i| is_written(i))?, *images.last()?))).collect()
+        several
+            .filter_map(|(parameter, images)| Some((parameter, *images.iter().rev().find(|i| is_written(i))?, *images.last()?)))
+            .collect()
     }
 
     fn name(&self, image: usize) -> String {
@@ -233,7 +235,10 @@ impl<'a> Outcome<'a> {
             }
         }
         let used = |host: &&String| {
-            parameters.values().filter_map(Value::as_str).any(|v| v.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/')))
+            parameters
+                .values()
+                .filter_map(Value::as_str)
+                .any(|v| v.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/')))
         };
         let insecure: Vec<&String> = self.plain_hosts.iter().filter(used).collect();
         if !insecure.is_empty() {
@@ -264,16 +269,17 @@ impl<'a> Outcome<'a> {
         lines.push(format!("Time: {}", time::utc(provenance.time)));
         lines.push(match (&self.summary.hash, self.requests) {
             (Some(hash), _) => {
-                format!("Channel: {} at {hash} ({} of {})", self.asked_tag(), self.summary.at_hash, images(self.summary.in_channel))
+                format!(
+                    "Channel: {} at {hash} ({} of {})",
+                    self.asked_tag(),
+                    self.summary.at_hash,
+                    images(self.summary.in_channel)
+                )
             }
             (None, Some(_)) => format!("Channel: {}, hash not known", self.asked_tag()),
             (None, None) => format!("Channel: {}, no registry was asked", self.asked_tag()),
         });
-        lines.push(format!(
-            "Images: {} asked for, {written} written, {} left out",
-            self.lines.len(),
-            self.lines.len() - written
-        ));
+        lines.push(format!("Images: {} asked for, {written} written, {} left out", self.lines.len(), self.lines.len() - written));
         for line in &self.lines {
             let row = &line.row;
             let what = match (row.written.is_some(), row.status) {

@@ -144,7 +144,11 @@ fn from_files(
                 Error::template(format!("{}Count is `{shown}`", role.name), "parameter_defaults", "give a whole number")
             })?,
             None => integer(&role.count).ok_or_else(|| {
-                Error::template(format!("CountDefault of {} is `{}`", role.name, role.count), "the roles file", "give a whole number")
+                Error::template(
+                    format!("CountDefault of {} is `{}`", role.name, role.count),
+                    "the roles file",
+                    "give a whole number",
+                )
             })?,
         };
         if count <= 0 {

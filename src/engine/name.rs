@@ -134,9 +134,9 @@ fn is_component(text: &str) -> bool {
     word(first)
         && word(last)
         && text.bytes().all(|b| word(b) || matches!(b, b'.' | b'_' | b'-'))
-        && text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|gap| {
-            matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-')
-        })
+        && text
+            .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            .all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
 /// The host of `HOST[:PORT]`, without the brackets of an IPv6 address.
@@ -150,9 +150,7 @@ fn bare(host: &str) -> &str {
 /// Whether `host` (`HOST[:PORT]`) is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let bare = bare(host);
-    bare == "localhost"
-        || bare.ends_with(".localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    bare == "localhost" || bare.ends_with(".localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether `host` (`HOST[:PORT]`) is this machine or in a private network, where a link from elsewhere has no business.

@@ -83,15 +83,23 @@ fn translate(python: &str) -> String {
             ']' if set_start.is_some() => set_start = None,
             '[' => out.push('\\'),
             '&' | '~' if set_start.is_some() => out.push('\\'),
-            '-' if set_start.is_some_and(|s| i > s) && next == Some('-') => out.push('\\'),
+            // A range that ends with `-`, which the crate would read as a difference.
+            '-' if set_start.is_some_and(|s| i > s) && next == Some('-') => {
+                out.push_str(r"-\-");
+                i += 2;
+                continue;
+            }
             '{' if set_start.is_none() => {
                 let body: String = chars[i + 1..].iter().take_while(|c| **c != '}').collect();
                 let closed = i + 1 + body.chars().count() < chars.len();
                 let count = |s: &str| s.chars().all(|c| c.is_ascii_digit());
-                let repeat = closed && !body.is_empty() && body != "," && match body.split_once(',') {
-                    Some((low, high)) => count(low) && count(high),
-                    None => count(&body),
-                };
+                let repeat = closed
+                    && !body.is_empty()
+                    && body != ","
+                    && match body.split_once(',') {
+                        Some((low, high)) => count(low) && count(high),
+                        None => count(&body),
+                    };
                 if repeat && body.starts_with(',') {
                     out.push_str("{0");
                     i += 1;
@@ -160,8 +168,20 @@ fn compare_segments(a: &str, b: &str) -> Ordering {
                 (None, Some(_)) => Ordering::Less,
                 (None, None) => x.cmp(y),
             },
-            (Some(x), None) => if number(x).is_some() { Ordering::Greater } else { Ordering::Less },
-            (None, Some(y)) => if number(y).is_some() { Ordering::Less } else { Ordering::Greater },
+            (Some(x), None) => {
+                if number(x).is_some() {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
+            (None, Some(y)) => {
+                if number(y).is_some() {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
             (None, None) => Ordering::Equal,
         };
         if order != Ordering::Equal {

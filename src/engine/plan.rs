@@ -3,9 +3,9 @@
 use super::catalogue::{self, Entry};
 use super::choices::Settings;
 use super::error::{Error, Kind, clean};
+use super::heat;
 use super::name::Reference;
 use super::template::{self, Source};
-use super::heat;
 
 /// What comes in beside the link: files of the visitor's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,13 +77,8 @@ impl Plan {
 
         let text = |name: &str| substitutions.get(name).map_or("", |v| v.as_text());
         let (prefix, suffix) = (text("name_prefix"), text("name_suffix"));
-        let mut plan = Self {
-            entries: Vec::new(),
-            images: Vec::new(),
-            image_of: Vec::new(),
-            out: Vec::new(),
-            warnings: rendered.undefined,
-        };
+        let mut plan =
+            Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings: rendered.undefined };
         for entry in catalogue::read(&source.name, &rendered.text)? {
             let why = match decide(&entry, settings, filter.as_ref())? {
                 Decision::In(why) => why,
@@ -121,11 +116,7 @@ enum Decision {
 }
 
 /// The services first, then the includes, and only without includes the excludes.
-fn decide(
-    entry: &Entry,
-    settings: &Settings,
-    filter: Option<&std::collections::BTreeSet<String>>,
-) -> Result<Decision, Error> {
+fn decide(entry: &Entry, settings: &Settings, filter: Option<&std::collections::BTreeSet<String>>) -> Result<Decision, Error> {
     let found = |pattern: &super::pattern::Pattern| {
         pattern.is_found(&entry.imagename).map_err(|why| {
             let place = format!("`{}` on {}", clean(&pattern.text), clean(&entry.imagename));

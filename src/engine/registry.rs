@@ -261,7 +261,8 @@ fn tag_step(
         let method = if wants_manifest || server.hides_digest { Method::Get } else { Method::Head };
         return send(method, forms[0]);
     };
-    let form = [Form::Docker, Form::Oci, Form::All].into_iter().find(|f| last.request.accept == Some(f.accept())).unwrap_or(forms[0]);
+    let form =
+        [Form::Docker, Form::Oci, Form::All].into_iter().find(|f| last.request.accept == Some(f.accept())).unwrap_or(forms[0]);
     let other = forms.iter().copied().find(|f| !tried(*f));
     let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
     match (last.request.method, response.status) {
@@ -308,7 +309,13 @@ fn all_missing(exchanged: &[Exchange]) -> bool {
     exchanged.iter().all(|e| matches!(&e.outcome, Ok(r) if r.status == 404))
 }
 
-fn check_step(server: Server<'_>, repository: &Repository, tag: &str, form: Form, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+fn check_step(
+    server: Server<'_>,
+    repository: &Repository,
+    tag: &str,
+    form: Form,
+    exchanged: &[Exchange],
+) -> Result<Step, Trouble> {
     let send = |method| Ok(Step::Send(manifest_request(server, repository, tag, method, form)));
     let Some(last) = exchanged.last() else {
         return send(if server.hides_digest { Method::Get } else { Method::Head });
@@ -528,7 +535,10 @@ fn refused(response: &Response) -> Trouble {
     let code = error_code(response).map_or(String::new(), |c| format!(" {}", clean(&c).chars().take(60).collect::<String>()));
     let status = response.status;
     let (what, cure) = match status {
-        401 | 403 => ("it is private, or it is not there: the registry does not say which", "check the namespace, or ask a registry that needs no login"),
+        401 | 403 => (
+            "it is private, or it is not there: the registry does not say which",
+            "check the namespace, or ask a registry that needs no login",
+        ),
         429 => ("the registry lets no more requests through for now", "wait a little and retry"),
         408 | 500.. => ("the registry is in trouble", "wait a little and retry"),
         400 => ("the registry finds the question wrong", "check the name and the tag"),
@@ -545,7 +555,9 @@ fn failed(failure: &Failure) -> Trouble {
             "check the network, the host's name and, in a browser, whether the registry allows this page (CORS)",
         ),
         Failure::Timeout => ("the registry did not answer in time".to_owned(), "retry"),
-        Failure::TooLarge(limit) => (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?"),
+        Failure::TooLarge(limit) => {
+            (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?")
+        }
         Failure::Cancelled => ("cancelled".to_owned(), "retry"),
     };
     Trouble { what, cure: cure.to_owned() }

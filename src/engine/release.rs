@@ -129,10 +129,13 @@ impl Release {
     pub fn defaults(&self) -> impl Iterator<Item = (&'static str, Value)> + use<> {
         self.defaults.lines().filter_map(|line| {
             let (name, value) = line.split_once(" =")?;
-            Some((name, match value.trim_start() {
-                "none" => Value::None,
-                other => Value::from_text(other),
-            }))
+            Some((
+                name,
+                match value.trim_start() {
+                    "none" => Value::None,
+                    other => Value::from_text(other),
+                },
+            ))
         })
     }
 

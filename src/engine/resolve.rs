@@ -299,7 +299,10 @@ impl Resolver {
             }
         }
         row.asks = look.used.into_inner();
-        if row.written.is_none() && matches!(row.status, Status::Absent | Status::Unresolved) && self.settings.missing == OnMissing::Keep {
+        if row.written.is_none()
+            && matches!(row.status, Status::Absent | Status::Unresolved)
+            && self.settings.missing == OnMissing::Keep
+        {
             row.written = Some(image.imagename.clone());
         }
         Ok(row)
@@ -311,7 +314,9 @@ impl Resolver {
             row.digest = Some(digest.clone());
             let found = look.at(Ask::Tag { repository: repository.clone(), tag: digest.clone(), manifest: false })?;
             match found {
-                Answer::Tag(Ok(_)) => self.write(row, self.images[i].imagename.clone(), digest, "exact", "the template names this digest"),
+                Answer::Tag(Ok(_)) => {
+                    self.write(row, self.images[i].imagename.clone(), digest, "exact", "the template names this digest")
+                }
                 Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, look)?,
                 _ => {}
             }
@@ -360,9 +365,21 @@ impl Resolver {
         if !moves {
             row.hash = TagClass::of(&tag).is_hash().then(|| tag.clone());
             if self.settings.pin.first() == Some(&Pin::Digest) {
-                self.write(row, reference.at_digest(&found.digest), &found.digest, "digest", "the digest of the tag that was asked for");
+                self.write(
+                    row,
+                    reference.at_digest(&found.digest),
+                    &found.digest,
+                    "digest",
+                    "the digest of the tag that was asked for",
+                );
             } else {
-                self.write(row, reference.at_tag(&tag), &tag, "exact", "the tag that was asked for does not move, and it is there");
+                self.write(
+                    row,
+                    reference.at_tag(&tag),
+                    &tag,
+                    "exact",
+                    "the tag that was asked for does not move, and it is there",
+                );
             }
             return Ok(());
         }
@@ -379,9 +396,21 @@ impl Resolver {
                 row.status = Status::Unresolved;
                 row.reason = if tried.is_empty() { "the chain is empty".to_owned() } else { tried };
             }
-            "digest" => self.write(row, reference.at_digest(&pinned.tag), &pinned.tag, "digest", because("written by its digest".to_owned())),
+            "digest" => self.write(
+                row,
+                reference.at_digest(&pinned.tag),
+                &pinned.tag,
+                "digest",
+                because("written by its digest".to_owned()),
+            ),
             "channel" => {
-                self.write(row, reference.at_tag(&pinned.tag), &pinned.tag, "channel", because("written as asked for".to_owned()));
+                self.write(
+                    row,
+                    reference.at_tag(&pinned.tag),
+                    &pinned.tag,
+                    "channel",
+                    because("written as asked for".to_owned()),
+                );
             }
             by => {
                 let why = match by {
@@ -462,7 +491,9 @@ impl Resolver {
                         }
                     }
                 }
-                Ok(None) | Err(Stop::Trouble(_)) => {}
+                Ok(None) => {}
+                // Its place is taken: on a registry in trouble one image after the other would be tried else.
+                Err(Stop::Trouble(_)) => scouts += 1,
                 Err(Stop::Lacking(asks)) => {
                     scouts += 1;
                     lacking.extend(asks);
@@ -509,10 +540,8 @@ impl Resolver {
                 }
                 Pin::Sibling => {
                     let tags = look.tags(repository)?.unwrap_or_default();
-                    let mut candidates: Vec<&String> = tags
-                        .iter()
-                        .filter(|t| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias)
-                        .collect();
+                    let mut candidates: Vec<&String> =
+                        tags.iter().filter(|t| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias).collect();
                     candidates.sort_by_key(|t| (TagClass::of(t), *t));
                     for batch in candidates.chunks(BATCH) {
                         let mut lacking = Vec::new();

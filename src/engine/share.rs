@@ -20,9 +20,14 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
         if key == "v" {
             if value != "1" {
                 let cure = "open it with a newer overtag";
-                notices.push(Error::usage(format!("this link is of version {value}, and this overtag reads version 1"), REFUSED, cure));
+                notices.push(Error::usage(
+                    format!("this link is of version {value}, and this overtag reads version 1"),
+                    REFUSED,
+                    cure,
+                ));
             }
-        } else if known.is_none() && !key.starts_with("set.") || known.is_some_and(|d| !d.substitution) && key.starts_with("set.") {
+        } else if known.is_none() && !key.starts_with("set.") || known.is_some_and(|d| !d.substitution) && key.starts_with("set.")
+        {
             let names = DEFINITIONS.iter().map(|d| d.key);
             let cure = match nearest(&key, names) {
                 Some(near) => format!("is {near} meant? A substitution of a template is written set.{name}"),

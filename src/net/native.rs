@@ -94,8 +94,7 @@ fn random() -> f64 {
 /// # Errors
 /// One phrase, where there is no answer or no 200.
 pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let request =
-        Request { method: crate::engine::wire::Method::Get, url: url.to_owned(), accept: None, limit };
+    let request = Request { method: crate::engine::wire::Method::Get, url: url.to_owned(), accept: None, limit };
     match Client::default().send(&request, crate::engine::wire::IMAGE_LIMIT).0 {
         Ok(response) if response.status == 200 => Ok(response.body),
         Ok(response) => Err(format!("the server answered {}", response.status)),

@@ -110,7 +110,9 @@ fn diagnose(url: &str) -> String {
     if window.is_some_and(|w| !w.navigator().on_line()) {
         return "this computer is offline".to_owned();
     }
-    format!("the browser got no answer from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)")
+    format!(
+        "the browser got no answer from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)"
+    )
 }
 
 /// Sends `request`, again where that can help, for no longer than `budget`; tells how often it was sent.

@@ -28,6 +28,40 @@
 // Each test binary compiles this folder anew and uses only a part of it.
 #![allow(dead_code)]
 
+/// Where seeded registries are kept between runs.
+pub const CACHE: &str = "target/test-registry";
+
+/// The short names of the 124 images that the tests seed: train's and rocky's own, each once.
+pub fn names() -> Vec<&'static str> {
+    static NAMES: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let mut names: Vec<String> = Vec::new();
+        for release in ["train", "rocky"] {
+            let text = std::fs::read_to_string(format!("tests/facts/{release}.json")).expect("the facts are there");
+            let facts: serde_json::Value = serde_json::from_str(&text).expect("the facts are JSON");
+            for image in facts["images"].as_array().into_iter().flatten().filter(|i| i["group"] == "openstack") {
+                let name = image["name"].as_str().unwrap_or_default().to_owned();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names.extend((0..124).map(|i| format!("extra-{i:03}")));
+        names.truncate(124);
+        names
+    });
+    names.iter().map(String::as_str).collect()
+}
+
+/// A template that lists `names`, one parameter each.
+pub fn template(names: &[&str]) -> String {
+    let entry = |name: &&str| {
+        let parameter: String = name.split('-').map(|w| w[..1].to_uppercase() + &w[1..]).collect();
+        format!("- imagename: \"{{{{namespace}}}}/{{{{name_prefix}}}}{name}{{{{name_suffix}}}}:{{{{tag}}}}\"\n  params:\n  - Container{parameter}Image\n")
+    };
+    format!("container_images_template:\n{}", names.iter().map(entry).collect::<String>())
+}
+
 pub mod browser;
 mod http;
 pub mod process;

@@ -1,0 +1,93 @@
+//! The arrows of `src/lib.rs`: who may name whom, and what the engine may not name at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folder → what of ours it may name.
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("src/engine", &["engine"]),
+    ("src/net", &["engine"]),
+    ("src/app", &["app", "net", "engine"]),
+    ("src/cli", &["cli", "net", "engine"]),
+    ("src/bin", &["app", "cli", "engine"]),
+];
+/// What would make the engine impure.
+const IMPURE: [&str; 10] = [
+    "std::fs", "std::net::Tcp", "std::env", "std::thread", "std::process", "Instant", "SystemTime::now", "async ", "web_sys", "leptos",
+];
+/// Crates that stand behind one module each.
+const BEHIND: [(&str, &str); 2] = [("serde_yaml", "src/engine/yaml.rs"), ("minijinja", "src/engine/template.rs")];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            out.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+    out
+}
+
+/// Code without comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("the file can be read");
+    text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn arrows_point_one_way() {
+    for (folder, allowed) in ARROWS {
+        for file in sources(Path::new(folder)) {
+            let code = code(&file);
+            for named in code.split("crate::").skip(1).chain(code.split("overtag::").skip(1)) {
+                let module: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                assert!(allowed.contains(&module.as_str()), "{} names {module}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_engine_is_pure() {
+    let files = sources(Path::new("src/engine"));
+    assert!(files.len() > 10);
+    for file in files {
+        let code = code(&file);
+        for name in IMPURE {
+            assert!(!code.contains(name), "{} names {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_crate_that_may_be_swapped_stands_behind_one_module() {
+    for (name, module) in BEHIND {
+        let users: Vec<String> =
+            sources(Path::new("src")).iter().filter(|f| code(f).contains(name)).map(|f| f.display().to_string()).collect();
+        assert_eq!(users, [module]);
+    }
+}
+
+#[test]
+fn every_custom_property_is_declared_and_used() {
+    let css: String = sources_css().iter().map(|f| fs::read_to_string(f).expect("style")).collect();
+    let mut declared = Vec::new();
+    for line in css.lines().map(str::trim).filter(|l| l.starts_with("--")) {
+        let name = line.split(':').next().unwrap_or_default().to_owned();
+        assert!(css.contains(&format!("var({name})")) || css.contains(&format!("var({name},")), "{name} is declared and not used");
+        declared.push(name);
+    }
+    for used in css.split("var(").skip(1) {
+        let name = used.split([')', ',']).next().unwrap_or_default().trim();
+        assert!(declared.iter().any(|d| d == name), "{name} is used and not declared");
+    }
+    assert!(!css.contains("!important"));
+}
+
+fn sources_css() -> Vec<PathBuf> {
+    let style = fs::read_dir("style").expect("style").flatten().map(|e| e.path());
+    style.filter(|p| p.extension().is_some_and(|e| e == "css")).collect()
+}

@@ -1,0 +1,98 @@
+//! Links: the round trip, what is reported, and those already given away.
+
+use overtag::engine::choices::{Choices, DEFINITIONS, Settings};
+use overtag::engine::share::{is_refused, read, write};
+
+/// Links that were given away, and how they are written today. This list only grows.
+const GIVEN: [(&str, &str); 12] = [
+    ("", ""),
+    ("?v=1", ""),
+    ("?release=demo", ""),
+    ("?tag=current-tripleo&release=train", "release=train"),
+    ("?release=train&tag=current&pin=label,sibling,digest&missing=drop&view=prepare", "release=train&tag=current"),
+    ("?set.namespace=a.b%2Fc&set.rhel_containers=true", "namespace=a.b%2Fc&set.rhel_containers=true"),
+    ("?release=train&name_prefix=&set.rhel_containers=false", "release=train&name_prefix="),
+    ("?exclude=b&include=a&exclude=c+d", "include=a&exclude=b&exclude=c+d"),
+    ("?endpoint=h%3A1%3Dhttp%3A%2F%2Fh%3A2&role=Controller:3", "role=Controller%3A3&endpoint=h%3A1%3Dhttp%3A%2F%2Fh%3A2"),
+    ("https://x.example/y/?tag=newest%3Av%5Cd%2B%23#z", "tag=newest%3Av%5Cd%2B%23"),
+    ("?template=t.j2&release=demo", "release=demo&template=t.j2"),
+    ("?template=t.j2&release=wallaby&q=&status=absent", "template=t.j2&status=absent"),
+];
+
+#[test]
+fn links_that_were_given_away_still_mean_the_same() {
+    for (link, canonical) in GIVEN {
+        let (choices, notices) = read(link);
+        assert_eq!(notices, [], "{link}");
+        assert_eq!(write(&choices), canonical, "{link}");
+        assert_eq!(write(&read(canonical).0), canonical, "written twice: {link}");
+    }
+}
+
+#[test]
+fn any_value_of_any_choice_comes_back() {
+    let odd = ["a b&c=d#e?f+g%20", "ünï😀", "<script>", "a,b", "\u{1}\n", " ", "%", "a=b=c"];
+    for d in DEFINITIONS {
+        for value in odd {
+            let mut choices = Choices::default();
+            choices.add(d.key, value);
+            if d.repeatable {
+                choices.add(d.key, "second");
+            }
+            choices.put("other", value);
+            let (back, notices) = read(&write(&choices));
+            assert_eq!((back, notices), (choices, vec![]), "{} {value}", d.key);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_reported_and_the_rest_counts() {
+    for (link, place, word) in [
+        ("?colour=red&release=train", "colour=red", "unknown"),
+        ("?relase=pike&release=train", "relase=pike", "release"),
+        ("?release=train&release=pike", "release=pike", "twice"),
+        ("?set.view=board&release=train", "set.view=board", "unknown"),
+    ] {
+        let (choices, notices) = read(link);
+        assert_eq!(choices.get("release"), Some("train"), "{link}");
+        assert_eq!(notices.len(), 1, "{link}");
+        let line = notices[0].to_string();
+        assert!(line.contains(place) && line.contains(word), "{line}");
+    }
+    assert!(is_refused(&read("?v=2&release=train").1));
+    assert!(!is_refused(&read("?v=1&colour=red").1));
+}
+
+#[test]
+fn a_bad_value_is_named_and_its_default_holds() {
+    for (key, value) in [
+        ("release", "trian"),
+        ("pin", "label,moon"),
+        ("missing", "maybe"),
+        ("include", "a(b"),
+        ("exclude", "*"),
+        ("role", "Controller:many"),
+        ("endpoint", "no-address"),
+        ("api", "soap"),
+        ("sort", "colour"),
+        ("status", "fine"),
+        ("refresh", "5"),
+        ("embed", "yes"),
+        ("tag", "a b"),
+        ("tag", "newest:("),
+        ("label", "{open"),
+        ("namespace", "a\"b"),
+        ("push_destination", "no such host/X"),
+        ("append_tag", "a b"),
+        ("template", "javascript:alert(1)"),
+    ] {
+        let mut choices = Choices::default();
+        choices.add(key, value);
+        let (settings, wrong) = Settings::new(&choices, false);
+        assert_eq!(wrong.len(), 1, "{key}={value}: {wrong:?}");
+        assert_eq!(wrong[0].place, format!("{key}="));
+        assert!(!settings.pin.is_empty());
+        assert_eq!(read(&write(&choices)).0, choices, "what was typed stays in the link");
+    }
+}

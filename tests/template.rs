@@ -1,0 +1,120 @@
+//! Templates of one's own: what Jinja2 gives, what is wrong with them and where, and that none of them hangs the page.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use overtag::engine::catalogue;
+use overtag::engine::release::Value;
+use overtag::engine::template::{Source, render};
+
+fn source(name: &str, text: &str) -> Source {
+    Source { name: name.to_owned(), text: text.to_owned() }
+}
+
+fn rendered(text: &str, includes: &[Source], variables: &[(&str, Value)]) -> Result<String, String> {
+    let variables: BTreeMap<String, Value> = variables.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
+    render(&source("own.j2", text), includes, &variables).map(|r| r.text).map_err(|e| e.to_string())
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+#[test]
+fn jinja2_as_the_real_templates_use_it() {
+    let cases = [
+        ("{{ a }}{{ b }}", "x"),
+        ("{{ a|default('d') }}{{ b|default('d') }}{{ none|default('d', true) }}", "xdd"),
+        ("{% if a.endswith('x') and not a.startswith('y') %}{{ a.upper() ~ a.replace('x', 'z') }}{% endif %}", "Xz"),
+        ("{{ 'a-b-c'.split('-')|join('+') }} {{ 'k'.join(['1','2']) }} {{ ' s '.strip() }}", "a+b+c 1k2 s"),
+        ("{%- set p = a if a[-1:] == '-' else a ~ '-' -%}{{ p }}", "x-"),
+        ("{% for i in [1,2] if i > 1 %}{{ loop.index }}:{{ i }}{% else %}no{% endfor %}", "1:2"),
+        ("{% macro m(n, t='t') %}<{{ n }}{{ t }}>{% endmacro %}{{ m('q') }}", "<qt>"),
+        ("{% if b is defined %}1{% elif a in ['x'] %}2{% endif %}", "2"),
+        ("{{ yes }} {% if no %}1{% else %}0{% endif %} {{ nothing is none }}", "true 0 true"),
+        ("a\n{% if true %}\nb\n{% endif %}\nc\n", "a\n\nb\n\nc"),
+        ("<{{ '&' }}>", "<&>"),
+    ];
+    let variables = [("a", text("x")), ("yes", Value::Bool(true)), ("no", Value::Bool(false)), ("nothing", Value::None)];
+    for (template, want) in cases {
+        assert_eq!(rendered(template, &[], &variables).as_deref(), Ok(want), "{template}");
+    }
+}
+
+#[test]
+fn an_include_stands_beside_the_template() {
+    let includes = [source("ceph.j2", "ceph={{ tag }}{% include 'deep/more.j2' %}"), source("more.j2", "+more")];
+    let out = rendered("{% include 'ceph.j2' %}", &includes, &[("tag", text("v4"))]);
+    assert_eq!(out.as_deref(), Ok("ceph=v4+more"));
+    let missing = rendered("\n  {% include 'gone.j2' %}", &[], &[]).expect_err("it is not there");
+    assert!(missing.contains("gone.j2") && missing.contains("own.j2, line 2"), "{missing}");
+    let inner = rendered("{% include 'ceph.j2' %}", &[source("ceph.j2", "\n\n{{ 1 + }}")], &[]).expect_err("it is wrong");
+    assert!(inner.contains("ceph.j2, line 3"), "{inner}");
+}
+
+#[test]
+fn a_mistake_is_told_with_line_column_and_the_line() {
+    for (template, place, word) in [
+        ("ok\n  {{ a b }}", "own.j2, line 2, column 8: `{{ a b }}`", "unexpected"),
+        ("{% if x %}\nopen", "own.j2, line 1", "end of"),
+        ("a\n{{ 'x'|nofilter }}", "own.j2, line 2, column 8: `{{ 'x'|nofilter }}`", "nofilter"),
+        ("{{ 'é' }} {{ 1 / 'a' }}", "own.j2, line 1, column 14", "operat"),
+        ("{{ a.b.c }}", "own.j2, line 1", "undefined"),
+    ] {
+        let error = rendered(template, &[], &[]).expect_err(template);
+        assert!(error.contains(place) && error.to_lowercase().contains(word), "{template}: {error}");
+    }
+    for (yaml, place) in [
+        ("container_images_template:\n- imagename: [", "what own.j2 renders to, line 2"),
+        ("container_images_template:\n- imagename: \"a\n  b: c", "what own.j2 renders to, line"),
+    ] {
+        let error = catalogue::read("own.j2", yaml).expect_err(yaml).to_string();
+        assert!(error.contains(place), "{error}");
+    }
+}
+
+#[test]
+fn an_undefined_variable_prints_nothing_and_is_reported_with_its_line() {
+    let template = source("own.j2", "{{ known }}\n{{ first }}{% if third is defined %}{% endif %}\n  {{ second }}");
+    let known = BTreeMap::from([("known".to_owned(), text("k"))]);
+    let out = render(&template, &[], &known).expect("it renders");
+    assert_eq!(out.text, "k\n\n  ");
+    let told: Vec<String> = out.undefined.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("`first`") && told[0].contains("line 2, column 4"), "{told:?}");
+    assert!(told[1].contains("`second`") && told[1].contains("line 3"), "{told:?}");
+}
+
+#[test]
+fn a_runaway_template_ends_in_an_error() {
+    let huge_list = "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}";
+    let doubling = "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}";
+    let recursion = "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(1) }}";
+    let begun = Instant::now();
+    for template in [huge_list, doubling, recursion, "{{ 'x' * 999999999 }}", "{{ 'x'.center(99999999999) }}", "{{ '%999999999d'|format(1) }}"] {
+        let error = rendered(template, &[], &[]).expect_err(template);
+        assert!(error.contains("own.j2"), "{error}");
+    }
+    // No measurement, only a bound that an endless loop would break.
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_list_is_read_as_it_stands() {
+    let yaml = "
+ignored: 1
+container_images_template:
+- imagename: a/b:c
+  params: [P]
+  other: {z: 1, a: [x]}
+- {imagename: a/b:c, services: null}
+";
+    let entries = catalogue::read("t", yaml).expect("it is right");
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0].params, ["P"]);
+    assert_eq!(entries[0].rest.keys().collect::<Vec<_>>(), ["other"]);
+    for wrong in ["", "a: 1", "container_images_template: null", "container_images: []", "container_images_template: [1]", "- a"] {
+        assert!(catalogue::read("t", wrong).is_err(), "{wrong}");
+    }
+    assert_eq!(catalogue::read("t", "container_images_template: []").map(|e| e.len()), Ok(0));
+}
