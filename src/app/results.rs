@@ -135,7 +135,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
                 view! {
                     <Count text=format!("{} of {}", s.at_hash, s.in_channel) is_pressed=is_all on_press=all embed=embed />
                     {format!(" images{tail} are at ")}
-                    <span class="hash" title=hash.clone()><Mark hash=hash.clone() />{format!("{}…", &hash[..8.min(hash.len())])}</span>
+                    <span class="hash" title=hash.clone()><Mark hash=hash.clone() />{hash[..8.min(hash.len())].to_owned()}</span>
                 }
                 .into_any()
             }

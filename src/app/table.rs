@@ -354,7 +354,8 @@ fn Detail(store: Store, loader: Loader, i: usize, row: super::store::Known) -> i
             other => other,
         };
         let is_prose = matches!(name, "Why" | "Why it is in");
-        view! { <dt>{name}</dt>{lines.into_iter().map(|l| view! { <dd class=if is_prose { "" } else { "mono" }>{l}</dd> }).collect_view()} }
+        let class = if is_prose { "" } else { "mono" };
+        view! { <dt>{name}</dt><dd class=class>{lines.into_iter().map(|l| view! { <div>{l}</div> }).collect_view()}</dd> }
     };
     let sent = (!requests.is_empty()).then(|| {
         view! { <dt>"Requests"</dt><dd><ol class="mono">{requests.into_iter().map(|r| view! { <li>{r}</li> }).collect_view()}</ol></dd> }
