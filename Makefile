@@ -14,7 +14,7 @@ web := --bin overtag-web --no-default-features --features web --target wasm32-un
 
 serve:
 	@.ci/setup page
-	trunk serve --port $(PORT)
+	trunk serve --release --port $(PORT)
 
 build:
 	@.ci/setup page

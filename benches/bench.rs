@@ -93,7 +93,8 @@ fn main() {
     for entry in std::fs::read_dir("dist").expect("dist/ is built").flatten().filter(|e| e.path().is_file()) {
         let path = entry.path();
         let size = |command: &str| {
-            let out = Command::new("sh").args(["-c", &format!("{command} -c \"$0\" | wc -c")]).arg(&path).output().expect("sh runs");
+            let out =
+                Command::new("sh").args(["-c", &format!("{command} -c \"$0\" | wc -c")]).arg(&path).output().expect("sh runs");
             String::from_utf8_lossy(&out.stdout).trim().parse::<u64>().unwrap_or(0)
         };
         let sizes = [entry.metadata().map_or(0, |m| m.len()), size("gzip -9"), size("brotli -q 11")];

@@ -48,7 +48,8 @@ impl Here {
     /// `prepare` of all seeded images at the promoted channel, and more flags.
     fn prepare(&self, more: &[&str]) -> Output {
         let (template, namespace) = (self.path("t.j2"), format!("{}/{NAMESPACE}", self.host));
-        let mut args = vec!["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix", PREFIX, "--tag", PROMOTED];
+        let mut args =
+            vec!["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix", PREFIX, "--tag", PROMOTED];
         // A flag that is given again wins here as it does for a person who edits a line: the first one goes.
         if let Some(i) = args.iter().position(|a| *a == "--tag" && more.contains(a)) {
             args.drain(i..i + 2);
@@ -152,7 +153,9 @@ fn each_chain_pins_as_it_says() {
     assert_eq!(report["requests"]["total"].as_u64().map(|n| n < 150), Some(true), "one request an image: {}", report["requests"]);
 
     let (_, report) = here.report(&["--pin", "channel"]);
-    assert!(rows(&report).values().filter(|r| r["status"] == "resolved").all(|r| r["pinned_by"] == "channel" && r["tag"] == PROMOTED));
+    assert!(
+        rows(&report).values().filter(|r| r["status"] == "resolved").all(|r| r["pinned_by"] == "channel" && r["tag"] == PROMOTED)
+    );
     assert_eq!(report["hash"], Value::Null);
 
     // By label alone: no label is unresolved, a label of another digest is a mismatch and unresolved, and neither is absent.
@@ -192,13 +195,32 @@ fn newest_is_the_highest_version_that_matches_whole() {
     let namespace = format!("{}/versions", registry.host);
     for (regex, want) in [(r"\d+(\.\d+)+", "1.2.10"), (r"1\.2\.9", "1.2.9"), (r".*-rc\d+", "1.2.10-rc1"), ("v.*", "v2.0.0")] {
         let (tag, template) = (format!("newest:{regex}"), template.display().to_string());
-        let done = overtag(&["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix=", "--tag", &tag, "--format", "json"]);
+        let done = overtag(&[
+            "prepare",
+            "--template-file",
+            &template,
+            "--namespace",
+            &namespace,
+            "--prefix=",
+            "--tag",
+            &tag,
+            "--format",
+            "json",
+        ]);
         let report: Value = serde_json::from_slice(&done.stdout).expect("a report");
         let tags: Vec<&str> = report["images"].as_array().into_iter().flatten().filter_map(|r| r["tag"].as_str()).collect();
         assert_eq!(tags, [want; 3], "{regex}");
         assert!(report["images"][0]["pinned_by"] == "exact");
     }
-    let done = overtag(&["prepare", "--template-file", &template.display().to_string(), "--namespace", &namespace, "--prefix=", "--tag=newest:nothing"]);
+    let done = overtag(&[
+        "prepare",
+        "--template-file",
+        &template.display().to_string(),
+        "--namespace",
+        &namespace,
+        "--prefix=",
+        "--tag=newest:nothing",
+    ]);
     assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
 }
 
@@ -207,7 +229,8 @@ fn the_files_say_where_they_come_from_and_what_is_not_in_them() {
     let registry = registry();
     let here = Here::at(&registry.host);
     let (a, b) = (here.path("containers"), here.path("environment"));
-    let done = here.prepare(&["--output-images-file", &a, "--output-env-file", &b, "--push-destination", "u:8787/", "--append-tag=-x"]);
+    let done =
+        here.prepare(&["--output-images-file", &a, "--output-env-file", &b, "--push-destination", "u:8787/", "--append-tag=-x"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert_eq!(text(&done.stdout), "");
     let (containers, environment) = (fs::read_to_string(a).expect("a"), fs::read_to_string(b).expect("b"));
@@ -230,7 +253,12 @@ fn the_files_say_where_they_come_from_and_what_is_not_in_them() {
     assert!(environment.contains(&format!("u:8787/{NAMESPACE}/{PREFIX}")) && environment.contains(&format!("{hash}-x")));
     assert!(!environment.contains("DockerInsecureRegistryAddress"), "what is pushed elsewhere was not asked over plain http");
     let plain = here.prepare(&[]);
-    assert!(text(&plain.stdout).contains(&format!("DockerInsecureRegistryAddress:\n  - '{}'", registry.host)) || text(&plain.stdout).contains(&format!("DockerInsecureRegistryAddress:\n  - {}", registry.host)), "{}", text(&plain.stdout));
+    assert!(
+        text(&plain.stdout).contains(&format!("DockerInsecureRegistryAddress:\n  - '{}'", registry.host))
+            || text(&plain.stdout).contains(&format!("DockerInsecureRegistryAddress:\n  - {}", registry.host)),
+        "{}",
+        text(&plain.stdout)
+    );
 }
 
 #[test]
@@ -260,7 +288,10 @@ fn a_registry_that_dies_half_way_gives_errors_and_no_absence() {
 }
 
 /// What a misbehaving registry leads to: the statuses of all rows.
-fn statuses(fault: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static, more: &[&str]) -> (Option<i32>, BTreeMap<String, usize>, Value) {
+fn statuses(
+    fault: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static,
+    more: &[&str],
+) -> (Option<i32>, BTreeMap<String, usize>, Value) {
     let proxy = Proxy::before(&registry().host);
     proxy.fault(fault);
     let (code, report) = Here::at(&proxy.host).report(&[&["--include", "aodh|nova-api"], more].concat());
@@ -285,12 +316,13 @@ fn only_the_registry_s_own_word_is_an_absence() {
     let (code, count, report) = statuses(|_| Some(Fault::registry_error(404, "NAME_UNKNOWN")), &[]);
     assert!(code == Some(1) && count.keys().eq(["absent"]), "{report}");
     let wrong = format!("sha256:{}", "0".repeat(64));
-    let (code, count, report) = statuses(
-        move |s| (s.method == "GET").then(|| Fault::set("Docker-Content-Digest", &wrong)),
+    let (code, count, report) =
+        statuses(move |s| (s.method == "GET").then(|| Fault::set("Docker-Content-Digest", &wrong)), &["--pin", "label"]);
+    assert!(code == Some(3) && all_error(&count), "a wrong digest is no answer: {report}");
+    let (_, count, report) = statuses(
+        |s| (s.method == "GET" && s.path.contains("/blobs/")).then(|| Fault::body(b"{\"config\":{}}")),
         &["--pin", "label"],
     );
-    assert!(code == Some(3) && all_error(&count), "a wrong digest is no answer: {report}");
-    let (_, count, report) = statuses(|s| (s.method == "GET" && s.path.contains("/blobs/")).then(|| Fault::body(b"{\"config\":{}}")), &["--pin", "label"]);
     assert!(all_error(&count), "a config of another digest is no answer: {report}");
 }
 
@@ -331,7 +363,10 @@ fn tags_are_read_over_all_pages() {
         let last = seen.path.split("last=").nth(1).unwrap_or("").to_owned();
         let page: Vec<&String> = sorted.iter().filter(|t| **t > last).take(7).collect();
         let body = serde_json::json!({ "name": "v/app", "tags": page });
-        let next = page.last().filter(|l| **l != sorted.last().expect("tags")).map(|l| format!("</v2/v/app/tags/list?n=7&last={l}>; rel=\"next\""));
+        let next = page
+            .last()
+            .filter(|l| **l != sorted.last().expect("tags"))
+            .map(|l| format!("</v2/v/app/tags/list?n=7&last={l}>; rel=\"next\""));
         let fault = Fault::json(200, &body);
         Some(match next {
             Some(link) => fault.with("Link", &link),
@@ -342,7 +377,14 @@ fn tags_are_read_over_all_pages() {
     let template = folder.path().join("t.j2");
     fs::write(&template, support::template(&["app"])).expect("written");
     let done = overtag(&[
-        "prepare", "--template-file", &template.display().to_string(), "--namespace", &format!("{}/v", proxy.host), "--prefix=", "--tag", r"newest:1\.\d+",
+        "prepare",
+        "--template-file",
+        &template.display().to_string(),
+        "--namespace",
+        &format!("{}/v", proxy.host),
+        "--prefix=",
+        "--tag",
+        r"newest:1\.\d+",
     ]);
     assert!(text(&done.stdout).contains("/v/app:1.29"), "{}{}", text(&done.stdout), text(&done.stderr));
 }
@@ -369,7 +411,11 @@ fn the_exit_status_tells_what_happened() {
         (vec!["prepare", "-e", "/nowhere/e.yaml"], 2, vec!["/nowhere/e.yaml"]),
         (vec!["prepare", "--exclude", "."], 1, vec!["no image is left"]),
         (vec!["prepare", "--missing", "fail"], 1, vec!["openstack-unbound"]),
-        (vec!["prepare", "--release", "2017-05", "--namespace", dead, "--include", "aodh-api"], 3, vec!["127.0.0.1:1", "could not be reached"]),
+        (
+            vec!["prepare", "--release", "2017-05", "--namespace", dead, "--include", "aodh-api"],
+            3,
+            vec!["127.0.0.1:1", "could not be reached"],
+        ),
         (vec![], 2, vec!["prepare"]),
         (vec!["discover"], 2, vec!["--image"]),
     ] {
@@ -394,7 +440,13 @@ fn files_are_written_whole_or_not_at_all() {
     let first = folder.path().join("containers.yaml");
     fs::write(&first, "old").expect("written");
     let gone = folder.path().join("no/such/folder/env.yaml");
-    let done = overtag(&["prepare", "--output-images-file", &first.display().to_string(), "--output-env-file", &gone.display().to_string()]);
+    let done = overtag(&[
+        "prepare",
+        "--output-images-file",
+        &first.display().to_string(),
+        "--output-env-file",
+        &gone.display().to_string(),
+    ]);
     assert_eq!(done.status.code(), Some(2));
     assert_eq!(fs::read_to_string(&first).expect("it is there"), "old");
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left behind");
@@ -412,7 +464,12 @@ fn discover_prints_the_one_tag_or_says_why_not() {
     let plain = seed.images.keys().find(is_plain).expect("an ordinary image");
     let promoted = format!(":{PROMOTED}");
     let done = discover(plain, &promoted, &["--tag-from-label", "rdo_version"]);
-    assert_eq!(text(&done.stdout), format!("{}\n", seed.image(plain).hash(PROMOTED).unwrap_or_default()), "{}", text(&done.stderr));
+    assert_eq!(
+        text(&done.stdout),
+        format!("{}\n", seed.image(plain).hash(PROMOTED).unwrap_or_default()),
+        "{}",
+        text(&done.stderr)
+    );
     let done = discover(plain, &promoted, &[]);
     assert_eq!(text(&done.stdout), format!("{}\n", seed.image(plain).hash(PROMOTED).unwrap_or_default()), "the default labels");
     for (short, tag, more, words) in [
@@ -441,9 +498,15 @@ fn list_images_and_link() {
     assert_eq!(list(&["--release", "train", "--role", "Minimal", "--include", "cron|aodh"]).lines().count(), 1);
     for (args, want) in [
         (vec!["--release", "train", "--tag", "current-tripleo"], "?release=train\n"),
-        (vec!["--link", "https://x.example/d/?tag=a&release=train&pin=label,sibling,digest"], "https://x.example/d/?release=train&tag=a\n"),
+        (
+            vec!["--link", "https://x.example/d/?tag=a&release=train&pin=label,sibling,digest"],
+            "https://x.example/d/?release=train&tag=a\n",
+        ),
         (vec!["--link", "?release=train&tag=a", "--tag", "b", "--set", "x=y z"], "?release=train&tag=b&set.x=y+z\n"),
-        (vec!["--prefix", "p", "--suffix", "s", "--tag-from-label", "L"], "?name_prefix=p&name_suffix=s&pin=label%2Cchannel&label=L\n"),
+        (
+            vec!["--prefix", "p", "--suffix", "s", "--tag-from-label", "L"],
+            "?name_prefix=p&name_suffix=s&pin=label%2Cchannel&label=L\n",
+        ),
     ] {
         assert_eq!(text(&overtag(&[vec!["link"], args].concat()).stdout), want);
     }

@@ -13,7 +13,16 @@ const ARROWS: [(&str, &[&str]); 5] = [
 ];
 /// What would make the engine impure.
 const IMPURE: [&str; 10] = [
-    "std::fs", "std::net::Tcp", "std::env", "std::thread", "std::process", "Instant", "SystemTime::now", "async ", "web_sys", "leptos",
+    "std::fs",
+    "std::net::Tcp",
+    "std::env",
+    "std::thread",
+    "std::process",
+    "Instant",
+    "SystemTime::now",
+    "async ",
+    "web_sys",
+    "leptos",
 ];
 /// Crates that stand behind one module each.
 const BEHIND: [(&str, &str); 2] = [("serde_yaml", "src/engine/yaml.rs"), ("minijinja", "src/engine/template.rs")];
@@ -77,7 +86,10 @@ fn every_custom_property_is_declared_and_used() {
     let mut declared = Vec::new();
     for line in css.lines().map(str::trim).filter(|l| l.starts_with("--")) {
         let name = line.split(':').next().unwrap_or_default().to_owned();
-        assert!(css.contains(&format!("var({name})")) || css.contains(&format!("var({name},")), "{name} is declared and not used");
+        assert!(
+            css.contains(&format!("var({name})")) || css.contains(&format!("var({name},")),
+            "{name} is declared and not used"
+        );
         declared.push(name);
     }
     for used in css.split("var(").skip(1) {

@@ -45,7 +45,8 @@ const CASES: [(&str, &str); 32] = [
 #[test]
 fn what_is_found_is_what_python_finds() {
     for (pattern, text) in CASES {
-        let script = "import re,sys,warnings; warnings.simplefilter('ignore'); sys.exit(0 if re.search(sys.argv[1], sys.argv[2]) else 7)";
+        let script =
+            "import re,sys,warnings; warnings.simplefilter('ignore'); sys.exit(0 if re.search(sys.argv[1], sys.argv[2]) else 7)";
         let python = Command::new("python3").args(["-c", script, pattern, text]).output().expect("python3 runs");
         let code = python.status.code();
         assert!(matches!(code, Some(0 | 7)), "{pattern}: {}", String::from_utf8_lossy(&python.stderr));

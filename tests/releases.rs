@@ -54,8 +54,11 @@ fn fill(text: &str, variables: &BTreeMap<String, String>) -> String {
     out + rest
 }
 
-/// What the facts say the template renders to: name, source, parameters, services.
-fn expected(facts: &Value, set: &[(&str, &str)]) -> Vec<(String, Option<String>, Vec<String>, BTreeSet<String>)> {
+/// An entry: name, source, parameters, services.
+type Entry = (String, Option<String>, Vec<String>, BTreeSet<String>);
+
+/// What the facts say the template renders to.
+fn expected(facts: &Value, set: &[(&str, &str)]) -> Vec<Entry> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in facts["defaults"].as_object().expect("defaults") {
         let text = match value {
@@ -102,8 +105,12 @@ fn every_release_renders_to_its_facts_for_every_driver_and_condition() {
         let facts = facts(name);
         for driver in [None, Some(""), Some("ovn"), Some("odl"), Some("other")] {
             for condition in conditions {
-                let set: Vec<(&str, &str)> =
-                    condition.iter().copied().chain(driver.map(|d| ("neutron_driver", d))).chain((name != "2017-05").then_some(("namespace", "h.example/ns"))).collect();
+                let set: Vec<(&str, &str)> = condition
+                    .iter()
+                    .copied()
+                    .chain(driver.map(|d| ("neutron_driver", d)))
+                    .chain((name != "2017-05").then_some(("namespace", "h.example/ns")))
+                    .collect();
                 let mut choices = Choices::default();
                 choices.put("release", name);
                 set.iter().for_each(|(n, v)| choices.put(n, *v));
@@ -124,7 +131,11 @@ fn every_release_renders_to_its_facts_for_every_driver_and_condition() {
         }
         let counted = expected(&facts, &[]).len() as u64;
         let default = facts["defaults"]["neutron_driver"].as_str().unwrap_or("unset");
-        assert_eq!(Some(counted), facts["counts"].get(default).or(facts["counts"].get("images")).and_then(Value::as_u64), "{name}");
+        assert_eq!(
+            Some(counted),
+            facts["counts"].get(default).or(facts["counts"].get("images")).and_then(Value::as_u64),
+            "{name}"
+        );
     }
 }
 

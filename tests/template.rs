@@ -91,7 +91,14 @@ fn a_runaway_template_ends_in_an_error() {
     let doubling = "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}";
     let recursion = "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(1) }}";
     let begun = Instant::now();
-    for template in [huge_list, doubling, recursion, "{{ 'x' * 999999999 }}", "{{ 'x'.center(99999999999) }}", "{{ '%999999999d'|format(1) }}"] {
+    for template in [
+        huge_list,
+        doubling,
+        recursion,
+        "{{ 'x' * 999999999 }}",
+        "{{ 'x'.center(99999999999) }}",
+        "{{ '%999999999d'|format(1) }}",
+    ] {
         let error = rendered(template, &[], &[]).expect_err(template);
         assert!(error.contains("own.j2"), "{error}");
     }
@@ -113,7 +120,8 @@ container_images_template:
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0].params, ["P"]);
     assert_eq!(entries[0].rest.keys().collect::<Vec<_>>(), ["other"]);
-    for wrong in ["", "a: 1", "container_images_template: null", "container_images: []", "container_images_template: [1]", "- a"] {
+    for wrong in ["", "a: 1", "container_images_template: null", "container_images: []", "container_images_template: [1]", "- a"]
+    {
         assert!(catalogue::read("t", wrong).is_err(), "{wrong}");
     }
     assert_eq!(catalogue::read("t", "container_images_template: []").map(|e| e.len()), Ok(0));

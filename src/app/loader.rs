@@ -72,6 +72,7 @@ impl Loader {
     /// Stops what is under way and starts what the choices now ask for; at once the first time, else when the typing pauses.
     fn follow(self, prepared: Arc<Prepared>) {
         self.stop();
+        self.store.said.set(String::new());
         match &prepared.plan {
             None => {
                 self.store.phase.set(Phase::Busy);

@@ -191,27 +191,29 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
 #[component]
 fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
     let answered = Memo::new(move |_| store.results.with(|r| (r.summary.asked - r.summary.waiting, r.summary.asked)));
-    let status = move || {
-        let (known, asked) = answered.get();
-        let r = store.results.get();
-        match store.phase.get() {
+    // Said aloud at every tenth of the way, not at every answer.
+    let tenth = Memo::new(move |_| answered.with(|(known, asked)| known * 10 / (*asked).max(1)));
+    let status = Memo::new(move |_| {
+        tenth.track();
+        let phase = store.phase.get();
+        if phase == Phase::Done {
+            store.results.track();
+        }
+        let (known, asked) = answered.get_untracked();
+        let r = store.results.get_untracked();
+        match phase {
             Phase::Busy if asked == 0 => "Reading the template".to_owned(),
-            // Said aloud at every tenth, not at every answer.
-            Phase::Busy => format!("{known} of {asked}, {:.1} requests an image", r.requests as f64 / asked.max(1) as f64),
+            Phase::Busy => format!("{known} of {asked}, {:.1} requests an image", r.requests as f64 / asked as f64),
             Phase::Stuck(error) => error.to_string(),
             Phase::Blocked(hosts) => format!("Nothing was sent yet to {}", hosts.join(", ")),
             Phase::Done => {
                 let errors = if r.summary.error > 0 { format!(", {} in error", r.summary.error) } else { String::new() };
-                let time = utc(r.as_of);
-                format!(
-                    "Done in {:.1} s, {} requests{errors} · as of {} UTC",
-                    r.took as f64 / 1000.0,
-                    r.requests,
-                    time.get(11..16).unwrap_or_default()
-                )
+                let (time, took) = (utc(r.as_of), r.took as f64 / 1000.0);
+                let time = time.get(11..16).unwrap_or_default();
+                format!("Done in {took:.1} s, {} requests{errors} · as of {time} UTC", r.requests)
             }
         }
-    };
+    });
     let is_busy = move || store.is_busy();
     let has_failed = move || store.results.with(|r| r.summary.error > 0) && !is_busy();
     view! {

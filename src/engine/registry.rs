@@ -264,7 +264,7 @@ fn tag_step(
     let form =
         [Form::Docker, Form::Oci, Form::All].into_iter().find(|f| last.request.accept == Some(f.accept())).unwrap_or(forms[0]);
     let other = forms.iter().copied().find(|f| !tried(*f));
-    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
             Some(digest) if form.holds(&response.content_type) && is_digest(digest) => {
@@ -320,7 +320,7 @@ fn check_step(
     let Some(last) = exchanged.last() else {
         return send(if server.hides_digest { Method::Get } else { Method::Head });
     };
-    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
             Some(digest) if is_digest(digest) => answer(Answer::Check(Some(digest.clone()))),
@@ -356,7 +356,7 @@ fn by_digest(
             },
         }));
     };
-    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    let response = last.outcome.as_ref().map_err(failed)?;
     if response.status != 200 {
         return Err(refused(response));
     }
@@ -375,7 +375,7 @@ fn ping_step(server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble
         let url = format!("{}/v2/", server.endpoint);
         return Ok(Step::Send(Request { method: Method::Get, url, accept: None, limit: BODY_LIMIT }));
     };
-    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    let response = last.outcome.as_ref().map_err(failed)?;
     match response.status {
         200 | 401 => answer(Answer::Ping),
         _ => Err(refused(response)),
@@ -391,7 +391,7 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
     let first = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
     let send = |url: String| Ok(Step::Send(Request { method: Method::Get, url, accept: None, limit: LIST_LIMIT }));
     let Some(last) = exchanged.last() else { return send(format!("{first}?n={PAGE}")) };
-    let response = last.outcome.as_ref().map_err(|failure| failed(failure))?;
+    let response = last.outcome.as_ref().map_err(failed)?;
     match response.status {
         200 => {}
         // Some servers refuse a page that large; without n they give what they like.

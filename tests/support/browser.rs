@@ -70,36 +70,23 @@ impl Browser {
     /// Starts chromedriver on a free port.
     #[track_caller]
     pub fn start() -> Browser {
-        let (process, port) = Guarded::spawn(
-            "chromedriver",
-            &["--port=0"],
-            "chromium-driver",
-            Duration::from_secs(30),
-            |line| {
-                let (_, rest) = line.split_once("started successfully on port ")?;
-                rest.trim_end_matches('.').parse::<u16>().ok()
-            },
-        );
+        let (process, port) = Guarded::spawn("chromedriver", &["--port=0"], "chromium-driver", Duration::from_secs(30), |line| {
+            let (_, rest) = line.split_once("started successfully on port ")?;
+            rest.trim_end_matches('.').parse::<u16>().ok()
+        });
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .timeout_global(Some(Duration::from_secs(120)))
             .build();
         let url = format!("http://127.0.0.1:{port}");
-        Browser {
-            driver: Arc::new(Driver {
-                url,
-                agent: config.into(),
-                _process: process,
-            }),
-        }
+        Browser { driver: Arc::new(Driver { url, agent: config.into(), _process: process }) }
     }
 
     /// Opens a browser of its own, with an empty profile and one blank page.
     #[track_caller]
     pub fn page(&self, options: &Options) -> Page {
-        let folder = TempDir::with_prefix("test-browser-")
-            .unwrap_or_else(|e| panic!("no temporary folder: {e}"));
+        let folder = TempDir::with_prefix("test-browser-").unwrap_or_else(|e| panic!("no temporary folder: {e}"));
         let (width, height) = options.window;
         let mut args = vec![
             "--headless=new".to_owned(),
@@ -114,10 +101,7 @@ impl Browser {
             // Names that only the resolver rules know must not go to a proxy.
             "--no-proxy-server".into(),
             format!("--window-size={width},{height}"),
-            format!(
-                "--user-data-dir={}",
-                folder.path().join("profile").display()
-            ),
+            format!("--user-data-dir={}", folder.path().join("profile").display()),
         ];
         if let Some(rules) = &options.host_resolver_rules {
             args.push(format!("--host-resolver-rules={rules}"));
@@ -134,31 +118,13 @@ impl Browser {
             Ok(value) => value,
             Err(e) => panic!("no browser could be started (apt-get install chromium): {e}"),
         };
-        let session = format!(
-            "/session/{}",
-            started["sessionId"].as_str().unwrap_or_default()
-        );
-        let page = Page {
-            driver: Arc::clone(&self.driver),
-            session,
-            console: Mutex::default(),
-            downloads: Mutex::new(0),
-            folder,
-        };
+        let session = format!("/session/{}", started["sessionId"].as_str().unwrap_or_default());
+        let page =
+            Page { driver: Arc::clone(&self.driver), session, console: Mutex::default(), downloads: Mutex::new(0), folder };
         page.set_window(width, height, options.scale);
         page.prefer(&[
-            (
-                "prefers-color-scheme",
-                if options.dark { "dark" } else { "light" },
-            ),
-            (
-                "prefers-reduced-motion",
-                if options.reduced_motion {
-                    "reduce"
-                } else {
-                    "no-preference"
-                },
-            ),
+            ("prefers-color-scheme", if options.dark { "dark" } else { "light" }),
+            ("prefers-reduced-motion", if options.reduced_motion { "reduce" } else { "no-preference" }),
         ]);
         page
     }
@@ -198,10 +164,7 @@ impl fmt::Display for Refused {
 }
 
 fn not_yet(message: String) -> Refused {
-    Refused {
-        error: "not yet".into(),
-        message,
-    }
+    Refused { error: "not yet".into(), message }
 }
 
 impl Driver {
@@ -212,22 +175,15 @@ impl Driver {
             "DELETE" => self.agent.delete(&url).call(),
             _ => self.agent.get(&url).call(),
         };
-        let lost = |e: ureq::Error| Refused {
-            error: format!("chromedriver does not answer {method} {path}"),
-            message: e.to_string(),
-        };
+        let lost =
+            |e: ureq::Error| Refused { error: format!("chromedriver does not answer {method} {path}"), message: e.to_string() };
         let mut answer = answer.map_err(lost)?;
         let reader = answer.body_mut().with_config().limit(256 << 20);
         let mut value = reader.read_json::<Value>().map_err(lost)?["value"].take();
         match value["error"].as_str() {
-            Some(error) if !answer.status().is_success() => Err(Refused {
-                error: error.to_owned(),
-                message: value["message"]
-                    .take()
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
-            }),
+            Some(error) if !answer.status().is_success() => {
+                Err(Refused { error: error.to_owned(), message: value["message"].take().as_str().unwrap_or_default().to_owned() })
+            }
             _ => Ok(value),
         }
     }
@@ -298,14 +254,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(
-            f,
-            "{} ({}): {}\n  {}",
-            self.id,
-            self.impact,
-            self.help,
-            self.nodes.join("\n  ")
-        )
+        write!(f, "{} ({}): {}\n  {}", self.id, self.impact, self.help, self.nodes.join("\n  "))
     }
 }
 
@@ -316,10 +265,7 @@ impl Page {
     /// Goes to an address and returns when its `load` event has come.
     #[track_caller]
     pub fn open(&self, url: &str) {
-        self.ok(
-            self.post("/url", &json!({ "url": url })),
-            &format!("could not open {url}"),
-        );
+        self.ok(self.post("/url", &json!({ "url": url })), &format!("could not open {url}"));
     }
 
     /// Loads the page anew.
@@ -395,9 +341,7 @@ impl Page {
                 }
             }
             if Instant::now() >= deadline {
-                self.fail(&format!(
-                    "within {limit:?} this did not become true:\n{js_condition}{last}"
-                ));
+                self.fail(&format!("within {limit:?} this did not become true:\n{js_condition}{last}"));
             }
         }
     }
@@ -405,10 +349,7 @@ impl Page {
     /// Waits until the page shows a text.
     #[track_caller]
     pub fn wait_for_text(&self, text: &str, limit: Duration) {
-        self.wait_for(
-            &format!("document.body.innerText.includes({})", json!(text)),
-            limit,
-        );
+        self.wait_for(&format!("document.body.innerText.includes({})", json!(text)), limit);
     }
 
     /// Clicks the element of that role, or that fits that CSS selector, and has
@@ -442,13 +383,10 @@ impl Page {
     #[track_caller]
     pub fn choose(&self, label: &str, entry: &str) {
         self.act(&format!("choose {entry:?} in the list {label:?}"), || {
-            let element = self
-                .element("combobox", label)
-                .or_else(|_| self.element("listbox", label))?;
+            let element = self.element("combobox", label).or_else(|_| self.element("listbox", label))?;
             let js = "return [...arguments[0].options].find(o => o.text.trim() === arguments[1])";
             let option = self.try_eval(js, &[reference(&element), json!(entry)])?;
-            let option =
-                id(&option).ok_or_else(|| not_yet(format!("it has no entry {entry:?}")))?;
+            let option = id(&option).ok_or_else(|| not_yet(format!("it has no entry {entry:?}")))?;
             self.post(&format!("/element/{option}/click"), &json!({}))
         });
     }
@@ -460,19 +398,11 @@ impl Page {
             "+" => vec!["+".into()],
             _ => key.split('+').map(code).collect(),
         };
-        let down = keys
-            .iter()
-            .map(|k| json!({ "type": "keyDown", "value": k }));
-        let up = keys
-            .iter()
-            .rev()
-            .map(|k| json!({ "type": "keyUp", "value": k }));
+        let down = keys.iter().map(|k| json!({ "type": "keyDown", "value": k }));
+        let up = keys.iter().rev().map(|k| json!({ "type": "keyUp", "value": k }));
         let actions: Vec<Value> = down.chain(up).collect();
         let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
-        self.ok(
-            self.post("/actions", &body),
-            &format!("could not press {key}"),
-        );
+        self.ok(self.post("/actions", &body), &format!("could not press {key}"));
     }
 
     /// Returns how the button with that name is; waits for it to be there.
@@ -485,29 +415,21 @@ impl Page {
     #[track_caller]
     pub fn control(&self, role: &str, name: &str) -> Control {
         self.act(&format!("look at the {role} {name:?}"), || {
-            self.found(role, name)?
-                .into_iter()
-                .next()
-                .ok_or_else(|| self.none(role, name))
+            self.found(role, name)?.into_iter().next().ok_or_else(|| self.none(role, name))
         })
     }
 
     /// Returns all controls of that role as they are now; does not wait.
     #[track_caller]
     pub fn controls(&self, role: &str) -> Vec<Control> {
-        self.ok(
-            self.found(role, ""),
-            &format!("could not look for each {role}"),
-        )
+        self.ok(self.found(role, ""), &format!("could not look for each {role}"))
     }
 
     /// Says whether there is now an element of that role and name; does not wait.
     #[track_caller]
     pub fn has(&self, role: &str, name: &str) -> bool {
         let found = self.found(role, name);
-        !self
-            .ok(found, &format!("could not look for the {role} {name:?}"))
-            .is_empty()
+        !self.ok(found, &format!("could not look for the {role} {name:?}")).is_empty()
     }
 
     /// Returns the element that has the focus.
@@ -520,12 +442,7 @@ impl Page {
                 let value = self.get(&format!("/element/{element}/computed{what}"))?;
                 Ok::<_, Refused>(value.as_str().unwrap_or_default().to_owned())
             };
-            Ok(Control {
-                role: word("role")?,
-                name: word("label")?,
-                focused: true,
-                ..Control::default()
-            })
+            Ok(Control { role: word("role")?, name: word("label")?, focused: true, ..Control::default() })
         })
     }
 
@@ -539,9 +456,7 @@ impl Page {
     #[track_caller]
     pub fn table(&self, name: &str) -> Vec<BTreeMap<String, String>> {
         self.act(&format!("read the table {name:?}"), || {
-            let element = ["table", "grid", "treegrid"]
-                .iter()
-                .find_map(|role| self.element(role, name).ok());
+            let element = ["table", "grid", "treegrid"].iter().find_map(|role| self.element(role, name).ok());
             let element = element.ok_or_else(|| self.none("table", name))?;
             let rows = self.try_eval(TABLE, &[reference(&element)])?;
             Ok(serde_json::from_value(rows).unwrap_or_default())
@@ -560,28 +475,17 @@ impl Page {
     pub fn download_file(&self, button: &str) -> (String, Vec<u8>) {
         // A folder for each file: what comes into it can be no other.
         let folder = {
-            let mut count = self
-                .downloads
-                .lock()
-                .expect("no holder of this lock panics");
+            let mut count = self.downloads.lock().expect("no holder of this lock panics");
             *count += 1;
             self.folder.path().join(format!("download-{count}"))
         };
-        fs::create_dir_all(&folder)
-            .unwrap_or_else(|e| panic!("could not make {}: {e}", folder.display()));
-        self.cdp(
-            "Browser.setDownloadBehavior",
-            &json!({ "behavior": "allow", "downloadPath": folder }),
-        );
+        fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("could not make {}: {e}", folder.display()));
+        self.cdp("Browser.setDownloadBehavior", &json!({ "behavior": "allow", "downloadPath": folder }));
         self.click("button", button);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let names: Vec<String> = fs::read_dir(&folder)
-                .map(|dir| {
-                    dir.filter_map(Result::ok)
-                        .map(|e| e.file_name().to_string_lossy().into_owned())
-                        .collect()
-                })
+                .map(|dir| dir.filter_map(Result::ok).map(|e| e.file_name().to_string_lossy().into_owned()).collect())
                 .unwrap_or_default();
             // Chromium renames the file when all of it is there; until then its
             // name is hidden or says that it is part of one.
@@ -589,14 +493,11 @@ impl Page {
                 && !name.ends_with(".crdownload")
                 && !name.starts_with('.')
             {
-                let bytes = fs::read(folder.join(name))
-                    .unwrap_or_else(|e| panic!("could not read the download {name}: {e}"));
+                let bytes = fs::read(folder.join(name)).unwrap_or_else(|e| panic!("could not read the download {name}: {e}"));
                 return (name.clone(), bytes);
             }
             if Instant::now() >= deadline {
-                self.fail(&format!(
-                    "the button {button:?} gave no whole file within {PATIENCE:?}; there is {names:?}"
-                ));
+                self.fail(&format!("the button {button:?} gave no whole file within {PATIENCE:?}; there is {names:?}"));
             }
             thread::sleep(PACE);
         }
@@ -619,8 +520,7 @@ impl Page {
         if let Some(folder) = path.parent() {
             let _ = fs::create_dir_all(folder);
         }
-        fs::write(path, bytes)
-            .unwrap_or_else(|e| panic!("could not write {}: {e}", path.display()));
+        fs::write(path, bytes).unwrap_or_else(|e| panic!("could not write {}: {e}", path.display()));
     }
 
     /// Returns all that the console said since the browser started.
@@ -645,8 +545,7 @@ impl Page {
         if self.eval("return typeof window.axe === 'undefined'", &[]) == Value::Bool(true) {
             self.eval(axe_source, &[]);
         }
-        let js =
-            "return axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations)";
+        let js = "return axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations)";
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
         let each = |v: &Value| v.as_array().cloned().unwrap_or_default();
         each(&self.eval(js, &[]))
@@ -677,14 +576,8 @@ impl Page {
     /// place of all those set before.
     #[track_caller]
     pub fn prefer(&self, features: &[(&str, &str)]) {
-        let features: Vec<Value> = features
-            .iter()
-            .map(|(name, value)| json!({ "name": name, "value": value }))
-            .collect();
-        self.cdp(
-            "Emulation.setEmulatedMedia",
-            &json!({ "features": features }),
-        );
+        let features: Vec<Value> = features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        self.cdp("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     /// Lays the page out for print, or for the screen again; the media features
@@ -708,20 +601,15 @@ impl Page {
     /// Calls a command of the DevTools protocol.
     #[track_caller]
     pub fn cdp(&self, command: &str, params: &Value) -> Value {
-        self.ok(
-            self.try_cdp(command, params),
-            &format!("could not call {command}"),
-        )
+        self.ok(self.try_cdp(command, params), &format!("could not call {command}"))
     }
 
     fn get(&self, path: &str) -> Result<Value, Refused> {
-        self.driver
-            .call("GET", &format!("{}{path}", self.session), &Value::Null)
+        self.driver.call("GET", &format!("{}{path}", self.session), &Value::Null)
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, Refused> {
-        self.driver
-            .call("POST", &format!("{}{path}", self.session), body)
+        self.driver.call("POST", &format!("{}{path}", self.session), body)
     }
 
     fn try_eval(&self, js: &str, args: &[Value]) -> Result<Value, Refused> {
@@ -729,24 +617,14 @@ impl Page {
     }
 
     fn try_cdp(&self, command: &str, params: &Value) -> Result<Value, Refused> {
-        self.post(
-            "/goog/cdp/execute",
-            &json!({ "cmd": command, "params": params }),
-        )
+        self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": params }))
     }
 
     fn new_messages(&self) -> Result<Vec<Message>, Refused> {
         let entries = self.post("/se/log", &json!({ "type": "browser" }))?;
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        let message = |e: &Value| Message {
-            level: text(&e["level"]),
-            source: text(&e["source"]),
-            text: text(&e["message"]),
-        };
-        Ok(entries
-            .as_array()
-            .map(|e| e.iter().map(message).collect())
-            .unwrap_or_default())
+        let message = |e: &Value| Message { level: text(&e["level"]), source: text(&e["source"]), text: text(&e["message"]) };
+        Ok(entries.as_array().map(|e| e.iter().map(message).collect()).unwrap_or_default())
     }
 
     #[track_caller]
@@ -782,11 +660,7 @@ impl Page {
         let url = or(self.get("/url"));
         let text = or(self.try_eval("return document.body ? document.body.innerText : ''", &[]));
         let cut: String = text.chars().take(MOST).collect();
-        let more = if cut.len() < text.len() {
-            "\n(and more)"
-        } else {
-            ""
-        };
+        let more = if cut.len() < text.len() { "\n(and more)" } else { "" };
         if let (Ok(new), Ok(mut console)) = (self.new_messages(), self.console.lock()) {
             console.extend(new);
         }
@@ -794,9 +668,7 @@ impl Page {
             Ok(console) => console.iter().map(|m| format!("{m}\n")).collect::<String>(),
             Err(_) => String::new(),
         };
-        panic!(
-            "{what}\n--- at {url}\n--- the page shows:\n{cut}{more}\n--- its console:\n{lines}---"
-        )
+        panic!("{what}\n--- at {url}\n--- the page shows:\n{cut}{more}\n--- its console:\n{lines}---")
     }
 
     /// Finds an element as WebDriver knows it.
@@ -805,15 +677,11 @@ impl Page {
             let query = json!({ "using": "css selector", "value": role_or_css });
             let found = self.post("/elements", &query)?;
             for element in found.as_array().into_iter().flatten().filter_map(id) {
-                if name.is_empty()
-                    || self.get(&format!("/element/{element}/computedlabel"))? == name
-                {
+                if name.is_empty() || self.get(&format!("/element/{element}/computedlabel"))? == name {
                     return Ok(element);
                 }
             }
-            return Err(not_yet(format!(
-                "no element fits {role_or_css} and has the name {name:?}"
-            )));
+            return Err(not_yet(format!("no element fits {role_or_css} and has the name {name:?}")));
         }
         let nodes = self.nodes(role_or_css, name)?;
         let Some(node) = nodes.first() else {
@@ -828,33 +696,25 @@ impl Page {
             "objectId": object["object"]["objectId"],
             "functionDeclaration": "function () { globalThis[Symbol.for('found')] = this }",
         });
-        self.try_cdp("Runtime.callFunctionOn", &call)
-            .map_err(gone)?;
+        self.try_cdp("Runtime.callFunctionOn", &call).map_err(gone)?;
         let js = "const key = Symbol.for('found'), it = globalThis[key]; delete globalThis[key]; return it";
         let element = self.try_eval(js, &[])?;
         id(&element).ok_or_else(|| not_yet("it went away".into()))
     }
 
     fn field(&self, label: &str) -> Result<String, Refused> {
-        FIELDS
-            .iter()
-            .find_map(|role| self.element(role, label).ok())
-            .ok_or_else(|| self.none("textbox", label))
+        FIELDS.iter().find_map(|role| self.element(role, label).ok()).ok_or_else(|| self.none("textbox", label))
     }
 
     /// Asks the accessibility tree; an empty name is any name.
     fn nodes(&self, role: &str, name: &str) -> Result<Vec<Value>, Refused> {
         let gone = |e: Refused| not_yet(format!("the page is changing: {e}"));
-        let root = self
-            .try_cdp("DOM.getDocument", &json!({ "depth": 0 }))
-            .map_err(gone)?;
+        let root = self.try_cdp("DOM.getDocument", &json!({ "depth": 0 })).map_err(gone)?;
         let mut query = json!({ "nodeId": root["root"]["nodeId"], "role": role });
         if !name.is_empty() {
             query["accessibleName"] = json!(name);
         }
-        let mut found = self
-            .try_cdp("Accessibility.queryAXTree", &query)
-            .map_err(gone)?;
+        let mut found = self.try_cdp("Accessibility.queryAXTree", &query).map_err(gone)?;
         let Value::Array(nodes) = found["nodes"].take() else {
             return Ok(Vec::new());
         };
@@ -867,10 +727,9 @@ impl Page {
 
     fn enabled(&self, role: &str, name: &str) -> Result<(), Refused> {
         match self.found(role, name)?.into_iter().next() {
-            Some(control) if control.disabled => Err(not_yet(format!(
-                "it is disabled; its description is {:?}",
-                control.description
-            ))),
+            Some(control) if control.disabled => {
+                Err(not_yet(format!("it is disabled; its description is {:?}", control.description)))
+            }
             _ => Ok(()),
         }
     }
@@ -952,10 +811,8 @@ fn reference(element: &str) -> Value {
 /// Tells a role from a CSS selector: names of elements that are no roles, and
 /// all that has a sign in it, are CSS.
 fn is_role(text: &str) -> bool {
-    const ELEMENTS: [&str; 14] = [
-        "a", "body", "details", "dialog", "div", "h1", "h2", "input", "label", "p", "select",
-        "span", "summary", "textarea",
-    ];
+    const ELEMENTS: [&str; 14] =
+        ["a", "body", "details", "dialog", "div", "h1", "h2", "input", "label", "p", "select", "span", "summary", "textarea"];
     // "dialog" is both; the role is meant.
     text == "dialog" || text.chars().all(char::is_alphabetic) && !ELEMENTS.contains(&text)
 }

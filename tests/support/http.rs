@@ -9,10 +9,7 @@ pub type Headers = Vec<(String, String)>;
 
 /// Looks a header up without regard to case.
 pub fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(k, _)| k.eq_ignore_ascii_case(name))
-        .map(|(_, v)| v.as_str())
+    headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
 }
 
 /// A request or an answer.
@@ -30,11 +27,7 @@ pub struct Message {
 impl Message {
     /// Returns the status of an answer, 0 if there is none to be read.
     pub fn status(&self) -> u16 {
-        self.start
-            .split(' ')
-            .nth(1)
-            .and_then(|s| s.parse().ok())
-            .unwrap_or(0)
+        self.start.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
     }
 
     /// Says whether the sender closes the connection after this message.
@@ -60,17 +53,11 @@ impl Message {
 /// Returns an answer with a `Content-Length`, and with the body left away where
 /// the method or the status has none.
 pub fn answer(status: u16, headers: Headers, body: &[u8], method: &str) -> Message {
-    let mut message = Message {
-        start: format!("HTTP/1.1 {status} {}", reason(status)),
-        headers,
-        body: Vec::new(),
-        until_close: false,
-    };
+    let mut message =
+        Message { start: format!("HTTP/1.1 {status} {}", reason(status)), headers, body: Vec::new(), until_close: false };
     if !bodiless(status) {
         if header(&message.headers, "Content-Length").is_none() {
-            message
-                .headers
-                .push(("Content-Length".into(), body.len().to_string()));
+            message.headers.push(("Content-Length".into(), body.len().to_string()));
         }
         if method != "HEAD" {
             message.body = body.to_vec();
@@ -114,9 +101,7 @@ impl Connection {
     pub fn new(stream: TcpStream) -> Connection {
         // Small messages must not wait for each other; without it only time is lost.
         let _ = stream.set_nodelay(true);
-        Connection {
-            reader: BufReader::new(stream),
-        }
+        Connection { reader: BufReader::new(stream) }
     }
 
     /// Reads a request; `None` at the orderly end of the connection.
@@ -160,9 +145,7 @@ impl Connection {
                     false => Err(io::ErrorKind::UnexpectedEof.into()),
                 };
             }
-            let text = String::from_utf8_lossy(&line)
-                .trim_end_matches(['\r', '\n'])
-                .to_owned();
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
             match (text.is_empty(), lines.is_empty()) {
                 (true, false) => break,
                 (true, true) => {}
@@ -171,27 +154,12 @@ impl Connection {
         }
         let mut lines = lines.into_iter();
         let start = lines.next().unwrap_or_default();
-        let headers = lines
-            .filter_map(|l| {
-                l.split_once(':')
-                    .map(|(k, v)| (k.to_owned(), v.trim().to_owned()))
-            })
-            .collect();
-        Ok(Some(Message {
-            start,
-            headers,
-            body: Vec::new(),
-            until_close: false,
-        }))
+        let headers = lines.filter_map(|l| l.split_once(':').map(|(k, v)| (k.to_owned(), v.trim().to_owned()))).collect();
+        Ok(Some(Message { start, headers, body: Vec::new(), until_close: false }))
     }
 
-    fn read_body(
-        &mut self,
-        message: &mut Message,
-        may_end_with_connection: bool,
-    ) -> io::Result<()> {
-        let chunked = header(&message.headers, "Transfer-Encoding")
-            .is_some_and(|v| v.to_ascii_lowercase().contains("chunked"));
+    fn read_body(&mut self, message: &mut Message, may_end_with_connection: bool) -> io::Result<()> {
+        let chunked = header(&message.headers, "Transfer-Encoding").is_some_and(|v| v.to_ascii_lowercase().contains("chunked"));
         if chunked {
             return self.read_chunks(&mut message.body);
         }

@@ -57,7 +57,9 @@ pub fn names() -> Vec<&'static str> {
 pub fn template(names: &[&str]) -> String {
     let entry = |name: &&str| {
         let parameter: String = name.split('-').map(|w| w[..1].to_uppercase() + &w[1..]).collect();
-        format!("- imagename: \"{{{{namespace}}}}/{{{{name_prefix}}}}{name}{{{{name_suffix}}}}:{{{{tag}}}}\"\n  params:\n  - Container{parameter}Image\n")
+        format!(
+            "- imagename: \"{{{{namespace}}}}/{{{{name_prefix}}}}{name}{{{{name_suffix}}}}:{{{{tag}}}}\"\n  params:\n  - Container{parameter}Image\n"
+        )
     };
     format!("container_images_template:\n{}", names.iter().map(entry).collect::<String>())
 }

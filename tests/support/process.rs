@@ -73,10 +73,7 @@ impl Guarded {
             let mut waiting = Some(send);
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                if waiting
-                    .as_ref()
-                    .is_some_and(|w| w.send(line.clone()).is_err())
-                {
+                if waiting.as_ref().is_some_and(|w| w.send(line.clone()).is_err()) {
                     waiting = None;
                 }
                 let mut kept = kept.lock().expect("no holder of this lock panics");
@@ -86,12 +83,7 @@ impl Guarded {
                 kept.push_back(line);
             }
         });
-        let server = Guarded {
-            shell,
-            pipe,
-            output,
-            reader: Some(reader),
-        };
+        let server = Guarded { shell, pipe, output, reader: Some(reader) };
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -102,10 +94,7 @@ impl Guarded {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    panic!(
-                        "{program} was not ready after {limit:?}; it said:\n{}",
-                        server.output()
-                    )
+                    panic!("{program} was not ready after {limit:?}; it said:\n{}", server.output())
                 }
                 Err(RecvTimeoutError::Disconnected) => panic!(
                     "{program} ended before it was ready (is it installed? apt-get install {package}); it said:\n{}",
@@ -118,11 +107,7 @@ impl Guarded {
     /// Returns the last lines of what the server said.
     pub fn output(&self) -> String {
         let lines = self.output.lock().expect("no holder of this lock panics");
-        lines
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\n")
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// Kills the server and all its children, and returns when they hold our

@@ -75,20 +75,12 @@ pub struct Edit {
 impl Fault {
     /// Answers plain text with the seeded registry's CORS headers.
     pub fn text(status: u16, body: &str) -> Fault {
-        Fault::Status(
-            status,
-            with_cors("text/plain; charset=utf-8"),
-            body.as_bytes().to_vec(),
-        )
+        Fault::Status(status, with_cors("text/plain; charset=utf-8"), body.as_bytes().to_vec())
     }
 
     /// Answers JSON with the seeded registry's CORS headers.
     pub fn json(status: u16, body: &serde_json::Value) -> Fault {
-        Fault::Status(
-            status,
-            with_cors("application/json"),
-            body.to_string().into_bytes(),
-        )
+        Fault::Status(status, with_cors("application/json"), body.to_string().into_bytes())
     }
 
     /// Answers as a registry does when it lacks what was asked for, or refuses.
@@ -100,10 +92,7 @@ impl Fault {
     /// Answers with exactly these headers: without CORS ones, a browser's page
     /// cannot read it.
     pub fn bare(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
-        let headers = headers
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect();
+        let headers = headers.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         Fault::Status(status, headers, body.as_bytes().to_vec())
     }
 
@@ -114,26 +103,17 @@ impl Fault {
 
     /// Takes one header field from upstream's answer.
     pub fn hide(name: &str) -> Fault {
-        Fault::Replace(Edit {
-            hide: vec![name.to_owned()],
-            ..Edit::default()
-        })
+        Fault::Replace(Edit { hide: vec![name.to_owned()], ..Edit::default() })
     }
 
     /// Sets one header field of upstream's answer.
     pub fn set(name: &str, value: &str) -> Fault {
-        Fault::Replace(Edit {
-            set: vec![(name.to_owned(), value.to_owned())],
-            ..Edit::default()
-        })
+        Fault::Replace(Edit { set: vec![(name.to_owned(), value.to_owned())], ..Edit::default() })
     }
 
     /// Puts another body into upstream's answer; its headers stay, but for the length.
     pub fn body(bytes: &[u8]) -> Fault {
-        Fault::Replace(Edit {
-            body: Some(bytes.to_vec()),
-            ..Edit::default()
-        })
+        Fault::Replace(Edit { body: Some(bytes.to_vec()), ..Edit::default() })
     }
 
     /// Adds a header field to a [`Fault::Status`] or to the changes of a
@@ -150,10 +130,7 @@ impl Fault {
 
 /// The CORS headers that the seeded registry sends, for answers in its place.
 pub fn cors_headers() -> Vec<(String, String)> {
-    super::registry::CORS
-        .iter()
-        .map(|(k, v)| (k.to_string(), v.replace('\'', "")))
-        .collect()
+    super::registry::CORS.iter().map(|(k, v)| (k.to_string(), v.replace('\'', ""))).collect()
 }
 
 fn with_cors(mime: &str) -> Headers {
@@ -238,22 +215,11 @@ impl Proxy {
     #[track_caller]
     fn start(upstream: Option<String>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-        let address = listener
-            .local_addr()
-            .expect("a bound listener has an address");
-        let shared = Arc::new(Shared {
-            upstream,
-            started: Instant::now(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let shared = Arc::new(Shared { upstream, started: Instant::now(), state: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
-        Proxy {
-            host: address.to_string(),
-            address,
-            shared,
-        }
+        Proxy { host: address.to_string(), address, shared }
     }
 
     /// Programs the faults; replaces the program before.
@@ -334,17 +300,11 @@ impl Proxy {
     #[track_caller]
     pub fn wait_for_requests(&self, n: usize, limit: Duration) {
         let state = self.shared.lock();
-        let (state, timeout) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, limit, |s| s.log.len() < n)
-            .expect("no holder of this lock panics");
+        let (state, timeout) =
+            self.shared.changed.wait_timeout_while(state, limit, |s| s.log.len() < n).expect("no holder of this lock panics");
         let (timed_out, text) = (timeout.timed_out(), lines(&state.log));
         drop(state);
-        assert!(
-            !timed_out,
-            "{n} requests did not come within {limit:?}; these did:\n{text}"
-        );
+        assert!(!timed_out, "{n} requests did not come within {limit:?}; these did:\n{text}");
     }
 
     /// Returns the log as text, a line a request, for messages.
@@ -381,12 +341,7 @@ fn lines(log: &[Logged]) -> String {
     log.iter()
         .map(|l| {
             let status = l.status.map_or("no answer".to_owned(), |s| s.to_string());
-            format!(
-                "{:>6} ms  {} {} -> {status}\n",
-                l.at.as_millis(),
-                l.method,
-                l.path
-            )
+            format!("{:>6} ms  {} {} -> {status}\n", l.at.as_millis(), l.method, l.path)
         })
         .collect()
 }
@@ -464,10 +419,7 @@ impl<'a> Entry<'a> {
             Some(left) => *left -= 1,
             None => {}
         }
-        let nth = state
-            .times
-            .entry((method.clone(), path.clone()))
-            .or_default();
+        let nth = state.times.entry((method.clone(), path.clone())).or_default();
         *nth += 1;
         let nth = *nth;
         state.in_flight += 1;
@@ -486,20 +438,8 @@ impl<'a> Entry<'a> {
         drop(state);
         shared.changed.notify_all();
         let headers = request.headers.clone();
-        let seen = Seen {
-            method,
-            path,
-            headers,
-            body: request.body.clone(),
-            nth,
-        };
-        Some(Entry {
-            shared,
-            epoch,
-            index,
-            seen,
-            ended: Cell::new(false),
-        })
+        let seen = Seen { method, path, headers, body: request.body.clone(), nth };
+        Some(Entry { shared, epoch, index, seen, ended: Cell::new(false) })
     }
 
     /// Notes the answer, before it is sent: the client's next request must not
@@ -532,13 +472,7 @@ impl Drop for Entry<'_> {
 }
 
 /// Deals with one request; false when the connection is to be closed.
-fn serve(
-    shared: &Shared,
-    client: &mut Connection,
-    upstream: &mut Option<Connection>,
-    request: &Message,
-    entry: &Entry,
-) -> bool {
+fn serve(shared: &Shared, client: &mut Connection, upstream: &mut Option<Connection>, request: &Message, entry: &Entry) -> bool {
     const LONG: Duration = Duration::from_secs(3600);
     let (delay, program) = {
         let state = shared.lock();
@@ -558,12 +492,7 @@ fn serve(
     let method = &entry.seen.method;
     let fault = match fault {
         Some(Fault::Status(status, headers, body)) => {
-            return send(
-                client,
-                entry,
-                request,
-                &answer(status, headers, &body, method),
-            );
+            return send(client, entry, request, &answer(status, headers, &body, method));
         }
         Some(Fault::Hang(time)) => {
             shared.wait(time, |_| true);
@@ -612,9 +541,7 @@ fn apply(edit: Edit, reply: &mut Message, method: &str) {
     if let Some(body) = edit.body {
         remove("Content-Length");
         remove("Transfer-Encoding");
-        reply
-            .headers
-            .push(("Content-Length".into(), body.len().to_string()));
+        reply.headers.push(("Content-Length".into(), body.len().to_string()));
         reply.until_close = false;
         reply.body = if method == "HEAD" { Vec::new() } else { body };
     }
@@ -629,12 +556,7 @@ fn send(client: &mut Connection, entry: &Entry, request: &Message, reply: &Messa
 
 /// Sends the request upstream and reads the answer; a kept connection that the
 /// upstream has closed meanwhile is replaced once.
-fn ask(
-    address: &str,
-    kept: &mut Option<Connection>,
-    request: &Message,
-    method: &str,
-) -> io::Result<Message> {
+fn ask(address: &str, kept: &mut Option<Connection>, request: &Message, method: &str) -> io::Result<Message> {
     let bytes = [request.head().as_slice(), &request.body].concat();
     loop {
         let reused = kept.is_some();
@@ -642,9 +564,7 @@ fn ask(
             Some(connection) => connection,
             None => Connection::new(TcpStream::connect(address)?),
         };
-        let outcome = connection
-            .write(&bytes)
-            .and_then(|()| connection.read_response(method));
+        let outcome = connection.write(&bytes).and_then(|()| connection.read_response(method));
         match outcome {
             Ok(reply) => {
                 if !reply.closes() {

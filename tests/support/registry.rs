@@ -22,13 +22,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The channels and how many hashes behind the newest each one stands.
-pub const CHANNELS: [(&str, usize); 5] = [
-    ("current", 0),
-    ("consistent", 1),
-    ("tripleo-ci-testing", 2),
-    (PROMOTED, 5),
-    ("current-tripleo-rdo", 9),
-];
+pub const CHANNELS: [(&str, usize); 5] =
+    [("current", 0), ("consistent", 1), ("tripleo-ci-testing", 2), (PROMOTED, 5), ("current-tripleo-rdo", 9)];
 /// The channel that new images lack and that is torn.
 pub const PROMOTED: &str = "current-tripleo";
 /// How many hash tags a promoted image has.
@@ -51,10 +46,7 @@ pub(super) const CORS: [(&str, &str); 4] = [
     ("Access-Control-Allow-Origin", "'*'"),
     ("Access-Control-Allow-Methods", "HEAD, GET, OPTIONS"),
     ("Access-Control-Allow-Headers", "Accept, Authorization"),
-    (
-        "Access-Control-Expose-Headers",
-        "Docker-Content-Digest, Link, WWW-Authenticate",
-    ),
+    ("Access-Control-Expose-Headers", "Docker-Content-Digest, Link, WWW-Authenticate"),
 ];
 
 /// A running registry; killed on drop.
@@ -146,12 +138,7 @@ impl Image {
 
     /// Returns the value of a label of what a tag stands for.
     pub fn label(&self, tag: &str, label: &str) -> Option<&str> {
-        self.tags
-            .get(tag)?
-            .labels
-            .as_ref()?
-            .get(label)
-            .map(String::as_str)
+        self.tags.get(tag)?.labels.as_ref()?.get(label).map(String::as_str)
     }
 }
 
@@ -159,16 +146,12 @@ impl Seed {
     /// Returns an image by its short name.
     #[track_caller]
     pub fn image(&self, short: &str) -> &Image {
-        self.images
-            .get(short)
-            .unwrap_or_else(|| panic!("no image {short:?} was seeded"))
+        self.images.get(short).unwrap_or_else(|| panic!("no image {short:?} was seeded"))
     }
 
     /// Returns the images that have a channel, by short name.
     pub fn having<'a>(&'a self, channel: &'a str) -> impl Iterator<Item = &'a Image> {
-        self.images
-            .values()
-            .filter(move |i| i.channels.contains_key(channel))
+        self.images.values().filter(move |i| i.channels.contains_key(channel))
     }
 
     /// Returns the hash that most of a channel's images stand for, and how many
@@ -216,10 +199,7 @@ impl Seed {
             // 7 and 24 have no common divisor: all roles come, and are mixed.
             role_of[(i + 1) * names.len() / needed] = roles[i * 7 % roles.len()];
         }
-        let mut seed = Seed {
-            hashes: (0..HASHES).map(hash_tag).collect(),
-            ..Seed::default()
-        };
+        let mut seed = Seed { hashes: (0..HASHES).map(hash_tag).collect(), ..Seed::default() };
         let mut plans = Vec::new();
         for (name, role) in names.iter().zip(role_of) {
             let plan = seed.plan(name, role);
@@ -254,10 +234,7 @@ impl Seed {
                 }
             }
         }
-        let promoted = CHANNELS
-            .iter()
-            .find(|(c, _)| *c == PROMOTED)
-            .map_or(0, |(_, back)| *back);
+        let promoted = CHANNELS.iter().find(|(c, _)| *c == PROMOTED).map_or(0, |(_, back)| *back);
         let count = if role == Role::New { promoted } else { HASHES };
         let builds = (0..count)
             .map(|i| {
@@ -268,19 +245,12 @@ impl Seed {
                     ("version".to_owned(), "1.0.0".to_owned()),
                     ("release".to_owned(), date),
                 ]);
-                let own = if role == Role::Mismatched {
-                    (i + 1) % count
-                } else {
-                    i
-                };
+                let own = if role == Role::Mismatched { (i + 1) % count } else { i };
                 if role != Role::OtherLabels {
                     labels.insert(LABEL.to_owned(), self.hashes[own].clone());
                 }
                 let labels = (role != Role::NullLabels).then_some(labels);
-                (
-                    self.hashes[i].clone(),
-                    Build::new(short, kind, labels, &created),
-                )
+                (self.hashes[i].clone(), Build::new(short, kind, labels, &created))
             })
             .collect();
         let moving = CHANNELS
@@ -292,13 +262,7 @@ impl Seed {
             .filter(|(_, back)| *back < count)
             .collect();
         let repo = format!("{NAMESPACE}/{PREFIX}{short}");
-        Plan {
-            short: short.to_owned(),
-            repo,
-            kind,
-            builds,
-            moving,
-        }
+        Plan { short: short.to_owned(), repo, kind, builds, moving }
     }
 
     /// Names the seed: other data, or another way to make it, is another folder.
@@ -336,24 +300,14 @@ struct Plan {
 
 impl Plan {
     fn image(&self) -> Image {
-        let mut tags: BTreeMap<_, _> = self
-            .builds
-            .iter()
-            .map(|(tag, build)| (tag.clone(), build.tag()))
-            .collect();
+        let mut tags: BTreeMap<_, _> = self.builds.iter().map(|(tag, build)| (tag.clone(), build.tag())).collect();
         let mut channels = BTreeMap::new();
         for (channel, index) in &self.moving {
             let (tag, build) = &self.builds[*index];
             tags.insert(channel.clone(), build.tag());
             channels.insert(channel.clone(), tag.clone());
         }
-        Image {
-            short: self.short.clone(),
-            repo: self.repo.clone(),
-            kind: self.kind,
-            channels,
-            tags,
-        }
+        Image { short: self.short.clone(), repo: self.repo.clone(), kind: self.kind, channels, tags }
     }
 }
 
@@ -362,24 +316,14 @@ fn version_plan(short: &str) -> Plan {
         let label = ("version".to_owned(), tag.to_string());
         let name = ("name".to_owned(), short.to_owned());
         let labels = Some(BTreeMap::from([label, name]));
-        (
-            tag.to_string(),
-            Build::new(short, Kind::Docker, labels, &created(i)),
-        )
+        (tag.to_string(), Build::new(short, Kind::Docker, labels, &created(i)))
     };
-    let latest = VERSION_TAGS
-        .iter()
-        .position(|t| *t == LATEST)
-        .expect("it is one of them");
+    let latest = VERSION_TAGS.iter().position(|t| *t == LATEST).expect("it is one of them");
     Plan {
         short: short.to_owned(),
         repo: format!("{VERSIONS}/{short}"),
         kind: Kind::Docker,
-        builds: VERSION_TAGS
-            .iter()
-            .enumerate()
-            .map(|(i, tag)| build(i, tag))
-            .collect(),
+        builds: VERSION_TAGS.iter().enumerate().map(|(i, tag)| build(i, tag)).collect(),
         moving: vec![("latest".to_owned(), latest)],
     }
 }
@@ -391,8 +335,8 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The layer of every image: an empty tar, gzipped (the one docker itself uses).
 const LAYER: [u8; 32] = [
-    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x09, 0x6e, 0x88, 0x00, 0xff, 0x62, 0x18, 0x05, 0xa3, 0x60, 0x14,
-    0x8c, 0x58, 0x00, 0x08, 0x00, 0x00, 0xff, 0xff, 0x2e, 0xaf, 0xb5, 0xef, 0x00, 0x04, 0x00, 0x00,
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x09, 0x6e, 0x88, 0x00, 0xff, 0x62, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x8c, 0x58, 0x00, 0x08, 0x00,
+    0x00, 0xff, 0xff, 0x2e, 0xaf, 0xb5, 0xef, 0x00, 0x04, 0x00, 0x00,
 ];
 /// The digest of the layer unzipped.
 const LAYER_TAR: &str = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
@@ -408,12 +352,7 @@ struct Build {
 }
 
 impl Build {
-    fn new(
-        name: &str,
-        kind: Kind,
-        labels: Option<BTreeMap<String, String>>,
-        created: &str,
-    ) -> Build {
+    fn new(name: &str, kind: Kind, labels: Option<BTreeMap<String, String>>, created: &str) -> Build {
         let mut configs = Vec::new();
         let mut one = |arch: &str, oci: bool| {
             let config = bytes(&json!({
@@ -431,11 +370,7 @@ impl Build {
             Kind::Oci => (Vec::new(), OCI, one("amd64", true)),
             Kind::DockerList | Kind::OciIndex | Kind::AttestedIndex => {
                 let oci = kind != Kind::DockerList;
-                let (child, media) = if oci {
-                    (OCI, OCI_INDEX)
-                } else {
-                    (DOCKER, DOCKER_LIST)
-                };
+                let (child, media) = if oci { (OCI, OCI_INDEX) } else { (DOCKER, DOCKER_LIST) };
                 let mut children = Vec::new();
                 let mut entries = Vec::new();
                 for arch in ["amd64", "arm64"] {
@@ -466,36 +401,18 @@ impl Build {
             }
         };
         let digest = digest(&manifest);
-        Build {
-            labels,
-            configs,
-            children,
-            media,
-            manifest,
-            digest,
-        }
+        Build { labels, configs, children, media, manifest, digest }
     }
 
     fn tag(&self) -> Tag {
-        Tag {
-            digest: self.digest.clone(),
-            labels: self.labels.clone(),
-        }
+        Tag { digest: self.digest.clone(), labels: self.labels.clone() }
     }
 }
 
 fn manifest(config: &[u8], oci: bool, layer: Option<&str>) -> Vec<u8> {
     let (media, config_media, layer_media) = match oci {
-        true => (
-            OCI,
-            "application/vnd.oci.image.config.v1+json",
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-        ),
-        false => (
-            DOCKER,
-            "application/vnd.docker.container.image.v1+json",
-            "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        ),
+        true => (OCI, "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"),
+        false => (DOCKER, "application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
     };
     bytes(&json!({
         "schemaVersion": 2, "mediaType": media,
@@ -532,10 +449,7 @@ fn hash_tag(back: usize) -> String {
 /// Returns when the build so many behind the newest was made: one each twelve
 /// hours, the newest on 2019-05-29.
 fn created(back: usize) -> String {
-    let (day, hour) = (
-        29 - i64::try_from(back / 2).expect("few builds"),
-        12 * (1 - back % 2),
-    );
+    let (day, hour) = (29 - i64::try_from(back / 2).expect("few builds"), 12 * (1 - back % 2));
     let (month, day) = if day > 0 { (5, day) } else { (4, day + 30) };
     format!("2019-{month:02}-{day:02}T{hour:02}:00:00Z")
 }
@@ -548,9 +462,7 @@ impl Registry {
     #[track_caller]
     pub fn start(cache: &Path, names: &[&str]) -> Registry {
         let (seed, plans) = Seed::new(names);
-        let folder = std::path::absolute(cache)
-            .expect("a path is not empty")
-            .join(seed.fingerprint());
+        let folder = std::path::absolute(cache).expect("a path is not empty").join(seed.fingerprint());
         let data = folder.join("data");
         let marker = folder.join("complete");
         make(&folder);
@@ -561,12 +473,8 @@ impl Registry {
                 .unwrap_or_else(|e| panic!("could not lock {}: {e}", folder.display()));
             if !marker.exists() {
                 if data.exists() {
-                    fs::remove_dir_all(&data).unwrap_or_else(|e| {
-                        panic!(
-                            "could not clear {}, left by a seeding cut short: {e}",
-                            data.display()
-                        )
-                    });
+                    fs::remove_dir_all(&data)
+                        .unwrap_or_else(|e| panic!("could not clear {}, left by a seeding cut short: {e}", data.display()));
                 }
                 seed_folder(&data, &plans);
                 fs::write(&marker, "all images were pushed\n")
@@ -590,19 +498,8 @@ impl Registry {
     /// what they stood for, and returns its digest. `labels` are as in the
     /// configuration; another `build` is another digest.
     #[track_caller]
-    pub fn push(
-        &self,
-        repo: &str,
-        tags: &[&str],
-        kind: Kind,
-        labels: Option<&[(&str, &str)]>,
-        build: usize,
-    ) -> String {
-        let labels = labels.map(|l| {
-            l.iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect()
-        });
+    pub fn push(&self, repo: &str, tags: &[&str], kind: Kind, labels: Option<&[(&str, &str)]>, build: usize) -> String {
+        let labels = labels.map(|l| l.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect());
         let image = Build::new(repo, kind, labels, &created(build));
         let pusher = Pusher::new(&self.host);
         pusher.blob(repo, &LAYER);
@@ -619,11 +516,7 @@ impl Registry {
         self.server.kill();
         let deadline = Instant::now() + Duration::from_secs(5);
         while TcpStream::connect(&self.host).is_ok() {
-            assert!(
-                Instant::now() < deadline,
-                "{} still answers after its end",
-                self.host
-            );
+            assert!(Instant::now() < deadline, "{} still answers after its end", self.host);
             thread::yield_now();
         }
     }
@@ -635,11 +528,9 @@ impl Registry {
 
     #[track_caller]
     fn serve(data: &Path, mode: Mode, seed: Seed, folder: TempDir) -> Registry {
-        let data = fs::canonicalize(data)
-            .unwrap_or_else(|e| panic!("there is no {} to serve: {e}", data.display()));
+        let data = fs::canonicalize(data).unwrap_or_else(|e| panic!("there is no {} to serve: {e}", data.display()));
         let config = folder.path().join("registry.yml");
-        fs::write(&config, configuration(&data, mode))
-            .unwrap_or_else(|e| panic!("could not write {}: {e}", config.display()));
+        fs::write(&config, configuration(&data, mode)).unwrap_or_else(|e| panic!("could not write {}: {e}", config.display()));
         let config = config.to_str().expect("a temporary path is text");
         // Port 0 and the server's own word for what it got: nobody can take the
         // port in between.
@@ -651,19 +542,10 @@ impl Registry {
             Duration::from_secs(30),
             |line| {
                 let (_, rest) = line.split_once("listening on ")?;
-                Some(
-                    rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit())
-                        .next()?
-                        .into(),
-                )
+                Some(rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next()?.into())
             },
         );
-        Registry {
-            host,
-            seed,
-            server,
-            _folder: folder,
-        }
+        Registry { host, seed, server, _folder: folder }
     }
 }
 
@@ -674,10 +556,7 @@ enum Mode {
 }
 
 fn configuration(data: &Path, mode: Mode) -> String {
-    let headers: String = CORS
-        .iter()
-        .map(|(name, value)| format!("    {name}: [{value}]\n"))
-        .collect();
+    let headers: String = CORS.iter().map(|(name, value)| format!("    {name}: [{value}]\n")).collect();
     format!(
         "version: 0.1
 log:
@@ -717,10 +596,7 @@ fn seed_folder(data: &Path, plans: &[Plan]) {
     }
     // Always the same name for the same folder, so that what a seeding cut short
     // left there does not stay.
-    let name = format!(
-        "test-registry-{}",
-        digest(data.to_string_lossy().as_bytes()).replace(':', "-")
-    );
+    let name = format!("test-registry-{}", digest(data.to_string_lossy().as_bytes()).replace(':', "-"));
     let staged = memory.join(name);
     let clear = || match fs::remove_dir_all(&staged) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -731,29 +607,15 @@ fn seed_folder(data: &Path, plans: &[Plan]) {
     clear();
     make(&staged);
     fill(&staged, plans);
-    copy(&staged, data).unwrap_or_else(|e| {
-        panic!(
-            "could not copy {} to {}: {e}",
-            staged.display(),
-            data.display()
-        )
-    });
+    copy(&staged, data).unwrap_or_else(|e| panic!("could not copy {} to {}: {e}", staged.display(), data.display()));
     clear();
 }
 
 /// Returns how much room a folder's file system has, if that can be told.
 fn bytes_free(folder: &Path) -> Option<u64> {
     let mut df = Command::new("df");
-    let output = df
-        .args(["--output=avail", "-B1"])
-        .arg(folder)
-        .output()
-        .ok()?;
-    String::from_utf8_lossy(&output.stdout)
-        .split_whitespace()
-        .last()?
-        .parse()
-        .ok()
+    let output = df.args(["--output=avail", "-B1"]).arg(folder).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).split_whitespace().last()?.parse().ok()
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -797,10 +659,7 @@ impl Pusher {
             .proxy(None)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
-        Pusher {
-            agent: config.into(),
-            host: host.to_owned(),
-        }
+        Pusher { agent: config.into(), host: host.to_owned() }
     }
 
     fn plan(&self, plan: &Plan) {
@@ -828,17 +687,11 @@ impl Pusher {
     fn blob(&self, repo: &str, content: &[u8]) {
         let url = format!("http://{}/v2/{repo}/blobs/uploads/", self.host);
         let answer = done(202, "POST", &url, self.agent.post(&url).send_empty());
-        let place = answer
-            .headers()
-            .get("Location")
-            .and_then(|v| v.to_str().ok());
+        let place = answer.headers().get("Location").and_then(|v| v.to_str().ok());
         let place = place.unwrap_or_else(|| panic!("POST {url}: no Location to send the blob to"));
         let joint = if place.contains('?') { '&' } else { '?' };
         let url = format!("{place}{joint}digest={}", digest(content));
-        let put = self
-            .agent
-            .put(&url)
-            .header("Content-Type", "application/octet-stream");
+        let put = self.agent.put(&url).header("Content-Type", "application/octet-stream");
         done(201, "PUT", &url, put.send(content));
     }
 
@@ -856,16 +709,12 @@ fn done(expected: u16, method: &str, url: &str, answer: Result<Answer, ureq::Err
     let mut answer = answer.unwrap_or_else(|e| panic!("{method} {url}: {e}"));
     let body = answer.body_mut().read_to_string();
     let status = answer.status().as_u16();
-    assert!(
-        status == expected,
-        "{method} {url}: {status} in place of {expected}: {body:?}"
-    );
+    assert!(status == expected, "{method} {url}: {status} in place of {expected}: {body:?}");
     answer
 }
 
 fn make(folder: &Path) {
-    fs::create_dir_all(folder)
-        .unwrap_or_else(|e| panic!("could not make {}: {e}", folder.display()));
+    fs::create_dir_all(folder).unwrap_or_else(|e| panic!("could not make {}: {e}", folder.display()));
 }
 
 fn temporary() -> TempDir {

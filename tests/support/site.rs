@@ -46,66 +46,34 @@ impl Site {
     /// security policy, say).
     #[track_caller]
     pub fn with_headers(folder: &Path, sub_path: &str, headers: &[(&str, &str)]) -> Site {
-        assert!(
-            folder.is_dir(),
-            "there is no folder {} to serve",
-            folder.display()
-        );
+        assert!(folder.is_dir(), "there is no folder {} to serve", folder.display());
         assert!(
             sub_path.starts_with('/') && sub_path.ends_with('/'),
             "the sub-path {sub_path:?} must begin and end with a slash"
         );
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-        let address = listener
-            .local_addr()
-            .expect("a bound listener has an address");
-        let headers = headers
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect();
-        let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
-            below: sub_path.to_owned(),
-            headers,
-            state: Mutex::default(),
-        });
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let headers = headers.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let shared = Arc::new(Shared { folder: folder.to_owned(), below: sub_path.to_owned(), headers, state: Mutex::default() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
-        Site {
-            url: format!("http://{address}{sub_path}"),
-            host: address.to_string(),
-            address,
-            shared,
-        }
+        Site { url: format!("http://{address}{sub_path}"), host: address.to_string(), address, shared }
     }
 
     /// Returns the path and status of each request so far, in order.
     pub fn requests(&self) -> Vec<(String, u16)> {
-        self.shared
-            .state
-            .lock()
-            .expect("no holder of this lock panics")
-            .requests
-            .clone()
+        self.shared.state.lock().expect("no holder of this lock panics").requests.clone()
     }
 
     /// Returns the paths that were asked for and are not there.
     pub fn missing(&self) -> Vec<String> {
-        self.requests()
-            .into_iter()
-            .filter(|(_, s)| *s == 404)
-            .map(|(p, _)| p)
-            .collect()
+        self.requests().into_iter().filter(|(_, s)| *s == 404).map(|(p, _)| p).collect()
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let mut state = self
-            .shared
-            .state
-            .lock()
-            .expect("no holder of this lock panics");
+        let mut state = self.shared.state.lock().expect("no holder of this lock panics");
         state.closed = true;
         for stream in state.open.values() {
             let _ = stream.shutdown(Shutdown::Both);
@@ -140,12 +108,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                     break;
                 }
             }
-            shared
-                .state
-                .lock()
-                .expect("no holder of this lock panics")
-                .open
-                .remove(&id);
+            shared.state.lock().expect("no holder of this lock panics").open.remove(&id);
         });
     }
 }
