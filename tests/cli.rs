@@ -342,8 +342,50 @@ fn what_passes_is_tried_again_and_what_is_refused_is_asked_otherwise() {
     whole(count, &report);
     let (_, count, report) = statuses(|s| (s.method == "HEAD").then(|| Fault::text(405, "")), &[]);
     whole(count, &report);
+    for status in [404, 501] {
+        let (_, count, report) = statuses(move |s| (s.method == "HEAD").then(|| Fault::text(status, "")), &[]);
+        assert!(report["images"].as_array().into_iter().flatten().all(|r| r["pinned_by"] != "digest"), "{status}: {report}");
+        whole(count, &report);
+    }
     let (_, count, report) = statuses(|_| Some(Fault::hide("Docker-Content-Digest")), &[]);
     whole(count, &report);
+}
+
+/// The statuses and tags when the list of tags is answered by `answer`.
+fn listed(answer: impl Fn(&Seen, &str) -> Fault + Send + Sync + 'static) -> Output {
+    let proxy = Proxy::before(&registry().host);
+    let host = proxy.host.clone();
+    proxy.fault(move |seen: &Seen| seen.path.contains("/tags/list").then(|| answer(seen, &host)));
+    let folder = tempfile::tempdir().expect("a folder");
+    let template = folder.path().join("t.j2");
+    fs::write(&template, support::template(&["alpha"])).expect("written");
+    let (template, namespace) = (template.display().to_string(), format!("{}/versions", proxy.host));
+    overtag(&["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix=", "--tag", r"newest:\d+(\.\d+)+"])
+}
+
+#[test]
+fn a_list_of_tags_that_goes_on_elsewhere_is_no_whole_list() {
+    let page = |tags: &[&str]| Fault::json(200, &serde_json::json!({ "name": "x", "tags": tags }));
+    let is_first = |seen: &Seen| !seen.path.contains("last=");
+    // The same host under another scheme, as behind a proxy that ends TLS; and among several links.
+    for link in [
+        "<https://HOST/v2/versions/alpha/tags/list?n=1&last=1.2.9>; rel=\"next\"",
+        "</v2/versions/alpha/tags/list>; rel=\"first\", </v2/versions/alpha/tags/list?n=1&last=1.2.9>; rel=\"next\"",
+    ] {
+        let done = listed(move |seen, host| match is_first(seen) {
+            true => page(&["1.2.9"]).with("Link", &link.replace("HOST", host)),
+            false => page(&["1.2.10", "not a tag\n"]),
+        });
+        assert!(text(&done.stdout).contains("/alpha:1.2.10"), "{}", text(&done.stderr));
+    }
+    let done = listed(move |_, _| page(&["1.2.9"]).with("Link", "<https://elsewhere.example/x>; rel=\"next\""));
+    assert_eq!(done.status.code(), Some(3), "{}", text(&done.stderr));
+    // A server that refuses a page size gives all without one.
+    let done = listed(move |seen, _| match seen.path.contains("n=") {
+        true => Fault::registry_error(400, "PAGINATION_NUMBER_INVALID"),
+        false => page(&["1.2.10", "1.2.9"]),
+    });
+    assert!(text(&done.stdout).contains("/alpha:1.2.10"), "{}", text(&done.stderr));
 }
 
 #[test]
@@ -449,7 +491,15 @@ fn files_are_written_whole_or_not_at_all() {
     ]);
     assert_eq!(done.status.code(), Some(2));
     assert_eq!(fs::read_to_string(&first).expect("it is there"), "old");
+    let same = first.display().to_string();
+    let done = overtag(&["prepare", "--output-images-file", &same, "--output-env-file", &same]);
+    assert_eq!(done.status.code(), Some(2));
+    let done = overtag(&["prepare", "--output-images-file", &same, "--output-env-file", &folder.path().display().to_string()]);
+    assert_eq!(done.status.code(), Some(2));
+    assert_eq!(fs::read_to_string(&first).expect("it is there"), "old");
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left behind");
+    let done = overtag(&["prepare", "--output-images-file", "/dev/null", "--output-env-file", "/dev/null"]);
+    assert!(done.status.success() && !Path::new("/dev/null").is_file(), "{}", text(&done.stderr));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use overtag::engine::pattern::Pattern;
 const NAME: &str = "quay.io/tripleotrain/centos-binary-nova-compute-ironic:current-tripleo";
 
 /// Expressions and texts; whether one is found in the other is asked of Python itself.
-const CASES: [(&str, &str); 32] = [
+const CASES: [(&str, &str); 39] = [
     ("nova-compute", NAME),
     ("^nova", NAME),
     ("nova(?!-api)", NAME),
@@ -40,6 +40,13 @@ const CASES: [(&str, &str); 32] = [
     (r"\d+(?:\.\d+)+", "v1.2.3"),
     (r"[\w.-]+:", NAME),
     (r"é", "é"),
+    (r"\<nova", NAME),
+    (r"\156ova", NAME),
+    (r"\x6eova", NAME),
+    (r"\u006eova", NAME),
+    (r"a\.b\-c", "a.b-c"),
+    (r"[\b]", "\u{8}"),
+    (r"a(?#note)b", "ab"),
 ];
 
 #[test]
@@ -57,7 +64,9 @@ fn what_is_found_is_what_python_finds() {
 
 #[test]
 fn a_wrong_expression_is_told_in_one_phrase() {
-    for pattern in ["(", "a)", "*", "[a", r"(?P<n", r"\", "(?P=nope)"] {
+    for pattern in
+        ["(", "a)", "*", "[a", r"(?P<n", r"\", "(?P=nope)", r"\z", r"\K", r"\h", "(?<n>a)", "(?R)", "(?~a)", "a(?i)b", r"\x4"]
+    {
         let error = Pattern::new(pattern).expect_err(pattern);
         assert!(!error.is_empty() && !error.contains('\n'), "{pattern}: {error}");
     }

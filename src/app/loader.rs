@@ -15,7 +15,7 @@ use crate::engine::plan::{Files, Plan};
 use crate::engine::registry::Caller;
 use crate::engine::resolve::{Facts, Resolver};
 use crate::engine::run::Run;
-use crate::engine::template::{Source, base_name, included};
+use crate::engine::template::{Source, base_name, beside, included};
 use crate::net::web::{self, Stopper};
 
 /// How long typing must pause before a registry is asked.
@@ -283,7 +283,6 @@ async fn fetch_all(address: &str, name: &str, stopper: &Stopper) -> Result<Files
     let text = web::fetch(address, stopper).await.map_err(|why| {
         Error::new(Kind::Registry, format!("the template cannot be read: {why}"), name, "check the address, or upload the file")
     })?;
-    let folder = address.split(['?', '#']).next().and_then(|a| a.rsplit_once('/')).map_or("", |(f, _)| f).to_owned();
     let mut wanted = included(&text);
     let mut files = Files { template: Some(Source { name: name.to_owned(), text }), ..Files::default() };
     while let Some(include) = wanted.pop() {
@@ -291,7 +290,7 @@ async fn fetch_all(address: &str, name: &str, stopper: &Stopper) -> Result<Files
             continue;
         }
         // One that is not there is an error only if the template comes to it.
-        if let Ok(text) = web::fetch(&format!("{folder}/{include}"), stopper).await {
+        if let Ok(text) = web::fetch(&beside(address, &include), stopper).await {
             wanted.extend(included(&text));
             files.includes.push(Source { name: include, text });
         }

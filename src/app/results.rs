@@ -270,7 +270,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
         if let Some(hash) = pinned {
             choices.put("tag", hash);
         }
-        let query = share::write(&choices);
+        let query = share::write(&choices, store.files.with_untracked(|f| f.template.is_some()));
         if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
     };
     // The hash, and how many images stand for it and for something else.

@@ -173,14 +173,17 @@ impl Store {
         let is_same = key.is_some() && self.typing.get_value() == key;
         self.typing.set_value(key);
         self.choices.update(change);
-        browser::set_query(&share::write(&self.choices.get_untracked()), !is_same);
+        browser::set_query(
+            &share::write(&self.choices.get_untracked(), self.files.with_untracked(|f| f.template.is_some())),
+            !is_same,
+        );
     }
 
     /// Writes one value, or forgets it where it is what holds anyway.
     pub fn put(self, key: &'static str, value: String, typed: bool) {
         let own = self.files.with_untracked(|f| f.template.is_some());
         let write = move |c: &mut Choices| {
-            if c.default_of(key, own) == value { c.clear(key) } else { c.put(key, value) }
+            if c.is_default(key, &value, own) { c.clear(key) } else { c.put(key, value) }
         };
         if typed { self.type_in(key, write) } else { self.choose(write) }
     }

@@ -183,8 +183,11 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
 
     let link = text(m, "link");
     let (mut choices, notices) = share::read(link.as_deref().unwrap_or(""));
-    if let Some(notice) = notices.first() {
-        return Err(wrong(notice.to_string()));
+    for notice in notices {
+        if !share::is_harmless(&notice) {
+            return Err(wrong(notice.to_string()));
+        }
+        super::say(&notice);
     }
     for d in DEFINITIONS {
         let values: Vec<String> = m.get_many::<String>(d.key).into_iter().flatten().cloned().collect();

@@ -63,8 +63,9 @@ fn print(text: &str) -> Result<(), Error> {
 /// The choices, checked: on a command line any wrong one is an error.
 fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     let (settings, wrong) = Settings::new(&invocation.choices, invocation.template_file.is_some());
-    // Views and the like concern the page; a link that holds one is a good link here.
-    let concerns_us = |e: &&Error| !(e.place == "view=" || e.place == "refresh=" || e.place == "embed=");
+    // A link to a view that only the page will have is a good link here.
+    let is_view = matches!(invocation.choices.get("view"), Some("board" | "compare" | "dockerfiles"));
+    let concerns_us = |e: &&Error| !(is_view && e.place == "view=");
     match wrong.iter().find(concerns_us) {
         Some(first) => Err(first.clone()),
         None => Ok(settings),
@@ -84,12 +85,12 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
         (Some(path), _) => {
             files.template = Some(file::read(path)?);
             let folder: PathBuf = path.parent().unwrap_or(Path::new(".")).to_owned();
-            Box::new(move |name: &str| file::read(&folder.join(name)))
+            Box::new(move |name: &str| file::read(&folder.join(template::base_name(name))))
         }
         (None, Some(url)) => {
             files.template = Some(file::fetch(url)?);
-            let folder = url.rsplit_once('/').map_or(String::new(), |(f, _)| f.to_owned());
-            Box::new(move |name: &str| file::fetch(&format!("{folder}/{name}")))
+            let url = url.clone();
+            Box::new(move |name: &str| file::fetch(&template::beside(&url, name)))
         }
         (None, None) => return Ok(files),
     };
@@ -126,11 +127,16 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
     for warning in &plan.warnings {
         say(warning);
     }
-    let asked = |run: Run| native::drive(run, &progress());
-    let run = (!invocation.no_registry).then(|| {
+    if invocation.no_registry && settings.newest.is_some() {
+        return Err(Error::usage("only a registry knows the newest tag", "--no-registry and tag=newest:", "give an exact tag"));
+    }
+    let run = if invocation.no_registry {
+        None
+    } else {
+        check_names(&plan)?;
         let resolver = Resolver::new(settings.clone(), plan.images.clone());
-        asked(Run::new(resolver, Caller::Native, Facts::default()))
-    });
+        Some(native::drive(Run::new(resolver, Caller::Native, Facts::default()), &progress()))
+    };
     let outcome = match &run {
         Some(run) => Outcome::of_run(&settings, &plan, run),
         None => Outcome::unasked(&settings, &plan),
@@ -160,9 +166,23 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
     }
     match &invocation.output_env_file {
         Some(path) => out.push((path.as_path(), environment)),
-        None => print(&environment)?,
+        None => {
+            file::write_all(&out)?;
+            return print(&environment);
+        }
     }
     file::write_all(&out)
+}
+
+/// A name that no registry can be asked for is a mistake of the template or its substitutions.
+fn check_names(plan: &Plan) -> Result<(), Error> {
+    match plan.images.iter().find_map(|i| Some((i, i.reference.as_ref().err()?))) {
+        Some((image, why)) => {
+            let what = format!("this is no name of an image: {why}");
+            Err(Error::template(what, image.imagename.as_str(), "correct the template or the substitutions"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A line on a terminal that says how far a run is; nothing where nobody looks.
@@ -188,7 +208,10 @@ fn progress() -> impl Fn(&Run) + Sync {
 fn discover(invocation: &Invocation) -> Result<(), Error> {
     let mut settings = settings(invocation)?;
     settings.pin = vec![Pin::Label];
-    let name = invocation.image.clone().unwrap_or_default();
+    let mut name = invocation.image.clone().unwrap_or_default();
+    if let Some(tag) = invocation.choices.get("tag") {
+        name = Reference::parse(&name).map_or(name, |r| r.at_tag(tag));
+    }
     let reference =
         Reference::parse(&name).map_err(|why| Error::usage(why, format!("--image {}", clean(&name)), "give NAME[:TAG]"))?;
     let image = Image {
@@ -225,6 +248,7 @@ fn list_images(invocation: &Invocation) -> Result<(), Error> {
     for warning in &plan.warnings {
         say(warning);
     }
+    check_names(&plan)?;
     if plan.images.is_empty() {
         let cure = "loosen roles, services, include or exclude";
         return Err(Error::new(Kind::No, "no image is left", "", cure));
@@ -235,5 +259,5 @@ fn list_images(invocation: &Invocation) -> Result<(), Error> {
 fn link(invocation: &Invocation) -> Result<(), Error> {
     settings(invocation)?;
     let base = invocation.link.as_deref().map_or("", share::base);
-    print(&format!("{base}?{}\n", share::write(&invocation.choices)))
+    print(&format!("{base}?{}\n", share::write(&invocation.choices, invocation.template_file.is_some())))
 }

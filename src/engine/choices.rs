@@ -200,6 +200,19 @@ impl Choices {
         }
     }
 
+    /// Whether a value of a key says nothing that would not hold without it.
+    pub fn is_default(&self, key: &str, value: &str, own_template: bool) -> bool {
+        match definition(key) {
+            Some(d) if d.repeatable => value.is_empty(),
+            // An empty substitution is a value; an empty anything else is none.
+            Some(d) if !d.substitution => value.is_empty() || value == self.default_of(key, own_template),
+            _ => {
+                let default = self.release(own_template).defaults().find(|(name, _)| *name == key);
+                default.is_some_and(|(_, default)| default == Value::from_text(value))
+            }
+        }
+    }
+
     /// What is in force for a key: written, or the default.
     pub fn value(&self, key: &str, own_template: bool) -> String {
         let written = match definition(key) {
@@ -562,7 +575,8 @@ pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|w| !w.is_empty())
 }
 
-/// Whether `url` is an address on the web.
+/// Whether `url` is an address on the web; one with a user in it would carry a secret.
 fn is_web_address(url: &str) -> bool {
-    ["http://", "https://"].iter().any(|s| url.strip_prefix(s).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')))
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.and_then(|rest| rest.split('/').next()).is_some_and(|authority| !authority.is_empty() && !authority.contains('@'))
 }

@@ -36,7 +36,7 @@ impl Provenance {
         let template = files.template.as_ref().filter(|t| choices.get("template") != Some(t.name.as_str()));
         let all = template.into_iter().chain(&files.includes).chain(&files.roles).chain(&files.environments);
         let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-        Self { link: share::write(choices), files: all.map(|f| base(&f.name)).collect(), time }
+        Self { link: share::write(choices, files.template.is_some()), files: all.map(|f| base(&f.name)).collect(), time }
     }
 }
 
@@ -66,21 +66,7 @@ impl<'a> Outcome<'a> {
     /// What a run found out; rows that are not known yet count as errors.
     pub fn of_run(settings: &'a Settings, plan: &'a Plan, run: &Run) -> Self {
         let (rows, summary) = run.conclude();
-        let unknown = Row {
-            status: Status::Error,
-            tag: String::new(),
-            written: None,
-            pinned_by: "",
-            digest: None,
-            hash: None,
-            elsewhere: Vec::new(),
-            notes: Vec::new(),
-            reason: "not known yet".to_owned(),
-            cure: String::new(),
-            labels: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            asks: Vec::new(),
-        };
+        let unknown = Row { reason: "not known yet".to_owned(), ..Row::default() };
         let lines = plan.images.iter().zip(rows).map(|(image, row)| Line { image, row: row.unwrap_or_else(|| unknown.clone()) });
         let requests = Some((run.requests(), run.retries()));
         Self { settings, plan, lines: lines.collect(), summary, plain_hosts: run.plain_hosts(), requests }
@@ -92,16 +78,8 @@ impl<'a> Outcome<'a> {
             status: Status::Resolved,
             tag: image.reference.as_ref().map_or(String::new(), |r| r.digest.clone().unwrap_or_else(|| r.tag.clone())),
             written: Some(image.imagename.clone()),
-            pinned_by: "",
-            digest: None,
-            hash: None,
-            elsewhere: Vec::new(),
-            notes: Vec::new(),
             reason: "no registry was asked".to_owned(),
-            cure: String::new(),
-            labels: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            asks: Vec::new(),
+            ..Row::default()
         };
         let lines: Vec<Line<'a>> = plan.images.iter().map(|image| Line { image, row: row(image) }).collect();
         let summary = Summary { asked: lines.len(), resolved: lines.len(), ..Summary::default() };
@@ -293,10 +271,10 @@ impl<'a> Outcome<'a> {
         lines.iter().map(|line| format!("# {}\n", ascii(&clean(line)))).collect()
     }
 
-    fn asked_tag(&self) -> &str {
+    fn asked_tag(&self) -> String {
         match &self.settings.newest {
-            Some(newest) => &newest.text,
-            None => self.settings.tag(),
+            Some(newest) => format!("newest:{}", newest.text),
+            None => self.settings.tag().to_owned(),
         }
     }
 

@@ -42,6 +42,15 @@ pub fn merge(files: &[Source]) -> Result<Map<String, Value>, Error> {
                 return Err(Error::template(what, &file.name, format!("Heat knows {}", SECTIONS.join(", "))));
             }
             match value {
+                Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_)
+                    if section.starts_with("parameter_defaults") =>
+                {
+                    return Err(Error::template(
+                        format!("`{section}` is no mapping"),
+                        &file.name,
+                        "give a mapping of parameters",
+                    ));
+                }
                 Value::Null => {}
                 value => overlay(merged.entry(section).or_insert(Value::Null), value),
             }
@@ -141,7 +150,8 @@ fn from_files(
         let count = match parameter(&role.name, "Count") {
             Some(count) => integer(count).ok_or_else(|| {
                 let shown = count.as_str().map_or_else(|| count.to_string(), str::to_owned);
-                Error::template(format!("{}Count is `{shown}`", role.name), "parameter_defaults", "give a whole number")
+                let names: Vec<&str> = environments.iter().map(|e| e.name.as_str()).collect();
+                Error::template(format!("{}Count is `{shown}`", role.name), names.join(", "), "give a whole number")
             })?,
             None => integer(&role.count).ok_or_else(|| {
                 Error::template(

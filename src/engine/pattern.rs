@@ -25,13 +25,13 @@ impl Pattern {
     /// assert_eq!(p.is_found("x/nova-compute:1"), Ok(false));
     /// ```
     pub fn new(text: &str) -> Result<Self, String> {
-        Self::build(text, &translate(text))
+        Self::build(text, &translate(text)?)
     }
 
     /// Compiles `text` so that it is found only where it matches the whole of what is searched.
     pub fn whole(text: &str) -> Result<Self, String> {
         // The flags of `(?i)…` at the start must stay at the start for Python, but not for us.
-        Self::build(text, &format!(r"\A(?:{})\z", translate(text)))
+        Self::build(text, &format!(r"\A(?:{})\z", translate(text)?))
     }
 
     fn build(text: &str, translated: &str) -> Result<Self, String> {
@@ -46,9 +46,48 @@ impl Pattern {
     }
 }
 
+/// Rewrites an escape, which begins at `at`: its text here, and how many characters it took.
+fn escape(chars: &[char], at: usize, in_set: bool) -> Result<(String, usize), String> {
+    let Some(&c) = chars.get(at + 1) else { return Err("it ends with a backslash".to_owned()) };
+    let digits = |from: usize, most: usize, radix: u32| -> String {
+        chars[from.min(chars.len())..].iter().take(most).take_while(|c| c.is_digit(radix)).collect()
+    };
+    let code =
+        |text: &str, radix: u32, took: usize| Ok((format!("\\x{{{:x}}}", u32::from_str_radix(text, radix).unwrap_or(0)), took));
+    match c {
+        'Z' if !in_set => Ok((r"\z".to_owned(), 2)),
+        'x' | 'u' | 'U' => {
+            let wanted = match c {
+                'x' => 2,
+                'u' => 4,
+                _ => 8,
+            };
+            let text = digits(at + 2, wanted, 16);
+            if text.len() < wanted {
+                Err(format!("`\\{c}` wants {wanted} hexadecimal digits"))
+            } else {
+                code(&text, 16, 2 + wanted)
+            }
+        }
+        '0' => {
+            let text = digits(at + 1, 3, 8);
+            code(&text, 8, 1 + text.len())
+        }
+        // Three octal digits are a character, fewer are a group.
+        '1'..='3' if digits(at + 1, 3, 8).len() == 3 => code(&digits(at + 1, 3, 8), 8, 4),
+        'b' if in_set => Ok((r"\x08".to_owned(), 2)),
+        'A' | 'b' | 'B' if !in_set => Ok((format!("\\{c}"), 2)),
+        'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'a' | 'f' | 'n' | 'r' | 't' | 'v' => Ok((format!("\\{c}"), 2)),
+        c if c.is_ascii_alphabetic() => Err(format!("`\\{c}` means nothing")),
+        // To the crate these two are the edges of a word.
+        '<' | '>' => Ok((c.to_string(), 2)),
+        c => Ok((format!("\\{c}"), 2)),
+    }
+}
+
 /// Rewrites the few things that Python spells otherwise: `\Z`, `{,n}`, literal braces, and plain `[`, `&&`, `--`, `~~` in a set
-/// (which are operators to the crate), and the flags `a`, `L`, `u`, which change nothing here.
-fn translate(python: &str) -> String {
+/// (which are operators to the crate), and the flags `a` and `u`, which change nothing here.
+fn translate(python: &str) -> Result<String, String> {
     let chars: Vec<char> = python.chars().collect();
     let mut out = String::with_capacity(python.len() + 8);
     let mut i = 0;
@@ -58,12 +97,9 @@ fn translate(python: &str) -> String {
         let next = chars.get(i + 1).copied();
         match c {
             '\\' => {
-                match next {
-                    Some('Z') => out.push_str(r"\z"),
-                    Some(n) => out.extend(['\\', n]),
-                    None => out.push('\\'),
-                }
-                i += 2;
+                let (text, took) = escape(&chars, i, set_start.is_some())?;
+                out.push_str(&text);
+                i += took;
                 continue;
             }
             '[' if set_start.is_none() => {
@@ -118,8 +154,14 @@ fn translate(python: &str) -> String {
                 let flags: String = chars[i + 2..].iter().take_while(|c| c.is_ascii_alphabetic() || **c == '-').collect();
                 let end = chars.get(i + 2 + flags.chars().count());
                 // `(?P<name>` has a `<` after its letter, so it is not taken for flags here.
-                if !flags.is_empty() && matches!(end, Some(')' | ':')) && flags.contains(['a', 'L', 'u']) {
-                    let kept: String = flags.chars().filter(|c| !matches!(c, 'a' | 'L' | 'u')).collect();
+                if !flags.is_empty() && matches!(end, Some(')' | ':')) {
+                    if !flags.chars().all(|c| "aimsux-".contains(c)) {
+                        return Err(format!("`(?{flags}` means nothing"));
+                    }
+                    if end == Some(&')') && i > 0 {
+                        return Err(format!("`(?{flags})` must stand at the start"));
+                    }
+                    let kept: String = flags.chars().filter(|c| !matches!(c, 'a' | 'u')).collect();
                     i += 2 + flags.chars().count();
                     if kept.is_empty() && end == Some(&')') {
                         i += 1;
@@ -129,13 +171,18 @@ fn translate(python: &str) -> String {
                     }
                     continue;
                 }
+                let kinds = ["P<", "P=", ":", "=", "!", "<=", "<!", "#", "(", ">"];
+                let ahead: String = chars[i + 2..].iter().take(2).collect();
+                if !kinds.iter().any(|k| ahead.starts_with(k)) {
+                    return Err(format!("`(?{ahead}` means nothing"));
+                }
             }
             _ => {}
         }
         out.push(c);
         i += 1;
     }
-    out
+    Ok(out)
 }
 
 /// Compares two tags as versions: as rpm does for version, then release (what follows the first `-`), and a release of letters

@@ -1,11 +1,16 @@
 //! Choices and files → which images are asked for, and why each other one is out.
 
+use std::collections::HashMap;
+
 use super::catalogue::{self, Entry};
 use super::choices::Settings;
 use super::error::{Error, Kind, clean};
 use super::heat;
 use super::name::Reference;
 use super::template::{self, Source};
+
+/// Entries that a template may list; a loop gone wrong lists more.
+const ENTRIES: usize = 10_000;
 
 /// What comes in beside the link: files of the visitor's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +84,13 @@ impl Plan {
         let (prefix, suffix) = (text("name_prefix"), text("name_suffix"));
         let mut plan =
             Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings: rendered.undefined };
-        for entry in catalogue::read(&source.name, &rendered.text)? {
+        let entries = catalogue::read(&source.name, &rendered.text)?;
+        if entries.len() > ENTRIES {
+            let what = format!("the template lists {} images", entries.len());
+            return Err(Error::template(what, &source.name, format!("it may list {ENTRIES}; look for a loop")));
+        }
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for entry in entries {
             let why = match decide(&entry, settings, filter.as_ref())? {
                 Decision::In(why) => why,
                 Decision::Out(why) => {
@@ -87,8 +98,7 @@ impl Plan {
                     continue;
                 }
             };
-            let known = plan.images.iter().position(|i| i.imagename == entry.imagename);
-            let at = known.unwrap_or_else(|| {
+            let at = *known.entry(entry.imagename.clone()).or_insert_with(|| {
                 let reference = Reference::parse(&entry.imagename);
                 let path = reference.as_ref().map_or(entry.imagename.as_str(), |r| r.repository.short());
                 let short = path.strip_prefix(prefix).unwrap_or(path);

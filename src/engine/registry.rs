@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::clean;
-use super::name::{Repository, is_digest};
+use super::name::{Repository, is_digest, is_tag};
 use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response};
 
 /// Manifest types: docker's image and list, OCI's image and index.
@@ -150,8 +150,8 @@ pub struct Found {
 pub enum Manifest {
     /// One image: the digest of its config.
     Image(String),
-    /// A list or index: the digest of the child whose labels are read, if there is one.
-    Index(Option<String>),
+    /// A list or index: the child whose labels are read, if there is one, and the form in which it is served.
+    Index(Option<(String, Form)>),
 }
 
 /// The registry's own word that there is nothing.
@@ -170,8 +170,8 @@ pub enum Missing {
 pub enum Answer {
     /// To [`Ask::Tag`].
     Tag(Result<Found, Missing>),
-    /// To [`Ask::Check`].
-    Check(Option<String>),
+    /// To [`Ask::Check`]: the digest, where there is such a tag in that form.
+    Check(Result<String, Missing>),
     /// To [`Ask::Manifest`].
     Manifest(Manifest),
     /// To [`Ask::Labels`].
@@ -294,14 +294,19 @@ fn tag_step(
                 // A HEAD has no body, so it cannot say what is missing.
                 (Method::Head, ..) if exchanged.iter().all(|e| e.request.method == Method::Head) => send(Method::Get, form),
                 (_, Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED"), _) => answer(Answer::Tag(Err(Missing::Tag))),
-                (_, None, 404) if exchanged.len() < 2 => send(Method::Head, form),
-                (_, None, 404) if all_missing(exchanged) => answer(Answer::Tag(Err(Missing::Silent))),
+                (_, _, 404) if exchanged.len() < 2 => send(Method::Head, form),
+                (_, _, 404) if all_missing(exchanged) => answer(Answer::Tag(Err(Missing::Silent))),
                 _ => Err(refused(response)),
             }
         }
-        (Method::Head, status) if !matches!(status, 401 | 403 | 429) && status < 500 => send(Method::Get, form),
+        (Method::Head, status) if refuses_head(status) => send(Method::Get, form),
         _ => Err(refused(response)),
     }
+}
+
+/// Whether a status may be about HEAD alone, so that GET is worth a try.
+fn refuses_head(status: u16) -> bool {
+    status == 501 || (status < 500 && !matches!(status, 401 | 403 | 429))
 }
 
 /// Whether every form of the question was answered with 404.
@@ -323,16 +328,21 @@ fn check_step(
     let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
-            Some(digest) if is_digest(digest) => answer(Answer::Check(Some(digest.clone()))),
+            Some(digest) if is_digest(digest) => answer(Answer::Check(Ok(digest.clone()))),
             _ => send(Method::Get),
         },
         (Method::Get, 200) => {
             read_manifest(response)?;
-            answer(Answer::Check(Some(checked_digest(response)?)))
+            answer(Answer::Check(Ok(checked_digest(response)?)))
         }
-        // Another form has another digest, so it cannot be the one compared with.
-        (_, 400 | 404) => answer(Answer::Check(None)),
-        (Method::Head, status) if !matches!(status, 401 | 403 | 429) && status < 500 => send(Method::Get),
+        // What is there in another form has another digest, so that here it counts as missing.
+        (Method::Get, 400 | 404) => match (error_code(response).as_deref(), response.status) {
+            (Some("NAME_UNKNOWN"), _) => answer(Answer::Check(Err(Missing::Repository))),
+            (Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED" | "MANIFEST_INVALID"), _) => answer(Answer::Check(Err(Missing::Tag))),
+            (_, 404) => answer(Answer::Check(Err(Missing::Silent))),
+            _ => Err(refused(response)),
+        },
+        (Method::Head, status) if refuses_head(status) => send(Method::Get),
         _ => Err(refused(response)),
     }
 }
@@ -357,6 +367,10 @@ fn by_digest(
         }));
     };
     let response = last.outcome.as_ref().map_err(failed)?;
+    if form.is_some() && response.status == 404 && error_code(response).as_deref() == Some("MANIFEST_UNKNOWN") {
+        // A platform of a list may be gone; that is no trouble of the image, it only has no labels to read.
+        return answer(Answer::Manifest(Manifest::Index(None)));
+    }
     if response.status != 200 {
         return Err(refused(response));
     }
@@ -385,7 +399,7 @@ fn ping_step(server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble
 /// Tags a page that are asked for; a server may give fewer.
 const PAGE: usize = 1000;
 /// Pages that are read at most.
-const PAGES: usize = 500;
+const PAGES: usize = 200;
 
 fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
     let first = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
@@ -401,59 +415,84 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         }
         _ => return Err(refused(response)),
     }
-    if exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum::<usize>() > LIST_LIMIT {
+    let pages = || exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).filter(|r| r.status == 200);
+    if pages().map(|r| r.body.len()).sum::<usize>() > LIST_LIMIT {
         return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
     }
-    let mut tags: Vec<String> = Vec::new();
-    let mut brought_new = false;
-    for exchange in exchanged {
-        let Ok(response) = &exchange.outcome else { continue };
-        if response.status != 200 {
-            continue;
-        }
-        let page: Value = serde_json::from_slice(&response.body).map_err(|_| malformed("the list of tags is no JSON"))?;
-        let list = match page.get("tags") {
-            None | Some(Value::Null) => &[],
-            Some(Value::Array(list)) => list.as_slice(),
-            Some(_) => return Err(malformed("the list of tags is no list")),
-        };
-        let before = tags.len();
-        tags.extend(list.iter().filter_map(Value::as_str).map(str::to_owned));
-        tags.sort();
-        tags.dedup();
-        brought_new = tags.len() > before;
-    }
     let next = match &response.link {
-        Some(link) => next_page(link, &last.request.url),
+        Some(link) => next_page(link, &last.request.url)?,
         // In a browser Link may be there and not be readable: go on behind the last tag until nothing new comes.
-        None if brought_new => tags.last().map(|t| format!("{first}?n={PAGE}&last={t}")),
-        None => None,
+        None => {
+            let end = read_tags(response)?.into_iter().max();
+            let before = last.request.url.split("last=").nth(1).map(str::to_owned);
+            let is_large = last.request.url.contains("?n=");
+            end.filter(|end| before.is_none_or(|b| **end > *b)).map(|end| match is_large {
+                true => format!("{first}?n={PAGE}&last={end}"),
+                false => format!("{first}?last={end}"),
+            })
+        }
     };
     match next {
         Some(url) if exchanged.len() >= PAGES || exchanged.iter().any(|e| e.request.url == url) => {
             Err(malformed("the pages of the list of tags do not come to an end"))
         }
         Some(url) => send(url),
-        None => answer(Answer::Tags(Ok(tags))),
+        None => {
+            let mut tags: Vec<String> = Vec::new();
+            for page in pages() {
+                tags.extend(read_tags(page)?);
+            }
+            tags.sort();
+            tags.dedup();
+            answer(Answer::Tags(Ok(tags)))
+        }
     }
 }
 
-/// The address of `rel="next"` in a `Link` header, only where it stays on the same server.
-fn next_page(link: &str, current: &str) -> Option<String> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    parameters.to_ascii_lowercase().replace(['"', ' '], "").contains("rel=next").then_some(())?;
-    let origin_end = current.find("://").map(|i| i + 3).and_then(|i| current[i..].find('/').map(|j| i + j))?;
-    let origin = &current[..origin_end];
+/// The tags of one page; what is no tag by the grammar could not be asked for either.
+fn read_tags(response: &Response) -> Result<Vec<String>, Trouble> {
+    let page: Value = serde_json::from_slice(&response.body).map_err(|_| malformed("the list of tags is no JSON"))?;
+    let list = match page.get("tags") {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(list)) => list.as_slice(),
+        Some(_) => return Err(malformed("the list of tags is no list")),
+    };
+    Ok(list.iter().filter_map(Value::as_str).filter(|t| is_tag(t)).map(str::to_owned).collect())
+}
+
+/// The address of `rel="next"` among the links of a `Link` header (RFC 8288); none where there is no such link.
+///
+/// # Errors
+/// A next page on another server: nobody is sent there, and the list without it would not be whole.
+fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
+    let is_next = |parameters: &str| {
+        let parameters = parameters.to_ascii_lowercase().replace(['"', ' '], "");
+        parameters.split([';', ',']).any(|p| p == "rel=next")
+    };
+    // Parameters reach up to the next `<`, for no address of a registry has one.
+    let Some(target) = link.split('<').skip(1).find_map(|l| l.split_once('>').filter(|(_, p)| is_next(p)).map(|(t, _)| t)) else {
+        return Ok(None);
+    };
+    let split = |url: &str| {
+        let (_, rest) = url.split_once("://")?;
+        let slash = rest.find('/')?;
+        Some((rest[..slash].to_owned(), rest[slash..].to_owned()))
+    };
     let path = current.split('?').next().unwrap_or(current);
-    if target.contains("://") {
-        return target.strip_prefix(origin).is_some_and(|rest| rest.starts_with('/')).then(|| target.to_owned());
+    let origin = current.strip_suffix(&split(current).map_or(String::new(), |(_, p)| p)).unwrap_or(current);
+    if target.contains("://") || target.starts_with("//") {
+        let whole = if target.starts_with("//") { format!("x:{target}") } else { target.to_owned() };
+        // Behind a proxy that ends TLS the scheme may be another one; the host must be the same.
+        return match (split(&whole), split(current)) {
+            (Some((host, rest)), Some((own, _))) if host == own => Ok(Some(format!("{origin}{rest}"))),
+            _ => Err(malformed("the next page of the list of tags is on another server")),
+        };
     }
-    Some(match target {
-        _ if target.starts_with("//") => return None,
-        _ if target.starts_with('/') => format!("{origin}{target}"),
-        _ if target.starts_with('?') => format!("{path}{target}"),
-        _ => format!("{}/{target}", path.rsplit_once('/')?.0),
-    })
+    Ok(Some(match target.chars().next() {
+        Some('/') => format!("{origin}{target}"),
+        Some('?') => format!("{path}{target}"),
+        _ => format!("{}/{target}", path.rsplit_once('/').map_or(path, |(folder, _)| folder)),
+    }))
 }
 
 /// The media type and what is needed of a manifest's body.
@@ -480,7 +519,11 @@ fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble> {
         let mut images = children.iter().filter(is_image);
         let first = images.clone().next();
         let usual = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
-        (Manifest::Index(usual.or(first).and_then(digest_in)), DOCKER_LIST)
+        let form_of = |child: &Value| match child.get("mediaType").and_then(Value::as_str) {
+            Some(t) if Form::Oci.holds(t) => Form::Oci,
+            _ => Form::Docker,
+        };
+        (Manifest::Index(usual.or(first).and_then(|c| Some((digest_in(c)?, form_of(c))))), DOCKER_LIST)
     } else if let Some(config) = body.get("config") {
         let digest = digest_in(config).ok_or_else(|| malformed("the manifest names no config"))?;
         (Manifest::Image(digest), DOCKER_IMAGE)

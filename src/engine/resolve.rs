@@ -8,7 +8,7 @@
 //! theirs, another image needs only to show that its tag of that hash has its channel's digest: two requests an image.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::choices::{Missing as OnMissing, Pin, Settings};
 use super::name::{Reference, Repository, TagClass, is_tag};
@@ -26,7 +26,7 @@ pub struct Facts {
 }
 
 /// What became of an image; the words are those of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// It is known what to write.
     Resolved,
@@ -35,6 +35,7 @@ pub enum Status {
     /// The tag is there, and the chain found nothing to pin it to.
     Unresolved,
     /// It could not be found out.
+    #[default]
     Error,
 }
 
@@ -70,7 +71,7 @@ impl Note {
 }
 
 /// The answer for one image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// What became of it.
     pub status: Status,
@@ -112,8 +113,10 @@ type Step<T> = Result<T, Stop>;
 
 /// How many scouts tell the hash of a channel.
 const SCOUTS: usize = 3;
+/// What stands for the tag while a template is rendered under `newest:REGEX`.
+pub const NEWEST: &str = "newest";
 /// Tags that are compared at a time when siblings are looked for.
-const BATCH: usize = 8;
+const BATCH: usize = 16;
 /// Names of channels that are never taken for a pinned tag, whatever a label says.
 const CHANNELS: [&str; 9] = [
     "latest",
@@ -143,14 +146,15 @@ pub struct Resolver {
 /// The questions that one evaluation looked at.
 struct Look<'a> {
     facts: &'a Facts,
-    used: RefCell<Vec<Ask>>,
+    used: RefCell<(HashSet<Ask>, Vec<Ask>)>,
 }
 
 impl Look<'_> {
     fn at(&self, ask: Ask) -> Step<&Answer> {
         let known = self.facts.answers.get(&ask);
-        if !self.used.borrow().contains(&ask) {
-            self.used.borrow_mut().push(ask.clone());
+        let (known_asks, order) = &mut *self.used.borrow_mut();
+        if known_asks.insert(ask.clone()) {
+            order.push(ask.clone());
         }
         match known {
             Some(Ok(answer)) => Ok(answer),
@@ -161,9 +165,18 @@ impl Look<'_> {
 
     fn check(&self, repository: &Repository, tag: &str, form: Form) -> Step<Option<String>> {
         match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form })? {
-            Answer::Check(digest) => Ok(digest.clone()),
+            Answer::Check(Ok(digest)) => Ok(Some(digest.clone())),
+            Answer::Check(Err(missing)) => self.believe(repository, *missing).map(|()| None),
             _ => Ok(None),
         }
+    }
+
+    /// A 404 without a code is the registry's word only if this is a registry at all.
+    fn believe(&self, repository: &Repository, missing: Missing) -> Step<()> {
+        if missing == Missing::Silent {
+            self.at(Ask::Ping { host: repository.host.clone() })?;
+        }
+        Ok(())
     }
 
     fn labels(&self, repository: &Repository, found: &Found) -> Step<BTreeMap<String, String>> {
@@ -172,8 +185,9 @@ impl Look<'_> {
             None => self.manifest(repository, &found.digest, found.form)?,
         };
         if let Manifest::Index(child) = manifest {
-            let Some(child) = child else { return Ok(BTreeMap::new()) };
-            manifest = self.manifest(repository, &child, found.form)?;
+            let Some((child, form)) = child else { return Ok(BTreeMap::new()) };
+            let form = if found.form == Form::All { Form::All } else { form };
+            manifest = self.manifest(repository, &child, form)?;
         }
         let Manifest::Image(config) = manifest else { return Ok(BTreeMap::new()) };
         match self.at(Ask::Labels { repository: repository.clone(), config })? {
@@ -225,7 +239,9 @@ impl Resolver {
     pub fn new(settings: Settings, images: Vec<Image>) -> Self {
         let mut channels: HashMap<Channel, Vec<usize>> = HashMap::new();
         for (i, image) in images.iter().enumerate() {
-            if let Ok(reference) = &image.reference {
+            if let Ok(reference) = &image.reference
+                && reference.digest.is_none()
+            {
                 channels.entry(Self::channel(reference)).or_default().push(i);
             }
         }
@@ -264,21 +280,7 @@ impl Resolver {
     pub fn row(&self, i: usize, facts: &Facts) -> Result<Row, Vec<Ask>> {
         let image = &self.images[i];
         let look = Look { facts, used: RefCell::default() };
-        let mut row = Row {
-            status: Status::Error,
-            tag: String::new(),
-            written: None,
-            pinned_by: "",
-            digest: None,
-            hash: None,
-            elsewhere: Vec::new(),
-            notes: Vec::new(),
-            reason: String::new(),
-            cure: String::new(),
-            labels: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            asks: Vec::new(),
-        };
+        let mut row = Row::default();
         match &image.reference {
             Err(why) => {
                 row.reason = format!("this is no name of an image: {why}");
@@ -298,8 +300,10 @@ impl Resolver {
                 }
             }
         }
-        row.asks = look.used.into_inner();
-        if row.written.is_none()
+        row.asks = look.used.into_inner().1;
+        let stands_in = self.settings.newest.is_some() && image.reference.as_ref().is_ok_and(|r| r.tag == NEWEST);
+        if !stands_in
+            && row.written.is_none()
             && matches!(row.status, Status::Absent | Status::Unresolved)
             && self.settings.missing == OnMissing::Keep
         {
@@ -310,10 +314,14 @@ impl Resolver {
 
     fn evaluate(&self, i: usize, reference: &Reference, look: &Look<'_>, row: &mut Row) -> Step<()> {
         let repository = &reference.repository;
-        if let Some(digest) = &reference.digest {
+        if let Some(digest) = reference.digest.as_ref().filter(|_| !self.pins_exact) {
             row.digest = Some(digest.clone());
             let found = look.at(Ask::Tag { repository: repository.clone(), tag: digest.clone(), manifest: false })?;
             match found {
+                Answer::Tag(Ok(found)) if found.digest != *digest => {
+                    let what = format!("the registry answers to {digest} with {}", found.digest);
+                    return Err(Stop::Trouble(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
+                }
                 Answer::Tag(Ok(_)) => {
                     self.write(row, self.images[i].imagename.clone(), digest, "exact", "the template names this digest")
                 }
@@ -322,9 +330,9 @@ impl Resolver {
             }
             return Ok(());
         }
-        let mut tag = reference.tag.clone();
+        let mut tag = reference.digest.clone().unwrap_or_else(|| reference.tag.clone());
         if let Some(newest) = &self.settings.newest
-            && tag == "newest"
+            && tag == NEWEST
         {
             let tags = match look.tags(repository)? {
                 Ok(tags) => tags,
@@ -349,7 +357,7 @@ impl Resolver {
                 }
             }
         }
-        let moves = self.is_to_pin(&tag) && self.settings.newest.as_ref().is_none_or(|_| reference.tag != "newest");
+        let moves = self.is_to_pin(&tag) && self.settings.newest.as_ref().is_none_or(|_| reference.tag != NEWEST);
         let shares = moves && self.hash_is_shared();
         let own = self.found(i, repository, &tag, shares, look);
         let (found, hashes) = if shares && !self.is_scout(i, reference) {
@@ -384,6 +392,16 @@ impl Resolver {
             return Ok(());
         }
         let mut pinned = self.pin(reference, &found, &hashes, look)?;
+        // A scout did not wait for the others. Where it stands for another hash than they do, its own tag of theirs may still have
+        // the same digest: then it stands for both, and is not torn.
+        if shares && self.is_scout(i, reference) && TagClass::of(&pinned.tag).is_hash() {
+            let hashes = self.hashes(&Self::channel(reference), look.facts)?;
+            if let Some(usual) = hashes.first().filter(|h| **h != pinned.tag)
+                && let Some(digest) = look.check(repository, usual, found.form)?
+            {
+                pinned.seen.insert(usual.clone(), digest);
+            }
+        }
         row.labels = std::mem::take(&mut pinned.labels);
         row.notes = std::mem::take(&mut pinned.notes);
         row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
@@ -433,9 +451,7 @@ impl Resolver {
 
     /// Absent, on the registry's own word; a 404 without a code is that only if this is a registry at all.
     fn missing(&self, row: &mut Row, repository: &Repository, tag: &str, missing: Missing, look: &Look<'_>) -> Step<()> {
-        if missing == Missing::Silent {
-            look.at(Ask::Ping { host: repository.host.clone() })?;
-        }
+        look.believe(repository, missing)?;
         row.status = Status::Absent;
         row.reason = match missing {
             Missing::Repository => format!("{} has no repository {}", repository.host, repository.path),
@@ -540,8 +556,10 @@ impl Resolver {
                 }
                 Pin::Sibling => {
                     let tags = look.tags(repository)?.unwrap_or_default();
-                    let mut candidates: Vec<&String> =
-                        tags.iter().filter(|t| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias).collect();
+                    let mut candidates: Vec<&String> = tags
+                        .iter()
+                        .filter(|t| **t != reference.tag && is_tag(t) && TagClass::of(t) < TagClass::DigestAlias)
+                        .collect();
                     candidates.sort_by_key(|t| (TagClass::of(t), *t));
                     for batch in candidates.chunks(BATCH) {
                         let mut lacking = Vec::new();
@@ -652,7 +670,7 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>,
         for &i in members {
             let Some(row) = &mut rows[i] else { continue };
             let is_other = match &row.hash {
-                Some(own) => *own != hash,
+                Some(own) => *own != hash && row.seen.get(&hash) != row.digest.as_ref(),
                 None => row.elsewhere.contains(&hash),
             };
             if is_other {

@@ -48,6 +48,8 @@ pub struct Run {
     rows: Vec<Option<Row>>,
     queue: VecDeque<Ask>,
     waiting: HashMap<Ask, Vec<usize>>,
+    /// How many answers each image waits for; it is looked at again when all are there.
+    lacking: Vec<usize>,
     flying: HashMap<u64, (Ask, Request)>,
     clocks: HashMap<Repository, Clock>,
     hides_digest: HashSet<String>,
@@ -60,7 +62,8 @@ impl Run {
     /// A run that already knows `facts`, less the failures among them.
     pub fn new(resolver: Resolver, caller: Caller, mut facts: Facts) -> Self {
         facts.answers.retain(|_, answer| answer.is_ok());
-        let rows = vec![None; resolver.images().len()];
+        let rows_len = resolver.images().len();
+        let rows = vec![None; rows_len];
         let mut run = Self {
             resolver,
             caller,
@@ -68,6 +71,7 @@ impl Run {
             rows,
             queue: VecDeque::new(),
             waiting: HashMap::new(),
+            lacking: vec![0; rows_len],
             flying: HashMap::new(),
             clocks: HashMap::new(),
             hides_digest: HashSet::new(),
@@ -220,13 +224,27 @@ impl Run {
             self.facts.exchanges.remove(&ask);
         }
         self.clocks.clear();
+        self.queue.clear();
+        self.flying.clear();
+        self.waiting.clear();
+        self.lacking.fill(0);
         self.resolver.forget_hashes();
         self.evaluate((0..self.rows.len()).collect());
     }
 
     fn learn(&mut self, ask: Ask, answer: Result<super::registry::Answer, Trouble>) {
-        let images = self.waiting.remove(&ask).unwrap_or_default();
+        // What a body said is in the answer now.
+        for exchange in self.facts.exchanges.get_mut(&ask).into_iter().flatten() {
+            if let Ok(response) = &mut exchange.outcome {
+                response.body = Vec::new();
+            }
+        }
+        let mut images = self.waiting.remove(&ask).unwrap_or_default();
         self.facts.answers.insert(ask, answer);
+        images.retain(|i| {
+            self.lacking[*i] = self.lacking[*i].saturating_sub(1);
+            self.lacking[*i] == 0
+        });
         self.evaluate(images);
     }
 
@@ -241,8 +259,9 @@ impl Run {
                         if waiting.is_empty() {
                             self.queue.push_back(ask);
                         }
-                        if !waiting.contains(&i) {
+                        if waiting.last() != Some(&i) {
                             waiting.push(i);
+                            self.lacking[i] += 1;
                         }
                     }
                 }

@@ -37,7 +37,7 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
         } else if known.is_some_and(|d| d.repeatable) {
             choices.add(&name, value);
         } else if !seen.insert(name.clone()) {
-            notices.push(Error::usage("a name stands twice in the link", format!("{key}={value}"), "the first one counts"));
+            notices.push(Error::usage(TWICE, format!("{key}={value}"), "the first one counts"));
         } else {
             choices.put(&name, value);
         }
@@ -51,6 +51,14 @@ const REFUSED: &str = "v=";
 /// Whether a link with these notices is of a later version, and nothing may be made of it.
 pub fn is_refused(notices: &[Error]) -> bool {
     notices.iter().any(|n| n.place == REFUSED)
+}
+
+/// What is said where a name stands twice.
+const TWICE: &str = "a name stands twice in the link";
+
+/// Whether a notice tells of something that has a clear meaning all the same.
+pub fn is_harmless(notice: &Error) -> bool {
+    notice.what == TWICE
 }
 
 /// The query part of a link: behind the first `?`, up to a `#`; a text without `?` is taken whole.
@@ -73,26 +81,24 @@ pub fn base(link: &str) -> &str {
     }
 }
 
-/// Writes choices as a query string without `?`, in the fixed order, defaults left out.
+/// Writes choices as a query string without `?`, in the fixed order, defaults left out. `own_template` is whether a template was
+/// given as a file, which has other defaults.
 ///
 /// ```
 /// use overtag::engine::share::{read, write};
-/// assert_eq!(write(&read("?tag=current&release=train&pin=label,sibling,digest").0), "release=train&tag=current");
+/// assert_eq!(write(&read("?tag=current&release=train&pin=label,sibling,digest").0, false), "release=train&tag=current");
 /// ```
-pub fn write(choices: &Choices) -> String {
+pub fn write(choices: &Choices, own_template: bool) -> String {
     let mut out = form_urlencoded::Serializer::new(String::new());
     for d in DEFINITIONS {
         for value in choices.all(d.key) {
-            // An empty substitution is a value; an empty anything else is none.
-            let nothing = if d.substitution { false } else { value.is_empty() };
-            if !nothing && (d.repeatable || *value != choices.default_of(d.key, false)) {
+            if !choices.is_default(d.key, value, own_template) {
                 out.append_pair(d.key, value);
             }
         }
         if d.key == "ceph_tag" {
             for (name, value) in &choices.set {
-                let is_default = choices.release(false).default(name).is_some_and(|v| v == *value);
-                if !is_default {
+                if !choices.is_default(name, value, own_template) {
                     out.append_pair(&format!("set.{name}"), value);
                 }
             }

@@ -89,6 +89,22 @@ pub fn included(text: &str) -> Vec<String> {
     out
 }
 
+/// The address of `name` beside the template at `url`.
+///
+/// ```
+/// use overtag::engine::template::beside;
+/// assert_eq!(beside("https://h/a/t.j2?x=/", "ceph.j2"), "https://h/a/ceph.j2");
+/// assert_eq!(beside("https://h", "ceph.j2"), "https://h/ceph.j2");
+/// ```
+pub fn beside(url: &str, name: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let start = path.find("://").map_or(0, |i| i + 3);
+    match path[start..].rfind('/') {
+        Some(i) => format!("{}/{name}", &path[..start + i]),
+        None => format!("{path}/{name}"),
+    }
+}
+
 fn to_jinja(value: &Value) -> minijinja::Value {
     match value {
         Value::Text(text) => text.as_str().into(),

@@ -45,12 +45,17 @@ impl Client {
         let answer = self.agent.run(prepared).map_err(|e| failure(&e))?;
         let mut response = Response { status: answer.status().as_u16(), ..Response::default() };
         for name in Response::HEADERS {
-            if let Some(value) = answer.headers().get(name).and_then(|v| v.to_str().ok()) {
-                response.set_header(name, value);
+            // Several headers of a name mean the same as one with commas (RFC 9110, 5.3).
+            let values: Vec<&str> = answer.headers().get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
+            if !values.is_empty() {
+                response.set_header(name, &values.join(", "));
             }
         }
         let mut reader = answer.into_body().into_reader().take(request.limit as u64 + 1);
-        reader.read_to_end(&mut response.body).map_err(|e| Failure::Network(e.to_string()))?;
+        reader.read_to_end(&mut response.body).map_err(|e| match e.kind() {
+            std::io::ErrorKind::TimedOut => Failure::Timeout,
+            _ => failure(&ureq::Error::from(e)),
+        })?;
         if response.body.len() > request.limit {
             return Err(Failure::TooLarge(request.limit));
         }
