@@ -14,7 +14,7 @@ web := --bin overtag-web --no-default-features --features web --target wasm32-un
 
 serve:
 	@.ci/setup page
-	trunk serve --release --port $(PORT)
+	trunk serve --release --dist target/serve --port $(PORT)
 
 build:
 	@.ci/setup page

@@ -229,7 +229,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
         store
             .files
             .with(|f| f.template.as_ref().map(|t| t.name.clone()))
-            .or_else(|| Some(store.value("template").get()).filter(|u| !u.is_empty()))
+            .or_else(|| store.value("template").get().rsplit('/').next().filter(|n| !n.is_empty()).map(str::to_owned))
             .unwrap_or_else(|| "none".to_owned())
     };
     view! {
@@ -386,13 +386,10 @@ fn ScopeGroup(store: Store) -> impl IntoView {
         <div>
             <fieldset>
                 <legend>"Roles"</legend>
-                <input
-                    class="input"
-                    type="search"
-                    aria-label="Find a role"
-                    placeholder="Find a role"
-                    on:input=move |e| find.set(event_target_value(&e))
-                />
+                <label class="field">
+                    <span>"Find a role"</span>
+                    <input class="input" type="search" on:input=move |e| find.set(event_target_value(&e)) />
+                </label>
                 <ul class="roles"><For each=shown key=|n| n.clone() children=role /></ul>
                 {move || store.wrong("role").get().map(|text| view! { <p class="help" data-kind="error">{text}</p> })}
             </fieldset>

@@ -49,8 +49,8 @@ pub fn App() -> impl IntoView {
     view! {
         <Show when=move || !embed>
             <Header store=store on_keys=Callback::new(move |()| open_keys()) />
-            <Notices store=store />
         </Show>
+        <Notices store=store />
         <main class="prepare" aria-busy=busy>
             <h1 class="vh" tabindex="-1">{move || format!("Images of {}", gist(store))}</h1>
             <Show when=move || !embed><Choices store=store /></Show>

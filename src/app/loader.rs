@@ -19,7 +19,7 @@ use crate::engine::template::{Source, base_name, beside, included};
 use crate::net::web::{self, Stopper};
 
 /// How long typing must pause before a registry is asked.
-const PAUSE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(250);
 /// How often the table is renewed while answers stream in.
 const RENEWAL: Duration = Duration::from_millis(80);
 

@@ -157,8 +157,10 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
                 let lead = if rest.is_empty() { ". " } else { ", " };
                 rest.push(view! {
                     {lead}
-                    <Count text=n.to_string() class=class is_pressed=is_pressed on_press=on_press embed=embed />
-                    {format!("\u{a0}{words}")}
+                    <span class="clause">
+                        <Count text=n.to_string() class=class is_pressed=is_pressed on_press=on_press embed=embed />
+                        {format!(" {words}")}
+                    </span>
                 });
             }
         };
@@ -511,7 +513,7 @@ pub fn Results(
     store: Store,
     /// What feeds it.
     loader: Loader,
-    /// Whether only the sentence and the wrong rows are shown.
+    /// Whether only the sentence and the table are shown.
     embed: bool,
 ) -> impl IntoView {
     let has_rows = move || store.results.with(|r| !r.rows.is_empty());

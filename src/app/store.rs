@@ -1,6 +1,7 @@
 //! The one state of the page. Everything else is derived from it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leptos::prelude::*;
 
@@ -79,8 +80,8 @@ pub struct Store {
     pub files: RwSignal<Files>,
     /// The template of the link's address.
     pub fetched: RwSignal<Option<Fetched>>,
-    /// The choices without those that only concern the page.
-    pub selection: Memo<Choices>,
+    /// The choices without those that only concern the page, as they were when the typing last paused.
+    pub selection: RwSignal<Choices>,
     /// What is asked for.
     pub prepared: Memo<Arc<Prepared>>,
     /// How far the work is.
@@ -94,6 +95,19 @@ pub struct Store {
     /// What was done last, to be said aloud.
     pub said: RwSignal<String>,
     typing: StoredValue<Option<&'static str>>,
+    pause: StoredValue<Option<TimeoutHandle>>,
+}
+
+/// How long typing must pause before the template is rendered again: a key never waits for that.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// The choices that decide what is asked.
+fn selected(choices: &Choices) -> Choices {
+    let mut selection = choices.clone();
+    for d in DEFINITIONS.iter().filter(|d| d.group == Group::Page) {
+        selection.clear(d.key);
+    }
+    selection
 }
 
 impl Store {
@@ -102,13 +116,7 @@ impl Store {
         let choices = RwSignal::new(Choices::default());
         let files = RwSignal::new(Files::default());
         let fetched = RwSignal::new(None::<Fetched>);
-        let selection = Memo::new(move |_| {
-            let mut selection = choices.get();
-            for d in DEFINITIONS.iter().filter(|d| d.group == Group::Page) {
-                selection.clear(d.key);
-            }
-            selection
-        });
+        let selection = RwSignal::new(Choices::default());
         let prepare = move || {
             let mut files = files.get();
             let (mut settings, wrong) = Settings::new(&selection.get(), files.template.is_some());
@@ -143,6 +151,7 @@ impl Store {
             allow_partial: RwSignal::new(false),
             said: RwSignal::default(),
             typing: StoredValue::new(None),
+            pause: StoredValue::new(None),
         };
         store.read_address();
         store
@@ -157,6 +166,17 @@ impl Store {
         self.refused.set(refused);
         self.notices.set(notices);
         self.choices.set(choices);
+        self.settle();
+    }
+
+    /// Takes the choices as they are now for what is asked.
+    fn settle(self) {
+        if let Some(handle) = self.pause.get_value() {
+            handle.clear();
+            self.pause.set_value(None);
+        }
+        let selection = self.choices.with_untracked(selected);
+        self.selection.set(selection);
     }
 
     /// Changes choices by a click: one step of the browser's history.
@@ -173,10 +193,22 @@ impl Store {
         let is_same = key.is_some() && self.typing.get_value() == key;
         self.typing.set_value(key);
         self.choices.update(change);
-        browser::set_query(
-            &share::write(&self.choices.get_untracked(), self.files.with_untracked(|f| f.template.is_some())),
-            !is_same,
-        );
+        let choices = self.choices.get_untracked();
+        let own = self.files.with_untracked(|f| f.template.is_some());
+        browser::set_query(&share::write(&choices, own), !is_same);
+        let pause = self.pause.get_value();
+        if pause.is_none() && self.selection.with_untracked(|s| *s == selected(&choices)) {
+            return;
+        }
+        if key.is_none() {
+            return self.settle();
+        }
+        // Work is under way from the first key on.
+        self.phase.set(Phase::Busy);
+        if let Some(handle) = pause {
+            handle.clear();
+        }
+        self.pause.set_value(set_timeout_with_handle(move || self.settle(), PAUSE).ok());
     }
 
     /// Writes one value, or forgets it where it is what holds anyway.

@@ -144,14 +144,15 @@ pub fn Images(
     store: Store,
     /// Who knows what was sent.
     loader: Loader,
-    /// Whether only wrong rows are shown, without controls.
+    /// Whether what is wrong comes first, without controls.
     embed: bool,
 ) -> impl IntoView {
     let order = Memo::new(move |_| {
         let mut order = shown(store);
         if embed {
+            // On a wall what is wrong comes first.
             store.results.with(|r| {
-                order.retain(|i| r.rows[*i].as_ref().is_some_and(|r| r.status != Status::Resolved || !r.notes.is_empty()));
+                order.sort_by_key(|i| r.rows[*i].as_ref().is_some_and(|r| r.status == Status::Resolved && r.notes.is_empty()));
             });
         }
         order
@@ -245,8 +246,14 @@ fn Line(store: Store, loader: Loader, i: usize, embed: bool) -> impl IntoView {
             let r = r.as_ref()?;
             Some(match r.status {
                 Status::Resolved => view! { <Hash text=r.tag.clone() /> }.into_any(),
-                _ => view! { <span class="reason" title=r.reason.clone()>{r.tag.clone()} " – " {r.reason.clone()}</span> }
-                    .into_any(),
+                status => {
+                    let text = match status {
+                        Status::Absent if r.reason.contains("has no repository") => "no such repository".to_owned(),
+                        Status::Absent => format!("no tag {}", r.tag),
+                        _ => r.reason.clone(),
+                    };
+                    view! { <span class="reason" title=format!("{}: {}", r.tag, r.reason)>{text}</span> }.into_any()
+                }
             })
         })
     };

@@ -79,7 +79,7 @@ impl Run {
             requests: 0,
             retries: 0,
         };
-        run.evaluate((0..run.rows.len()).collect());
+        run.evaluate((0..run.rows.len()).collect(), false);
         run
     }
 
@@ -229,7 +229,7 @@ impl Run {
         self.waiting.clear();
         self.lacking.fill(0);
         self.resolver.forget_hashes();
-        self.evaluate((0..self.rows.len()).collect());
+        self.evaluate((0..self.rows.len()).collect(), false);
     }
 
     fn learn(&mut self, ask: Ask, answer: Result<super::registry::Answer, Trouble>) {
@@ -245,10 +245,11 @@ impl Run {
             self.lacking[*i] = self.lacking[*i].saturating_sub(1);
             self.lacking[*i] == 0
         });
-        self.evaluate(images);
+        // What an image still lacks goes before what others begin with, so that rows are known early.
+        self.evaluate(images, true);
     }
 
-    fn evaluate(&mut self, images: Vec<usize>) {
+    fn evaluate(&mut self, images: Vec<usize>, first: bool) {
         for i in images {
             match self.resolver.row(i, &self.facts) {
                 Ok(row) => self.rows[i] = Some(row),
@@ -256,7 +257,9 @@ impl Run {
                     self.rows[i] = None;
                     for ask in lacking {
                         let waiting = self.waiting.entry(ask.clone()).or_default();
-                        if waiting.is_empty() {
+                        if waiting.is_empty() && first {
+                            self.queue.push_front(ask);
+                        } else if waiting.is_empty() {
                             self.queue.push_back(ask);
                         }
                         if waiting.last() != Some(&i) {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter};
@@ -46,7 +48,10 @@ pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<Strin
     let mut variables: BTreeMap<String, minijinja::Value> =
         variables.iter().map(|(name, value)| (name.clone(), to_jinja(value))).collect();
     let lenient = run(template, includes, &variables, UndefinedBehavior::Lenient);
-    let text = lenient.map_err(|e| explain(&e, template, includes))?;
+    let (text, is_whole) = lenient.map_err(|e| explain(&e, template, includes))?;
+    if is_whole {
+        return Ok(Rendered { text, undefined: Vec::new() });
+    }
 
     // Only a strict rendering stops at an undefined variable and tells its line; each one found is then defined as nothing.
     let mut undefined = Vec::new();
@@ -113,19 +118,26 @@ fn to_jinja(value: &Value) -> minijinja::Value {
     }
 }
 
+/// The text, and whether nothing undefined was printed into it.
 fn run(
     template: &Source,
     includes: &[Source],
     variables: &BTreeMap<String, minijinja::Value>,
     undefined: UndefinedBehavior,
-) -> Result<String, minijinja::Error> {
+) -> Result<(String, bool), minijinja::Error> {
+    let is_whole = Arc::new(AtomicBool::new(true));
+    let seen = is_whole.clone();
     let mut env = Environment::new();
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_undefined_behavior(undefined);
     env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     env.set_debug(true);
     // Truth values print as they were written, not as Python's `True`.
-    env.set_formatter(|out, state, value| match value.kind() {
+    env.set_formatter(move |out, state, value| match value.kind() {
+        ValueKind::Undefined => {
+            seen.store(false, Ordering::Relaxed);
+            escape_formatter(out, state, value)
+        }
         ValueKind::Bool => Ok(out.write_str(if value.is_true() { "true" } else { "false" })?),
         _ => escape_formatter(out, state, value),
     });
@@ -138,7 +150,8 @@ fn run(
     let template = env.template_from_named_str(&template.name, &template.text)?;
     let mut out = Limited(Vec::new());
     template.render_captured_to(variables, &mut out)?;
-    String::from_utf8(out.0).map_err(|_| minijinja::Error::new(ErrorKind::WriteFailure, "the output is no text"))
+    let text = String::from_utf8(out.0).map_err(|_| minijinja::Error::new(ErrorKind::WriteFailure, "the output is no text"))?;
+    Ok((text, is_whole.load(Ordering::Relaxed)))
 }
 
 /// A writer that takes so much and no more.

@@ -24,7 +24,13 @@ pub fn parse(name: &str, text: &str) -> Result<Value, Error> {
 
 /// `name`, line and column, and the line itself.
 pub fn place(name: &str, text: &str, line: usize, column: usize) -> String {
-    let shown = text.lines().nth(line.saturating_sub(1)).unwrap_or("").trim();
+    // What ends too early is told of the line behind the last; the last one with anything in it says more.
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let (line, column, shown) = match lines.iter().rposition(|l| !l.trim().is_empty()) {
+        Some(i) if i + 1 < line => (i + 1, lines[i].chars().count() + 1, lines[i].trim()),
+        Some(i) => (line, column, lines[i].trim()),
+        None => (line, column, ""),
+    };
     let shown: String = clean(shown).chars().take(120).collect();
     format!("{name}, line {line}, column {column}: `{shown}`")
 }
