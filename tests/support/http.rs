@@ -106,6 +106,10 @@ impl Connection {
 
     /// Reads a request; `None` at the orderly end of the connection.
     pub fn read_request(&mut self) -> io::Result<Option<Message>> {
+        // Some clients try TLS first; its greeting has no line end to wait for.
+        if self.reader.fill_buf()?.first() == Some(&0x16) {
+            return Ok(None);
+        }
         let Some(mut message) = self.read_head()? else {
             return Ok(None);
         };
