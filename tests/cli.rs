@@ -187,6 +187,31 @@ fn each_chain_pins_as_it_says() {
 }
 
 #[test]
+fn an_image_that_stands_for_two_hashes_is_not_torn() {
+    let registry = Registry::scratch();
+    let (new, old) = (format!("{}_{}", "a".repeat(40), "1".repeat(8)), format!("{}_{}", "b".repeat(40), "2".repeat(8)));
+    // The first image was not rebuilt: both hashes are the same image, and its label names the older one.
+    registry.push("ns/first", &[&new, &old, PROMOTED], Kind::Docker, Some(&[("rdo_version", &old)]), 1);
+    for name in ["second", "third", "fourth"] {
+        registry.push(&format!("ns/{name}"), &[&new, PROMOTED], Kind::Docker, Some(&[("rdo_version", &new)]), 2);
+    }
+    // And the last one is torn in truth, without a label that says so.
+    registry.push("ns/last", &[&new], Kind::Docker, None, 3);
+    registry.push("ns/last", &[PROMOTED], Kind::Docker, None, 4);
+    let folder = tempfile::tempdir().expect("a folder");
+    let template = folder.path().join("t.j2");
+    fs::write(&template, support::template(&["first", "second", "third", "fourth", "last"])).expect("written");
+    let (template, namespace) = (template.display().to_string(), format!("{}/ns", registry.host));
+    let args =
+        ["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix=", "--tag", PROMOTED, "--format", "json"];
+    let report: Value = serde_json::from_slice(&overtag(&args).stdout).expect("a report");
+    let rows = rows(&report);
+    assert_eq!((report["hash"].as_str(), report["counts"]["at_hash"].as_u64()), (Some(new.as_str()), Some(4)));
+    assert_eq!((rows["first"]["tag"].as_str(), notes(&rows["first"])), (Some(old.as_str()), vec![]));
+    assert_eq!((rows["last"]["pinned_by"].as_str(), notes(&rows["last"])), (Some("digest"), vec!["torn"]));
+}
+
+#[test]
 fn newest_is_the_highest_version_that_matches_whole() {
     let registry = registry();
     let folder = tempfile::tempdir().expect("a folder");

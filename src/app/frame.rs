@@ -9,6 +9,7 @@ use super::form::{Choices, gist};
 use super::loader::Loader;
 use super::results::Results;
 use super::store::{Phase, Store};
+use super::ui::sentence;
 
 /// The whole page.
 #[component]
@@ -112,7 +113,7 @@ fn Notices(store: Store) -> impl IntoView {
             let kind = if e.place == "v=" { "error" } else { "warning" };
             view! {
                 <div class="notice" data-kind=kind>
-                    <p>{capital(&e.what)} ": " <code>{e.place.clone()}</code> ". " {capital(&e.cure)} "."</p>
+                    <p>{sentence(&e.what)} " " <code>{e.place.clone()}</code> " " {sentence(&e.cure)}</p>
                     <button
                         class="button"
                         data-kind="text"
@@ -157,9 +158,4 @@ fn Notices(store: Store) -> impl IntoView {
 fn is_about_page(place: &str) -> bool {
     use crate::engine::choices::{Group, definition};
     definition(place.trim_end_matches('=')).is_some_and(|d| d.group == Group::Page)
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
 }

@@ -7,8 +7,9 @@ use super::loader::Loader;
 use super::mark::{Mark, icon};
 use super::store::{Phase, Store};
 use super::table::{Images, Toolbar, toggle_query};
+use super::ui::sentence;
 use crate::engine::error::Kind;
-use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, list};
+use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
 use crate::engine::share;
 use crate::engine::time::utc;
 
@@ -78,10 +79,6 @@ fn content(store: Store, loader: Loader, file: File) -> Option<String> {
         let outcome = Outcome::of_run(&prepared.settings, plan, run);
         if file == File::Containers { outcome.containers(&provenance) } else { outcome.environment(&provenance) }
     })
-}
-
-fn images(n: usize) -> String {
-    if n == 1 { "1 image".to_owned() } else { format!("{n} images") }
 }
 
 /// A number of the sentence: a button that filters the table to its rows.
@@ -447,7 +444,7 @@ fn Errors(store: Store) -> impl IntoView {
         Phase::Stuck(error) => {
             let place = (!error.place.is_empty()).then(|| view! { <code>{error.place.clone()}</code> });
             Some(
-                view! { <div class="notice" data-kind="error" role="alert"><p>{error.what.clone()} ". " {place} " " {capital(&error.cure)}</p></div> },
+                view! { <div class="notice" data-kind="error" role="alert"><p>{error.what.clone()} ". " {place} " " {sentence(&error.cure)}</p></div> },
             )
         }
         _ => None,
@@ -462,19 +459,11 @@ fn Errors(store: Store) -> impl IntoView {
                 [first, ..] => format!("{first} and {} more", names.len() - 1),
                 [] => String::new(),
             };
-            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {what} ". Not in the files, and not known to be absent. " {capital(&cure)}</p></div> }
+            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {what} ". Not in the files, and not known to be absent. " {sentence(&cure)}</p></div> }
         };
         Some(causes.get().into_iter().take(4).map(notice).collect_view())
     };
     view! { {stuck} {notices} }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
-        None => String::new(),
-    }
 }
 
 /// Undefined variables of the template, and parameters that fell to another image.

@@ -214,3 +214,9 @@ pub fn Fold(
         </details>
     }
 }
+
+/// A phrase as a sentence: a capital letter and a full stop.
+pub fn sentence(phrase: &str) -> String {
+    let mut chars = phrase.chars();
+    chars.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
+}

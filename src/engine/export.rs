@@ -325,7 +325,7 @@ pub fn list(plan: &Plan) -> String {
 }
 
 /// `1 image`, `2 images`.
-fn images(n: usize) -> String {
+pub fn images(n: usize) -> String {
     if n == 1 { "1 image".to_owned() } else { format!("{n} images") }
 }
 

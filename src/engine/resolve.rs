@@ -85,8 +85,6 @@ pub struct Row {
     pub digest: Option<String>,
     /// The build's hash that it stands for, where one is known.
     pub hash: Option<String>,
-    /// Hashes of which it was seen that the tag asked for does not stand for them.
-    pub elsewhere: Vec<String>,
     /// Torn, mismatch.
     pub notes: Vec<Note>,
     /// Why it is so, as a sentence without a full stop.
@@ -99,6 +97,16 @@ pub struct Row {
     pub seen: BTreeMap<String, String>,
     /// The questions that this row rests on, in the order in which they were first needed.
     pub asks: Vec<Ask>,
+}
+
+impl Row {
+    /// Whether the tag asked for stands for `hash`, as far as that was seen.
+    fn stands_for(&self, hash: &str) -> Option<bool> {
+        if self.hash.as_deref() == Some(hash) {
+            return Some(true);
+        }
+        self.seen.get(hash).map(|digest| Some(digest) == self.digest.as_ref())
+    }
 }
 
 /// Why an evaluation did not come to an end.
@@ -406,7 +414,6 @@ impl Resolver {
         row.notes = std::mem::take(&mut pinned.notes);
         row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
         row.seen = std::mem::take(&mut pinned.seen);
-        row.elsewhere = row.seen.iter().filter(|(_, d)| **d != found.digest).map(|(t, _)| t.clone()).collect();
         let tried = pinned.tried.join("; ");
         let because = |plain: String| if tried.is_empty() { plain } else { format!("{plain}, for {tried}") };
         match pinned.by {
@@ -669,9 +676,10 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>,
         let Some((hash, _)) = most(members.iter().filter_map(|i| rows[*i].as_ref()?.hash.as_deref())) else { continue };
         for &i in members {
             let Some(row) = &mut rows[i] else { continue };
-            let is_other = match &row.hash {
-                Some(own) => *own != hash && row.seen.get(&hash) != row.digest.as_ref(),
-                None => row.elsewhere.contains(&hash),
+            // Its own tag of the usual hash tells best; without one, another hash of its own.
+            let is_other = match row.stands_for(&hash) {
+                Some(does) => !does,
+                None => row.hash.is_some(),
             };
             if is_other {
                 row.notes.insert(0, Note::Torn);
@@ -692,7 +700,9 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>,
         waiting: rows.iter().filter(|r| r.is_none()).count(),
         torn: count(&|r| r.notes.contains(&Note::Torn)),
         mismatch: count(&|r| r.notes.contains(&Note::Mismatch)),
-        at_hash: usual.as_ref().map_or(0, |(_, n)| *n),
+        at_hash: usual.as_ref().map_or(0, |(hash, _)| {
+            members.iter().filter(|i| rows[**i].as_ref().is_some_and(|r| r.stands_for(hash) == Some(true))).count()
+        }),
         hash: usual.map(|(hash, _)| hash),
         in_channel: members.len(),
     };
