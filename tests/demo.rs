@@ -25,7 +25,10 @@ fn it_has_one_of_everything() {
     let report: Value = serde_json::from_slice(&done.stdout).expect("a report");
     let all = |key: &str| -> BTreeSet<String> {
         let values = report["images"].as_array().into_iter().flatten().map(|i| i[key].clone());
-        values.flat_map(|v| if v.is_array() { v.as_array().cloned().unwrap_or_default() } else { vec![v] }).map(|v| v.to_string()).collect()
+        values
+            .flat_map(|v| if v.is_array() { v.as_array().cloned().unwrap_or_default() } else { vec![v] })
+            .map(|v| v.to_string())
+            .collect()
     };
     assert_eq!(all("status").into_iter().collect::<Vec<_>>(), ["\"absent\"", "\"resolved\""]);
     assert_eq!(all("notes").into_iter().collect::<Vec<_>>(), ["\"mismatch\"", "\"torn\""]);

@@ -37,6 +37,10 @@ pub fn beside(path: &str) -> String {
 /// Writes a query string into the address bar, as a new step or in place of the present one.
 pub fn set_query(query: &str, is_new_step: bool) {
     let path = window().location().pathname().unwrap_or_default();
+    // A step that leads nowhere else would make Back seem dead.
+    if self::query().trim_start_matches('?') == query {
+        return;
+    }
     let url = if query.is_empty() { path } else { format!("{path}?{query}") };
     let Ok(history) = window().history() else { return };
     _ = match is_new_step {
@@ -176,5 +180,28 @@ pub fn press_focused(class: &str) {
         && element.class_list().contains(class)
     {
         element.unchecked_into::<HtmlElement>().click();
+    }
+}
+
+/// Takes away what the document shows while the page is loaded.
+pub fn clear_greeting() {
+    if let Ok(Some(greeting)) = document().query_selector(".greeting") {
+        greeting.remove();
+    }
+}
+
+/// Says that the page met a fault of its own and stopped: nothing of it can be trusted to go on.
+pub fn mourn() {
+    let Some(body) = body() else { return };
+    if let Ok(Some(main)) = document().query_selector("main") {
+        _ = main.set_attribute("aria-busy", "false");
+    }
+    if let Ok(notice) = document().create_element("p") {
+        _ = notice.set_attribute("role", "alert");
+        notice.set_class_name("notice");
+        notice.set_text_content(Some(
+            "overtag met a fault of its own and stopped. The link is still in the address bar: reload the page.",
+        ));
+        _ = body.prepend_with_node_1(&notice);
     }
 }

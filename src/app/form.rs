@@ -1,10 +1,13 @@
 //! The choices: four groups, each with a line that says what is in it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
 use super::browser;
-use super::store::Store;
+use super::store::{Phase, Store};
 use super::ui::{Field, Fold, Rows, Select};
 use crate::engine::choices::{DEFINITIONS, definition};
 use crate::engine::plan::Files;
@@ -126,7 +129,7 @@ fn Upload(
                         class="icon"
                         type="button"
                         aria-label=format!("Remove {name}")
-                        on:click=move |_| store.files.update(|f| remove(f, i))
+                        on:click=move |_| store.set_files(|f| remove(f, i))
                     >
                         "×"
                     </button>
@@ -194,6 +197,7 @@ pub fn Choices(
 fn SourceGroup(store: Store) -> impl IntoView {
     let releases = Signal::derive(|| RELEASES.iter().map(|r| r.name.to_owned()).collect::<Vec<_>>());
     let chosen = Callback::new(move |release: String| {
+        let own = store.files.with_untracked(|f| f.template.is_some());
         store.choose(move |c| {
             // The old release's own values would hide those of the new one.
             for d in DEFINITIONS.iter().filter(|d| d.substitution) {
@@ -202,28 +206,53 @@ fn SourceGroup(store: Store) -> impl IntoView {
             c.clear("role");
             c.set.clear();
             c.put("release", release.as_str());
-            if c.default_of("release", false) == release {
+            if c.default_of("release", own) == release {
                 c.clear("release");
             }
         });
     });
-    let others =
-        Signal::derive(move || store.choices.with(|c| c.set.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()));
-    let set_others = Callback::new(move |pairs: Vec<String>| {
-        store.type_in("set", move |c| {
-            c.set = pairs
-                .iter()
-                .map(|p| p.split_once('=').unwrap_or((p, "")))
-                .filter(|(name, _)| definition(name).is_none())
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .collect();
-        });
+    // What is typed stands as it is typed; the choices hold what is a substitution of it.
+    let of_choices = move || store.choices.with(|c| c.set.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>());
+    let as_choices = |pairs: &[String]| -> BTreeMap<String, String> {
+        let pairs = pairs.iter().map(|p| p.split_once('=').unwrap_or((p, "")));
+        pairs.filter(|(n, _)| !n.is_empty() && definition(n).is_none()).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    };
+    let draft = RwSignal::new(Vec::<String>::new());
+    Effect::new(move |_| {
+        let chosen = of_choices();
+        if as_choices(&chosen) != as_choices(&draft.get_untracked()) {
+            draft.set(chosen);
+        }
     });
-    let pasted = move |text: String| {
-        store.files.update(|f| {
-            let name = "pasted template".to_owned();
-            f.template = (!text.trim().is_empty()).then_some(Source { name, text });
+    let set_others = Callback::new(move |pairs: Vec<String>| {
+        let set = as_choices(&pairs);
+        draft.set(pairs);
+        store.type_in("set", move |c| c.set = set);
+    });
+    let wrong_other = Signal::derive(move || {
+        let prepared = store.prepared.get();
+        let of_set =
+            |e: &&crate::engine::error::Error| definition(e.place.trim_end_matches('=')).is_none() && e.place.ends_with('=');
+        let known = draft.get().into_iter().find_map(|p| {
+            let name = p.split('=').next().unwrap_or_default().to_owned();
+            definition(&name).map(|_| format!("{name} has a field of its own, or is no substitution."))
         });
+        known.or_else(|| prepared.wrong.iter().find(of_set).map(ToString::to_string))
+    });
+    // A template is rendered when the typing pauses.
+    let paste = StoredValue::new(None::<TimeoutHandle>);
+    let pasted = move |text: String| {
+        if let Some(handle) = paste.get_value() {
+            handle.clear();
+        }
+        let take = move || {
+            store.set_files(|f| {
+                let (name, text) = ("pasted template".to_owned(), text.clone());
+                f.template = (!text.trim().is_empty()).then_some(Source { name, text });
+            });
+        };
+        store.phase.set(Phase::Busy);
+        paste.set_value(set_timeout_with_handle(take, Duration::from_millis(250)).ok());
     };
     let own = move || {
         store
@@ -281,8 +310,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
                         legend="Other substitutions"
                         one="Substitution"
                         pair=("Name", "Value")
-                        values=others
-                        on_change=set_others
+                        values=Signal::from(draft) on_change=set_others wrong=wrong_other
                     />
                 </div>
             </details>
@@ -369,7 +397,7 @@ fn ScopeGroup(store: Store) -> impl IntoView {
                     min="0"
                     aria-label=format!("{name} count")
                     prop:value=move || count(&c).unwrap_or_else(|| "1".to_owned())
-                    on:input=move |e| set(&d, Some(event_target_value(&e)))
+                    on:change=move |e| set(&d, Some(event_target_value(&e)))
                 />
             </li>
         }

@@ -28,7 +28,7 @@ pub fn App() -> impl IntoView {
         }
     };
     _ = window_event_listener(ev::keydown, move |e| {
-        if browser::is_typing(&e) || embed {
+        if browser::is_typing(&e) || embed || keys.get_untracked().is_some_and(|d| d.open()) {
             return;
         }
         match e.key().as_str() {

@@ -15,11 +15,14 @@ use crate::engine::plan::{Files, Plan};
 use crate::engine::registry::Caller;
 use crate::engine::resolve::{Facts, Resolver};
 use crate::engine::run::Run;
-use crate::engine::template::{Source, base_name, beside, included};
+use crate::engine::share;
+use crate::engine::template::{INCLUDES, Source, base_name, beside, included};
 use crate::net::web::{self, Stopper};
 
 /// How long typing must pause before a registry is asked.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How old an answer may be, in seconds, to be used again when other choices are made: a tag that moves may move any time.
+const FRESH: u64 = 60;
 /// How often the table is renewed while answers stream in.
 const RENEWAL: Duration = Duration::from_millis(80);
 
@@ -29,6 +32,8 @@ struct Work {
     run: Rc<RefCell<Run>>,
     stopper: Stopper,
     since: u64,
+    /// When the oldest of its answers was asked for, seconds since 1970.
+    asked_at: u64,
     requests_before: usize,
 }
 
@@ -57,14 +62,8 @@ impl Loader {
         Effect::new(move |_| {
             let prepared = store.prepared.get();
             store.allowed.track();
-            if store.refused.get() {
-                let notice = store.notices.with_untracked(|n| n.first().cloned());
-                loader.stop();
-                store.results.set(Results::default());
-                store.phase.set(notice.map_or(Phase::Done, Phase::Stuck));
-            } else {
-                loader.follow(prepared);
-            }
+            store.refused.track();
+            loader.follow(prepared);
         });
         loader
     }
@@ -72,6 +71,14 @@ impl Loader {
     /// Stops what is under way and starts what the choices now ask for; at once the first time, else when the typing pauses.
     fn follow(self, prepared: Arc<Prepared>) {
         self.stop();
+        self.store.allow_partial.set(false);
+        if self.store.refused.get_untracked() {
+            let notice =
+                self.store.notices.with_untracked(|n| n.iter().find(|n| share::is_refused(std::slice::from_ref(n))).cloned());
+            self.store.results.set(Results::default());
+            self.store.phase.set(notice.map_or(Phase::Done, Phase::Stuck));
+            return;
+        }
         self.store.said.set(String::new());
         match &prepared.plan {
             None => {
@@ -129,20 +136,21 @@ impl Loader {
         let facts = match before {
             Some(work) => {
                 let mut run = work.run.borrow_mut();
-                match run.resolver().settings().endpoints == prepared.settings.endpoints {
-                    true => run.take_facts(),
-                    false => Facts::default(),
+                let is_fresh = web::clock().saturating_sub(work.asked_at) <= FRESH;
+                match is_fresh && run.resolver().settings().endpoints == prepared.settings.endpoints {
+                    true => (run.take_facts(), work.asked_at),
+                    false => (Facts::default(), web::clock()),
                 }
             }
-            None => Facts::default(),
+            None => (Facts::default(), web::clock()),
         };
         self.start(prepared.clone(), plan, facts);
     }
 
-    fn start(self, prepared: Arc<Prepared>, plan: &Plan, facts: Facts) {
+    fn start(self, prepared: Arc<Prepared>, plan: &Plan, (facts, asked_at): (Facts, u64)) {
         let resolver = Resolver::new(prepared.settings.clone(), plan.images.clone());
         let run = Rc::new(RefCell::new(Run::new(resolver, Caller::Browser, facts)));
-        let work = Work { run, stopper: Stopper::default(), since: web::now(), requests_before: 0 };
+        let work = Work { run, stopper: Stopper::default(), since: web::now(), asked_at, requests_before: 0 };
         self.work.set_value(Some(work.clone()));
         self.renew();
         if !work.run.borrow().is_done() {
@@ -176,6 +184,10 @@ impl Loader {
 
     fn renew(self) {
         let Some(work) = self.work.get_value() else { return };
+        // A timer may come after its work was stopped.
+        if work.stopper.is_stopped() {
+            return;
+        }
         let run = work.run.borrow();
         let (rows, summary) = run.conclude();
         let old = self.store.results.get_untracked();
@@ -190,9 +202,11 @@ impl Loader {
             summary,
             requests: run.requests() - work.requests_before,
             took: web::now().saturating_sub(work.since),
-            as_of: web::clock(),
+            as_of: work.asked_at,
         });
-        self.store.phase.set(if is_done { Phase::Done } else { Phase::Busy });
+        if !self.store.is_pausing() {
+            self.store.phase.set(if is_done { Phase::Done } else { Phase::Busy });
+        }
     }
 
     fn stop(self) {
@@ -218,8 +232,9 @@ impl Loader {
             self.store.phase.set(Phase::Stuck(Error::new(Kind::Registry, "the template was not fetched: cancelled", "", cure)));
             return;
         }
-        self.work.with_value(|w| {
+        self.work.update_value(|w| {
             if let Some(w) = w {
+                w.stopper = Stopper::default();
                 w.run.borrow_mut().cancel();
             }
         });
@@ -270,6 +285,9 @@ impl Loader {
                     return;
                 }
             };
+            if stopper.is_stopped() {
+                return;
+            }
             if self.store.prepared.with_untracked(|p| p.settings.template.as_deref() == Some(url.as_str())) {
                 self.has_begun.set_value(false);
                 self.store.fetched.set(Some(Fetched { url, outcome }));
@@ -286,7 +304,7 @@ async fn fetch_all(address: &str, name: &str, stopper: &Stopper) -> Result<Files
     let mut wanted = included(&text);
     let mut files = Files { template: Some(Source { name: name.to_owned(), text }), ..Files::default() };
     while let Some(include) = wanted.pop() {
-        if files.includes.iter().any(|f| base_name(&f.name) == base_name(&include)) {
+        if files.includes.len() >= INCLUDES || files.includes.iter().any(|f| base_name(&f.name) == base_name(&include)) {
             continue;
         }
         // One that is not there is an error only if the template comes to it.
@@ -298,7 +316,8 @@ async fn fetch_all(address: &str, name: &str, stopper: &Stopper) -> Result<Files
     Ok(files)
 }
 
-/// Host and port of an address.
+/// Host and port of an address as the browser will use it: `127.1` and `0x7f.1` are 127.0.0.1 to it. One that it cannot read is
+/// taken for this computer, so that leave is asked.
 fn host_of(url: &str) -> String {
-    url.split('/').nth(2).unwrap_or_default().to_owned()
+    web_sys::Url::new(url).map_or_else(|_| "localhost".to_owned(), |url| url.host())
 }

@@ -23,6 +23,10 @@ mod ui;
 /// Puts the page into the document.
 #[cfg(target_arch = "wasm32")]
 pub fn main() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(|fault| {
+        console_error_panic_hook::hook(fault);
+        browser::mourn();
+    }));
+    browser::clear_greeting();
     leptos::mount::mount_to_body(frame::App);
 }

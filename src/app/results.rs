@@ -109,10 +109,12 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
         });
         (is_pressed, press)
     };
-    let by_note = move |word: &'static str| {
-        let is_pressed = Signal::derive(move || store.choices.with(|c| c.get("q") == Some(word)));
-        (is_pressed, Callback::new(move |()| toggle_query(store, word)))
+    let by_query = move |word: String| {
+        let pressed = word.clone();
+        let is_pressed = Signal::derive(move || store.choices.with(|c| c.get("q") == Some(pressed.as_str())));
+        (is_pressed, Callback::new(move |()| toggle_query(store, &word)))
     };
+    let by_note = move |word: &str| by_query(word.to_owned());
     let summary = Memo::new(move |_| store.results.with(|r| r.summary.clone()));
     let sentence = move || {
         let s = summary.get();
@@ -125,7 +127,10 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             let text = if store.is_busy() { "Reading the template …" } else { "No image is left." };
             return view! { <p class="sentence">{text}</p> }.into_any();
         }
-        let (is_all, all) = by_status("resolved");
+        let (is_all, all) = match &s.hash {
+            Some(hash) => by_query(hash[..8.min(hash.len())].to_owned()),
+            None => by_status("resolved"),
+        };
         let main = match &s.hash {
             Some(hash) => {
                 let tail = if s.waiting > 0 { " so far" } else { "" };
@@ -329,6 +334,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
                     type="button"
                     disabled=move || hash.get().is_none()
                     title=differ
+                    aria-describedby=move || hash.get().is_none().then_some("why-pinned")
                     on:click=move |_| {
                         if let Some((h, ..)) = hash.get_untracked() {
                             copy(link(Some(h)), format!("The pinned link was copied. {}", differ()));
@@ -337,6 +343,10 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
                 >
                     "Copy pinned link"
                 </button>
+                {move || {
+                    let is_silent = hash.get().is_some() || store.is_busy();
+                    (!is_silent).then(|| view! { <span class="quiet" id="why-pinned">{differ}</span> })
+                }}
             </div>
         </section>
     }
@@ -523,7 +533,7 @@ pub fn Results(
                 c.clear(key);
             }
         });
-        store.files.update(|f| {
+        store.set_files(|f| {
             f.roles = None;
             f.environments.clear();
         });

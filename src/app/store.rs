@@ -165,8 +165,28 @@ impl Store {
         self.typing.set_value(None);
         self.refused.set(refused);
         self.notices.set(notices);
+        let is_other = self.is_pausing() || self.selection.with_untracked(|s| *s != selected(&choices));
         self.choices.set(choices);
-        self.settle();
+        if is_other {
+            self.settle();
+        }
+    }
+
+    /// Whether something was typed that is not looked at yet.
+    pub fn is_pausing(self) -> bool {
+        self.pause.with_value(Option::is_some)
+    }
+
+    /// Changes the files of the visitor's own; what the link leaves out depends on them.
+    pub fn set_files(self, change: impl FnOnce(&mut Files)) {
+        self.files.update(change);
+        self.write_address(false);
+    }
+
+    fn write_address(self, is_new_step: bool) {
+        let own = self.files.with_untracked(|f| f.template.is_some());
+        let query = self.choices.with_untracked(|c| share::write(c, own));
+        browser::set_query(&query, is_new_step);
     }
 
     /// Takes the choices as they are now for what is asked.
@@ -193,9 +213,11 @@ impl Store {
         let is_same = key.is_some() && self.typing.get_value() == key;
         self.typing.set_value(key);
         self.choices.update(change);
+        self.write_address(!is_same);
+        // What is written now is a link that this overtag reads.
+        self.refused.set(false);
+        self.notices.update(|n| n.retain(|n| !share::is_refused(std::slice::from_ref(n))));
         let choices = self.choices.get_untracked();
-        let own = self.files.with_untracked(|f| f.template.is_some());
-        browser::set_query(&share::write(&choices, own), !is_same);
         let pause = self.pause.get_value();
         if pause.is_none() && self.selection.with_untracked(|s| *s == selected(&choices)) {
             return;
@@ -266,7 +288,7 @@ impl Store {
             match source {
                 Ok(source) => {
                     self.said.set(format!("{} was read.", source.name));
-                    self.files.update(|files| put(files, source));
+                    self.set_files(|files| put(files, source));
                 }
                 Err(why) => self.said.set(format!("{why}.")),
             }

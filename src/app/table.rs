@@ -133,7 +133,7 @@ pub fn Toolbar(
 }
 
 /// Searches for `word`, or for nothing where that is searched already.
-pub fn toggle_query(store: Store, word: &'static str) {
+pub fn toggle_query(store: Store, word: &str) {
     store.choose(move |c| if c.get("q") == Some(word) { c.clear("q") } else { c.put("q", word) });
 }
 

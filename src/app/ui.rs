@@ -24,6 +24,9 @@ pub fn Field(
     #[prop(optional)]
     wide: bool,
 ) -> impl IntoView {
+    // While it is typed into it holds what was typed, even where that means the default.
+    let draft = RwSignal::new(None::<String>);
+    let shown = move || draft.get().unwrap_or_else(|| value.get());
     let help = format!("help-{}", label.to_lowercase().replace(' ', "-"));
     let describedby = help.clone();
     view! {
@@ -36,8 +39,12 @@ pub fn Field(
                 autocomplete="off"
                 placeholder=placeholder
                 list=list
-                prop:value=value
-                on:input=move |e| on_input.run(event_target_value(&e))
+                prop:value=shown
+                on:input=move |e| {
+                    draft.set(Some(event_target_value(&e)));
+                    on_input.run(event_target_value(&e));
+                }
+                on:blur=move |_| draft.set(None)
                 aria-invalid=move || wrong.get().map(|_| "true")
                 aria-describedby=move || wrong.get().map(|_| describedby.clone())
             />
@@ -195,20 +202,11 @@ pub fn Fold(
     gist: Signal<String>,
     /// Whether it is open at first.
     open: bool,
-    /// Told when it opens or closes.
-    #[prop(optional)]
-    on_toggle: Option<Callback<bool>>,
     /// What is in it.
     children: Children,
 ) -> impl IntoView {
-    let toggled = move |e: leptos::ev::Event| {
-        let is_open = event_target::<web_sys::Element>(&e).has_attribute("open");
-        if let Some(told) = on_toggle {
-            told.run(is_open);
-        }
-    };
     view! {
-        <details class=format!("{class} fold") open=open on:toggle=toggled>
+        <details class=format!("{class} fold") open=open>
             <summary><h2>{title}</h2><span class="gist">{gist}</span></summary>
             {children()}
         </details>

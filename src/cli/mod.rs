@@ -97,7 +97,7 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
     let mut wanted: Vec<String> = files.template.iter().flat_map(|t| template::included(&t.text)).collect();
     while let Some(name) = wanted.pop() {
         let base = template::base_name(&name);
-        if files.includes.iter().any(|f| template::base_name(&f.name) == base) {
+        if files.includes.len() >= template::INCLUDES || files.includes.iter().any(|f| template::base_name(&f.name) == base) {
             continue;
         }
         // One that is not there is an error only if the template comes to it.

@@ -305,15 +305,8 @@ impl Label {
     }
 }
 
-/// A column of the table, and the direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sort {
-    /// `image`, `tag` or `status`.
-    pub column: &'static str,
-    /// The greatest first.
-    pub descending: bool,
-}
-
+/// Columns by which the table can be sorted.
+pub const SORT: [&str; 3] = ["image", "tag", "status"];
 /// The words that a row's status may be.
 pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
 
@@ -350,14 +343,6 @@ pub struct Settings {
     pub append_tag: String,
     /// Host → address of its API, without `/v2/`.
     pub endpoints: BTreeMap<String, String>,
-    /// The order of the table; the template's where none is chosen.
-    pub sort: Option<Sort>,
-    /// Search text of the table.
-    pub query: String,
-    /// Status words that the table shows; all where none is chosen.
-    pub status: Vec<&'static str>,
-    /// No header, no controls.
-    pub embed: bool,
 }
 
 impl Settings {
@@ -500,20 +485,14 @@ impl Settings {
             }
             fine
         });
-        let sort = given("sort").and_then(|text| {
-            let (column, descending) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
-            let known = ["image", "tag", "status"];
-            let column = known.into_iter().find(|k| *k == column);
-            if column.is_none() {
-                bad("sort", text, one_of(&known));
-            }
-            Some(Sort { column: column?, descending })
-        });
-        let mut status = Vec::new();
+        if let Some(text) = given("sort")
+            && !SORT.contains(&text.trim_start_matches('-'))
+        {
+            bad("sort", text, one_of(&SORT));
+        }
         for word in list(given("status").unwrap_or("")) {
-            match STATUS.into_iter().find(|s| *s == word) {
-                Some(word) => status.push(word),
-                None => bad("status", word, one_of(&STATUS)),
+            if !STATUS.contains(&word) {
+                bad("status", word, one_of(&STATUS));
             }
         }
         match given("view") {
@@ -556,10 +535,6 @@ impl Settings {
             push_destination: push_destination.map(|to| to.trim_end_matches('/').to_owned()),
             append_tag: given("append_tag").filter(|a| is_tag(&format!("x{a}"))).unwrap_or("").to_owned(),
             endpoints,
-            sort,
-            query: given("q").unwrap_or("").to_owned(),
-            status,
-            embed: given("embed") == Some("1"),
         };
         (settings, wrong)
     }

@@ -139,12 +139,13 @@ fn is_component(text: &str) -> bool {
             .all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
-/// The host of `HOST[:PORT]`, without the brackets of an IPv6 address.
-fn bare(host: &str) -> &str {
-    match host.strip_prefix('[') {
+/// The host of `HOST[:PORT]` in lower case, without the brackets of an IPv6 address and the dot that ends a full name.
+fn bare(host: &str) -> String {
+    let bare = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(v6),
         None => host.split(':').next().unwrap_or(host),
-    }
+    };
+    bare.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// Whether `host` (`HOST[:PORT]`) is this machine.
@@ -158,6 +159,7 @@ pub fn is_loopback(host: &str) -> bool {
 /// ```
 /// use overtag::engine::name::is_private;
 /// assert!(is_private("192.168.24.1:8787") && is_private("[fd00::1]:5000") && is_private("undercloud.ctlplane.localdomain:8787"));
+/// assert!(is_private("LOCALHOST.:5000") && is_private("127.0.0.1.") && is_private("nas.LOCAL"));
 /// assert!(!is_private("quay.io"));
 /// ```
 pub fn is_private(host: &str) -> bool {

@@ -19,6 +19,8 @@ use super::yaml::place;
 const FUEL: u64 = 1_000_000;
 /// Bytes that a rendering may write.
 const OUTPUT_LIMIT: usize = 4 << 20;
+/// Files that a template may include.
+pub const INCLUDES: usize = 50;
 /// Undefined variables that are reported; after so many the reader has understood.
 const REPORTED: usize = 20;
 

@@ -5,6 +5,3 @@
 pub mod native;
 #[cfg(all(feature = "web", target_arch = "wasm32"))]
 pub mod web;
-
-/// Requests in flight at once. A browser holds back those above its own limit for a host.
-pub const IN_FLIGHT: usize = 64;

@@ -4,11 +4,13 @@ use std::io::Read;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::IN_FLIGHT;
 use crate::engine::demo;
 use crate::engine::release::DEMO_HOST;
 use crate::engine::run::Run;
 use crate::engine::wire::{Failure, Request, Response, TRY_LIMIT, wait};
+
+/// Requests in flight at once.
+const IN_FLIGHT: usize = 64;
 
 /// A client that sends one request at a time and can be shared by threads.
 #[derive(Clone, Debug)]

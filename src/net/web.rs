@@ -10,9 +10,11 @@ use gloo_timers::future::TimeoutFuture;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AbortController, RequestCache, RequestCredentials};
 
-use super::IN_FLIGHT;
 use crate::engine::run::Run;
 use crate::engine::wire::{Failure, Method, Request, Response, TRY_LIMIT, wait};
+
+/// Requests in flight at once. On HTTP/1.1 the browser holds back all but six of a host while their time already runs.
+const IN_FLIGHT: usize = 24;
 
 /// What stops all that was started with it.
 #[derive(Clone, Default)]
@@ -22,6 +24,11 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     /// Ends every request under way, and every one that would follow.
     pub fn stop(&self) {
         self.stopped.set(true);
