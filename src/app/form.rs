@@ -364,7 +364,7 @@ fn ScopeGroup(store: Store) -> impl IntoView {
             })
         })
     };
-    let set = move |name: &str, count: Option<String>| {
+    let set = move |name: &str, count: Option<String>, typed: bool| {
         let name = name.to_owned();
         let write = move |c: &mut crate::engine::choices::Choices| {
             let mut all: Vec<String> = c.all("role").to_vec();
@@ -377,7 +377,7 @@ fn ScopeGroup(store: Store) -> impl IntoView {
             }
             c.put_all("role", all);
         };
-        store.choose(write);
+        if typed { store.type_in("role", write) } else { store.choose(write) }
     };
     let role = move |name: String| {
         let (a, b, c, d) = (name.clone(), name.clone(), name.clone(), name.clone());
@@ -387,7 +387,7 @@ fn ScopeGroup(store: Store) -> impl IntoView {
                     <input
                         type="checkbox"
                         prop:checked=move || count(&a).is_some()
-                        on:change=move |e| set(&b, event_target_checked(&e).then(|| "1".to_owned()))
+                        on:change=move |e| set(&b, event_target_checked(&e).then(|| "1".to_owned()), false)
                     />
                     {name.clone()}
                 </label>
@@ -397,7 +397,13 @@ fn ScopeGroup(store: Store) -> impl IntoView {
                     min="0"
                     aria-label=format!("{name} count")
                     prop:value=move || count(&c).unwrap_or_else(|| "1".to_owned())
-                    on:change=move |e| set(&d, Some(event_target_value(&e)))
+                    on:input=move |e| {
+                        // An empty count is one that is being typed.
+                        let count = event_target_value(&e);
+                        if !count.is_empty() {
+                            set(&d, Some(count), true);
+                        }
+                    }
                 />
             </li>
         }

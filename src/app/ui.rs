@@ -24,9 +24,12 @@ pub fn Field(
     #[prop(optional)]
     wide: bool,
 ) -> impl IntoView {
-    // While it is typed into it holds what was typed, even where that means the default.
-    let draft = RwSignal::new(None::<String>);
-    let shown = move || draft.get().unwrap_or_else(|| value.get());
+    // While it is typed into it holds what was typed, even where that means the default; until the value changes from elsewhere.
+    let draft = RwSignal::new(None::<(String, String)>);
+    let shown = move || {
+        let value = value.get();
+        draft.get().filter(|(_, meant)| *meant == value).map_or(value, |(typed, _)| typed)
+    };
     let help = format!("help-{}", label.to_lowercase().replace(' ', "-"));
     let describedby = help.clone();
     view! {
@@ -41,8 +44,9 @@ pub fn Field(
                 list=list
                 prop:value=shown
                 on:input=move |e| {
-                    draft.set(Some(event_target_value(&e)));
-                    on_input.run(event_target_value(&e));
+                    let typed = event_target_value(&e);
+                    on_input.run(typed.clone());
+                    draft.set(Some((typed, value.get_untracked())));
                 }
                 on:blur=move |_| draft.set(None)
                 aria-invalid=move || wrong.get().map(|_| "true")
