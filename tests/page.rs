@@ -343,6 +343,18 @@ fn a_private_host_is_asked_only_after_leave_was_given() {
         assert!(count(&shown, "resolved") > 5 && count(&shown, "error") == 0, "{shown:?}");
         proxy.reset();
     }
+    // The same computer under other spellings, which only a browser reads as that.
+    let port = proxy.host.rsplit(':').next().expect("a port").to_owned();
+    for host in ["127.1", "0x7f.0.0.1", "localhost.", "127.0.0.1."] {
+        let (spelt, url) = (format!("{host}:{port}/{NAMESPACE}"), format!("elsewhere.example=http://{host}:{port}"));
+        let direct = [("release", "train"), ("namespace", spelt.as_str()), ("include", "nova-")];
+        let mapped =
+            [("release", "train"), ("namespace", "elsewhere.example/x"), ("include", "nova-"), ("endpoint", url.as_str())];
+        for link in [query(&direct), query(&mapped)] {
+            visit(&page, &format!("{elsewhere}?{link}"));
+            assert!(page.has("button", "Allow this registry") && proxy.count() == 0, "{host}: {}", proxy.log_text());
+        }
+    }
 }
 
 #[test]

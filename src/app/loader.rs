@@ -63,7 +63,9 @@ impl Loader {
             let prepared = store.prepared.get();
             store.allowed.track();
             store.refused.track();
-            loader.follow(prepared);
+            if store.is_shown.get() {
+                loader.follow(prepared);
+            }
         });
         loader
     }
@@ -152,7 +154,8 @@ impl Loader {
         let run = Rc::new(RefCell::new(Run::new(resolver, Caller::Browser, facts)));
         let work = Work { run, stopper: Stopper::default(), since: web::now(), asked_at, requests_before: 0 };
         self.work.set_value(Some(work.clone()));
-        self.renew();
+        // The rows are drawn in a task of their own.
+        set_timeout(move || self.renew(), Duration::ZERO);
         if !work.run.borrow().is_done() {
             self.later(move || self.go(&work));
         }

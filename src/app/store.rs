@@ -94,6 +94,8 @@ pub struct Store {
     pub allow_partial: RwSignal<bool>,
     /// What was done last, to be said aloud.
     pub said: RwSignal<String>,
+    /// Whether the frame was shown, so that work may begin.
+    pub is_shown: RwSignal<bool>,
     typing: StoredValue<Option<&'static str>>,
     pause: StoredValue<Option<TimeoutHandle>>,
 }
@@ -117,6 +119,9 @@ impl Store {
         let files = RwSignal::new(Files::default());
         let fetched = RwSignal::new(None::<Fetched>);
         let selection = RwSignal::new(Choices::default());
+        // The frame is shown before the first template is rendered: two short tasks in place of a long one.
+        let is_shown = RwSignal::new(false);
+        set_timeout(move || is_shown.set(true), Duration::ZERO);
         let prepare = move || {
             let mut files = files.get();
             let (mut settings, wrong) = Settings::new(&selection.get(), files.template.is_some());
@@ -133,7 +138,7 @@ impl Store {
                     }
                 }
             }
-            let plan = Some(Plan::new(&settings, &files));
+            let plan = is_shown.get().then(|| Plan::new(&settings, &files));
             Prepared { settings, wrong, files, plan }
         };
         let prepared = Memo::new_with_compare(move |_| Arc::new(prepare()), |_, _| true);
@@ -150,6 +155,7 @@ impl Store {
             allowed: RwSignal::default(),
             allow_partial: RwSignal::new(false),
             said: RwSignal::default(),
+            is_shown,
             typing: StoredValue::new(None),
             pause: StoredValue::new(None),
         };
