@@ -352,6 +352,14 @@ fn only_the_registry_s_own_word_is_an_absence() {
 }
 
 #[test]
+fn no_more_of_an_answer_is_read_than_its_bound() {
+    let huge = vec![b' '; (4 << 20) + 1];
+    let (code, count, report) = statuses(move |s| (s.method == "GET").then(|| Fault::body(&huge)), &["--pin", "label"]);
+    assert!(code == Some(3) && count.keys().eq(["error"]), "{report}");
+    assert!(report["images"][0]["reason"].as_str().is_some_and(|r| r.contains("larger than 4 MiB")), "{report}");
+}
+
+#[test]
 fn what_passes_is_tried_again_and_what_is_refused_is_asked_otherwise() {
     let whole = |count: BTreeMap<String, usize>, report: &Value| {
         let errors = count.get("error").copied().unwrap_or(0);

@@ -317,6 +317,23 @@ fn a_wrong_or_endless_template_is_told_where_and_the_page_lives() {
 }
 
 #[test]
+fn work_that_was_stopped_does_not_come_back() {
+    let (registry, page) = (registry(), page(&options()));
+    let proxy = Proxy::before(&registry.host);
+    proxy.delay(20);
+    page.open(&seeded(&proxy.host));
+    unfold(&page);
+    page.wait_for("document.querySelectorAll('tr[data-status=resolved]').length > 3", LIMIT);
+    paste(&page, "Template text", "{% for %}");
+    page.wait_for("document.querySelectorAll('main [role=alert]').length > 0", LIMIT);
+    // Longer than any timer of the old work; nothing can be waited for that must not happen.
+    let later = "return new Promise(end => setTimeout(() => end([...document.querySelectorAll('main tbody tr')].length), 600))";
+    assert_eq!(page.eval(later, &[]).as_u64(), Some(0), "{}", page.text());
+    done(&page);
+    assert_shows(&page, &["The template is wrong", "line 1, column"]);
+}
+
+#[test]
 fn a_private_host_is_asked_only_after_leave_was_given() {
     let rules = format!("MAP overtag.example 127.0.0.1, {NO_NAMES}");
     let page = page(&Options { host_resolver_rules: Some(rules), ..options() });

@@ -7,8 +7,8 @@ use std::time::Duration;
 use gloo_net::http::{Method as HttpMethod, RequestBuilder};
 use gloo_timers::callback::Timeout;
 use gloo_timers::future::TimeoutFuture;
-use wasm_bindgen_futures::spawn_local;
-use web_sys::{AbortController, RequestCache, RequestCredentials};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{AbortController, ReadableStream, ReadableStreamDefaultReader, RequestCache, RequestCredentials};
 
 use crate::engine::run::Run;
 use crate::engine::wire::{Failure, Method, Request, Response, TRY_LIMIT, wait};
@@ -82,15 +82,11 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
             }
         }
         if request.method == Method::Get {
-            let told = answer.headers().get("content-length").and_then(|l| l.parse::<usize>().ok());
-            if told.is_some_and(|l| l > request.limit) {
+            let read = read_body(answer.body(), request.limit).await;
+            if matches!(read, Err(Failure::TooLarge(_))) {
                 controller.abort();
-                return Err(Failure::TooLarge(request.limit));
             }
-            response.body = answer.binary().await.map_err(|e| Failure::Network(e.to_string()))?;
-            if response.body.len() > request.limit {
-                return Err(Failure::TooLarge(request.limit));
-            }
+            response.body = read?;
         }
         Ok(response)
     }
@@ -102,6 +98,25 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
         Err(Failure::Network(_)) if late.get() => Err(Failure::Timeout),
         Err(Failure::Network(_)) => Err(Failure::Network(diagnose(&request.url))),
         other => other,
+    }
+}
+
+/// Reads a body piece by piece, and of one that is too large no more than the limit: its length is told by nobody who means ill.
+async fn read_body(stream: Option<ReadableStream>, limit: usize) -> Result<Vec<u8>, Failure> {
+    let broken = |_| Failure::Network("the answer broke off".to_owned());
+    let mut body = Vec::new();
+    let Some(stream) = stream else { return Ok(body) };
+    let reader = ReadableStreamDefaultReader::new(&stream).map_err(broken)?;
+    loop {
+        let piece = JsFuture::from(reader.read()).await.map_err(broken)?;
+        if js_sys::Reflect::get(&piece, &"done".into()).map_err(broken)?.is_truthy() {
+            return Ok(body);
+        }
+        let bytes = js_sys::Uint8Array::new(&js_sys::Reflect::get(&piece, &"value".into()).map_err(broken)?);
+        if body.len() + bytes.length() as usize > limit {
+            return Err(Failure::TooLarge(limit));
+        }
+        body.extend(bytes.to_vec());
     }
 }
 
