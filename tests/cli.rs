@@ -572,6 +572,17 @@ fn discover_prints_the_one_tag_or_says_why_not() {
 }
 
 #[test]
+fn roles_beside_an_environment_are_said_not_to_count() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = folder.path().join("e.yaml");
+    fs::write(&environment, "parameter_defaults: {ComputeCount: 0}").expect("written");
+    let environment = environment.display().to_string();
+    let done = overtag(&["list-images", "--release", "train", "-e", &environment, "--role", "Compute"]);
+    assert!(done.status.success() && !text(&done.stdout).contains("nova-libvirt"), "{}", text(&done.stdout));
+    assert!(text(&done.stderr).contains("role= and service="), "{}", text(&done.stderr));
+}
+
+#[test]
 fn list_images_and_link() {
     let list = |args: &[&str]| text(&overtag(&[&["list-images"], args].concat()).stdout);
     let all = list(&["--release", "pike"]);

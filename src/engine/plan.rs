@@ -62,7 +62,7 @@ pub struct Plan {
     pub image_of: Vec<usize>,
     /// The entries that are out.
     pub out: Vec<Out>,
-    /// Variables that the template prints without their being defined.
+    /// Variables that the template prints without their being defined, and choices that do not count.
     pub warnings: Vec<Error>,
 }
 
@@ -114,6 +114,11 @@ impl Plan {
             }
             plan.image_of.push(at);
             plan.entries.push(entry);
+        }
+        let has_files = files.roles.is_some() || !files.environments.is_empty();
+        if has_files && !(settings.roles.is_empty() && settings.services.is_empty()) {
+            let cure = "a roles file and environments decide alone; leave out the one or the other";
+            plan.warnings.push(Error::usage("roles and services that were chosen do not count", "role= and service=", cure));
         }
         Ok(plan)
     }
