@@ -103,11 +103,6 @@ impl Run {
         self.rows.iter().all(Option::is_some)
     }
 
-    /// Whether there is anything to send.
-    pub fn has_next(&self) -> bool {
-        !self.queue.is_empty()
-    }
-
     /// Requests that were sent, every try counted.
     pub fn requests(&self) -> usize {
         self.requests

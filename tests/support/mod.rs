@@ -25,7 +25,8 @@
 //! page.open(&format!("{}?endpoint=quay.io=http://{}", site.url, proxy.host));
 //! ```
 
-// Each test binary compiles this folder anew and uses only a part of it.
+// Each test binary compiles this folder anew and uses only a part of it, so every part is dead code to some of them; what none
+// of them uses has to be looked for by hand.
 #![allow(dead_code)]
 
 /// Where seeded registries are kept between runs.
