@@ -23,6 +23,11 @@ pub fn address() -> String {
     format!("{}{}", location.origin().unwrap_or_default(), location.pathname().unwrap_or_default())
 }
 
+/// Scheme, host and port of the page.
+pub fn origin() -> String {
+    window().location().origin().unwrap_or_default()
+}
+
 /// Host and port of the page.
 pub fn host() -> String {
     window().location().host().unwrap_or_default()
@@ -90,8 +95,20 @@ pub async fn copy(text: &str) -> bool {
 
 /// Reads the files that were picked.
 pub async fn read_files(input: &HtmlInputElement) -> Vec<Result<Source, String>> {
+    let out = read_all(input.files()).await;
+    // The same file picked again must count again.
+    input.set_value("");
+    out
+}
+
+/// Reads the files that were dropped on the page.
+pub async fn read_dropped(event: web_sys::DragEvent) -> Vec<Result<Source, String>> {
+    read_all(event.data_transfer().and_then(|d| d.files())).await
+}
+
+async fn read_all(files: Option<web_sys::FileList>) -> Vec<Result<Source, String>> {
     let mut out = Vec::new();
-    let Some(files) = input.files() else { return out };
+    let Some(files) = files else { return out };
     let files: Vec<File> = (0..files.length()).filter_map(|i| files.get(i)).collect();
     for file in files {
         let name = file.name();
@@ -101,8 +118,6 @@ pub async fn read_files(input: &HtmlInputElement) -> Vec<Result<Source, String>>
             None => Err(format!("{name} cannot be read")),
         });
     }
-    // The same file picked again must count again.
-    input.set_value("");
     out
 }
 

@@ -1,6 +1,7 @@
 //! The choices: four groups, each with a line that says what is in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
@@ -9,9 +10,10 @@ use web_sys::HtmlInputElement;
 use super::browser;
 use super::store::{Phase, Store};
 use super::ui::{Field, Fold, Rows, Select};
-use crate::engine::choices::{DEFINITIONS, definition};
+use crate::engine::choices::{API, DEFINITIONS, definition};
 use crate::engine::plan::Files;
 use crate::engine::release::RELEASES;
+use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Source;
 
 /// Channels that are suggested; any other tag may be typed.
@@ -147,6 +149,47 @@ fn Upload(
     }
 }
 
+/// An earlier snapshot to compare with.
+#[component]
+fn Earlier(store: Store) -> impl IntoView {
+    let picked = move |e: leptos::ev::Event| {
+        let input = event_target::<HtmlInputElement>(&e);
+        wasm_bindgen_futures::spawn_local(async move {
+            for read in browser::read_files(&input).await {
+                match read {
+                    Ok(source) => {
+                        let taken = Snapshot::read(&source.text, &source.name).map(Arc::new);
+                        store.said.set(format!("{} was read.", source.name));
+                        store.older.set(Some((source.name, taken)));
+                    }
+                    Err(why) => store.said.set(format!("{why}.")),
+                }
+            }
+        });
+    };
+    let held = move || {
+        store.older.get().map(|(name, taken)| {
+            let wrong = taken.err().map(|e| view! { <p class="help" data-kind="error">{e.to_string()}</p> });
+            view! {
+                <ul class="rows">
+                    <li>
+                        <span class="mono">{name.clone()}</span>
+                        <button class="icon" type="button" aria-label=format!("Remove {name}") on:click=move |_| store.older.set(None)>"×"</button>
+                    </li>
+                </ul>
+                {wrong}
+            }
+        })
+    };
+    view! {
+        <label class="field" data-wide="">
+            <span>"Earlier snapshot, to compare with"</span>
+            <input class="input" type="file" on:change=picked />
+        </label>
+        {held}
+    }
+}
+
 /// All choices.
 #[component]
 pub fn Choices(
@@ -261,6 +304,11 @@ fn SourceGroup(store: Store) -> impl IntoView {
             .or_else(|| store.value("template").get().rsplit('/').next().filter(|n| !n.is_empty()).map(str::to_owned))
             .unwrap_or_else(|| "none".to_owned())
     };
+    let taken = move || {
+        let own = store.files.with(|f| f.snapshot.as_ref().map(|s| s.name.clone()));
+        let named = own.or_else(|| Some(store.value("snapshot").get()).filter(|s| !s.is_empty()));
+        named.unwrap_or_else(|| "none".to_owned())
+    };
     view! {
         <div>
             <Select label="Release" value=store.value("release") options=releases on_change=chosen />
@@ -315,6 +363,27 @@ fn SourceGroup(store: Store) -> impl IntoView {
                 </div>
             </details>
             <Texts store=store key="endpoint" legend="Endpoints" one="Endpoint" pair=("Host", "Address") />
+            <Select
+                label="API"
+                value=store.value("api")
+                options=Signal::derive(|| API.map(str::to_owned).to_vec())
+                on_change=Callback::new(move |text| store.put("api", text, false))
+            />
+            <details class="fold">
+                <summary>"Snapshot " <span class="gist">{taken}</span></summary>
+                <div class="rows">
+                    <p class="help">"What overtag snapshot wrote is read in place of the registries. A file can also be dropped on the page."</p>
+                    <Text store=store key="snapshot" label="Snapshot address" placeholder="snapshot.json" wide=true />
+                    <Upload
+                        store=store
+                        label="Snapshot file"
+                        put=|f, s| f.snapshot = Some(s)
+                        names=|f| f.snapshot.iter().map(|t| t.name.clone()).collect()
+                        remove=|f, _| f.snapshot = None
+                    />
+                    <Earlier store=store />
+                </div>
+            </details>
         </div>
     }
 }

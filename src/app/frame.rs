@@ -46,6 +46,15 @@ pub fn App() -> impl IntoView {
         }
         e.prevent_default();
     });
+    // A snapshot that is dropped anywhere on the page is read.
+    _ = window_event_listener(ev::dragover, move |e| e.prevent_default());
+    _ = window_event_listener(ev::drop, move |e| {
+        e.prevent_default();
+        wasm_bindgen_futures::spawn_local(async move {
+            let read = browser::read_dropped(e).await;
+            store.take(read, |f, s| f.snapshot = Some(s));
+        });
+    });
     let busy = move || store.is_busy().to_string();
     view! {
         <Show when=move || !embed>

@@ -14,8 +14,9 @@ use crate::engine::name::{default_endpoint, is_private};
 use crate::engine::plan::{Files, Plan};
 use crate::engine::registry::Caller;
 use crate::engine::resolve::{Facts, Resolver};
-use crate::engine::run::Run;
+use crate::engine::run::{Client, Run};
 use crate::engine::share;
+use crate::engine::snapshot::Snapshot;
 use crate::engine::template::{INCLUDES, Source, base_name, beside, included};
 use crate::net::web::{self, Stopper};
 
@@ -61,6 +62,7 @@ impl Loader {
         };
         Effect::new(move |_| {
             let prepared = store.prepared.get();
+            store.snapshot.track();
             store.allowed.track();
             store.refused.track();
             if store.is_shown.get() {
@@ -95,14 +97,28 @@ impl Loader {
                 self.store.phase.set(Phase::Stuck(error.clone()));
             }
             Some(Ok(plan)) => {
-                let blocked = self.blocked(&prepared, plan);
+                let snapshot = match (self.store.snapshot.get_untracked(), prepared.settings.snapshot.clone()) {
+                    (Some(Ok(snapshot)), _) => Some(snapshot),
+                    (Some(Err(error)), _) => {
+                        self.store.results.set(Results::default());
+                        self.store.phase.set(Phase::Stuck(error));
+                        return;
+                    }
+                    (None, Some(url)) => {
+                        self.store.phase.set(Phase::Busy);
+                        self.later(move || self.fetch_snapshot(url.clone()));
+                        return;
+                    }
+                    (None, None) => None,
+                };
+                let blocked = if snapshot.is_some() { Vec::new() } else { self.blocked(&prepared, plan) };
                 if !blocked.is_empty() {
                     self.store.results.set(Results { rows: vec![None; plan.images.len()], ..Results::default() });
                     self.store.phase.set(Phase::Blocked(blocked));
                     return;
                 }
                 self.store.phase.set(Phase::Busy);
-                self.begin(&prepared, plan);
+                self.begin(&prepared, plan, snapshot);
             }
         }
     }
@@ -133,25 +149,22 @@ impl Loader {
     }
 
     /// Shows what old facts tell about the new choices at once, and asks for the rest when the typing pauses.
-    fn begin(self, prepared: &Arc<Prepared>, plan: &Plan) {
+    fn begin(self, prepared: &Arc<Prepared>, plan: &Plan, snapshot: Option<Arc<Snapshot>>) {
         let before = self.work.try_update_value(Option::take).flatten();
-        let facts = match before {
-            Some(work) => {
-                let mut run = work.run.borrow_mut();
-                let is_fresh = web::clock().saturating_sub(work.asked_at) <= FRESH;
-                match is_fresh && run.resolver().settings().endpoints == prepared.settings.endpoints {
-                    true => (run.take_facts(), work.asked_at),
-                    false => (Facts::default(), web::clock()),
-                }
-            }
-            None => (Facts::default(), web::clock()),
+        let known = before.filter(|work| {
+            let (run, settings) = (work.run.borrow(), &prepared.settings);
+            let old = run.resolver().settings();
+            let is_same = old.endpoints == settings.endpoints && old.api == settings.api;
+            is_same && run.snapshot().is_none() && web::clock().saturating_sub(work.asked_at) <= FRESH
+        });
+        let (facts, asked_at) = match (known, &snapshot) {
+            (Some(work), None) => (work.run.borrow_mut().take_facts(), work.asked_at),
+            (_, Some(snapshot)) => (Facts::default(), snapshot.fetched()),
+            (None, None) => (Facts { asked_at: web::clock(), ..Facts::default() }, web::clock()),
         };
-        self.start(prepared.clone(), plan, facts);
-    }
-
-    fn start(self, prepared: Arc<Prepared>, plan: &Plan, (facts, asked_at): (Facts, u64)) {
         let resolver = Resolver::new(prepared.settings.clone(), plan.images.clone());
-        let run = Rc::new(RefCell::new(Run::new(resolver, Caller::Browser, facts)));
+        let client = Client { caller: Caller::Browser, page: browser::origin(), logins: self.store.logins.get_untracked() };
+        let run = Rc::new(RefCell::new(Run::new(resolver, client, facts, snapshot)));
         let work = Work { run, stopper: Stopper::default(), since: web::now(), asked_at, requests_before: 0 };
         self.work.set_value(Some(work.clone()));
         // The rows are drawn in a task of their own.
@@ -206,6 +219,9 @@ impl Loader {
             requests: run.requests() - work.requests_before,
             took: web::now().saturating_sub(work.since),
             as_of: work.asked_at,
+            waits: run.waits_for(web::now()).map(|(host, pause)| (host, pause.as_secs())).filter(|(_, seconds)| *seconds > 0),
+            unreadable: run.causes(),
+            locked: run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect(),
         });
         if !self.store.is_pausing() {
             self.store.phase.set(if is_done { Phase::Done } else { Phase::Busy });
@@ -250,7 +266,7 @@ impl Loader {
         let Some(mut work) = self.work.try_update_value(Option::take).flatten() else { return };
         work.stopper = Stopper::default();
         work.since = web::now();
-        work.run.borrow_mut().retry_failed();
+        work.run.borrow_mut().retry_failed(self.store.logins.get_untracked());
         work.requests_before = work.run.borrow().requests();
         self.work.set_value(Some(work.clone()));
         self.renew();
@@ -263,6 +279,7 @@ impl Loader {
         self.work.set_value(None);
         self.has_begun.set_value(false);
         self.store.fetched.set(None);
+        self.store.fetched_snapshot.set(None);
         let prepared = self.store.prepared.get_untracked();
         if prepared.settings.template.is_none() || prepared.files.template.is_some() {
             self.follow(prepared);
@@ -274,20 +291,41 @@ impl Loader {
         self.work.with_value(|w| w.as_ref().map(|w| read(&w.run.borrow())))
     }
 
+    /// The whole address of what a link names, unless leave must be asked first for its host.
+    fn allowed(self, url: &str) -> Option<String> {
+        let address = browser::beside(url);
+        let host = host_of(&address);
+        let is_ours = host == browser::host() || !is_private(&host) || is_private(&browser::host());
+        if is_ours || self.store.allowed.with_untracked(|a| a.contains(&host)) {
+            return Some(address);
+        }
+        self.store.phase.set(Phase::Blocked(vec![host]));
+        None
+    }
+
+    fn fetch_snapshot(self, url: String) {
+        let stopper = Stopper::default();
+        self.fetching.set_value(Some(stopper.clone()));
+        wasm_bindgen_futures::spawn_local(async move {
+            let Some(address) = self.allowed(&url) else { return };
+            let text = web::fetch(&address, &stopper).await.map_err(|why| {
+                let cure = "check the address, or drop the file on this page";
+                Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url.as_str(), cure)
+            });
+            if !stopper.is_stopped() {
+                self.has_begun.set_value(false);
+                let taken = text.and_then(|text| Snapshot::read(&text, &url)).map(Arc::new);
+                self.store.fetched_snapshot.set(Some((url, taken)));
+            }
+        });
+    }
+
     fn fetch(self, url: String) {
         let stopper = Stopper::default();
         self.fetching.set_value(Some(stopper.clone()));
         wasm_bindgen_futures::spawn_local(async move {
-            let address = browser::beside(&url);
-            let host = host_of(&address);
-            let is_ours = host == browser::host() || !is_private(&host) || is_private(&browser::host());
-            let outcome = match is_ours || self.store.allowed.with_untracked(|a| a.contains(&host)) {
-                true => fetch_all(&address, &url, &stopper).await,
-                false => {
-                    self.store.phase.set(Phase::Blocked(vec![host]));
-                    return;
-                }
-            };
+            let Some(address) = self.allowed(&url) else { return };
+            let outcome = fetch_all(&address, &url, &stopper).await;
             if stopper.is_stopped() {
                 return;
             }

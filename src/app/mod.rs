@@ -18,6 +18,8 @@ mod store;
 #[cfg(target_arch = "wasm32")]
 mod table;
 #[cfg(target_arch = "wasm32")]
+mod trouble;
+#[cfg(target_arch = "wasm32")]
 mod ui;
 
 /// Puts the page into the document.

@@ -7,11 +7,13 @@ use super::loader::Loader;
 use super::mark::{Mark, icon};
 use super::store::{Phase, Store};
 use super::table::{Images, Toolbar, toggle_query};
+use super::trouble::{Changes, Doctor, Logins, Source};
 use super::ui::sentence;
 use crate::engine::error::Kind;
 use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
 use crate::engine::share;
-use crate::engine::time::utc;
+use crate::engine::time::{age, utc};
+use crate::net::web::clock;
 
 /// Which of the three files.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,6 +149,9 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             }
             .into_any(),
         };
+        let moved = s.moved_at.filter(|_| s.waiting == 0).map(|at| {
+            view! { <span title=utc(at)>{format!(", promoted {} ago", age(clock().saturating_sub(at)))}</span> }
+        });
         let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
         let (is_torn, torn) = by_note("torn");
         let (is_mismatch, mismatch) = by_note("mismatch");
@@ -171,7 +176,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
         add(s.absent, "", is_absent, absent, verb(s.absent, "is not promoted", "are not promoted"));
         add(s.unresolved, "", is_unresolved, unresolved, verb(s.unresolved, "is unresolved", "are unresolved"));
         add(s.error, "error", is_error, error, "could not be asked");
-        view! { <p class="sentence">{main}{rest}"."</p> }.into_any()
+        view! { <p class="sentence">{main}{moved}{rest}"."</p> }.into_any()
     };
     let title = move || {
         let s = summary.get();
@@ -218,6 +223,8 @@ fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
             }
         }
     });
+    let waits = Memo::new(move |_| store.results.with(|r| r.waits.clone()).filter(|_| store.is_busy()));
+    let waits_for = Memo::new(move |_| waits.get().map(|(host, _)| host));
     let is_busy = move || store.is_busy();
     let has_failed = move || store.results.with(|r| r.summary.error > 0) && !is_busy();
     view! {
@@ -225,7 +232,12 @@ fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
             <Show when=is_busy>
                 <progress max=move || answered.get().1.max(1) value=move || answered.get().0 aria-label="Images answered"></progress>
             </Show>
-            <p role="status">{status} {move || Some(store.said.get()).filter(|s| !s.is_empty()).map(|s| format!(" · {s}"))}</p>
+            <p role="status">
+                {status}
+                // The seconds are for the eye; the ear is told once for whom.
+                <span class="vh">{move || waits_for.get().map(|host| format!(", waiting for {host}"))}</span>
+                <span aria-hidden="true">{move || waits.get().map(|(host, seconds)| format!(", waiting {seconds} s for {host}"))}</span>
+                {move || Some(store.said.get()).filter(|s| !s.is_empty()).map(|s| format!(" · {s}"))}</p>
             <Show when=move || !embed>
                 <button class="button" type="button" disabled=move || !is_busy() on:click=move |_| loader.cancel()>"Cancel"</button>
                 <button class="button" type="button" disabled=move || !has_failed() on:click=move |_| loader.retry()>"Retry failed"</button>
@@ -544,6 +556,9 @@ pub fn Results(
             <Progress store=store loader=loader embed=false />
             <Greeting store=store />
             <Errors store=store />
+            <Doctor store=store />
+            <Logins store=store loader=loader />
+            <Source store=store />
             <Warnings store=store loader=loader />
             <Downloads store=store loader=loader />
             <Show when=is_empty>
@@ -556,6 +571,7 @@ pub fn Results(
                 <Toolbar store=store />
                 <Images store=store loader=loader embed=false />
             </Show>
+            <Changes store=store loader=loader />
             <NotIn store=store />
             <Show when=has_rows>
                 <Preview store=store loader=loader file=File::Containers />

@@ -6,11 +6,16 @@ use std::time::Duration;
 use leptos::prelude::*;
 
 use super::browser;
+use crate::engine::auth::Logins;
 use crate::engine::choices::{Choices, DEFINITIONS, Group, Settings};
+use crate::engine::doctor::Cause;
 use crate::engine::error::Error;
 use crate::engine::plan::{Files, Plan};
+use crate::engine::registry::Dialect;
 use crate::engine::release::DEMO_HOST;
 use crate::engine::resolve::{Row, Summary};
+use crate::engine::run::Locked;
+use crate::engine::snapshot::Snapshot;
 use crate::engine::{demo, share, template::Source};
 
 /// A row as the table shows it; none while the registry has not answered.
@@ -43,7 +48,16 @@ pub struct Results {
     pub took: u64,
     /// When it ended, seconds since 1970.
     pub as_of: u64,
+    /// The host that is waited for, and how many seconds.
+    pub waits: Option<(String, u64)>,
+    /// Registries that this page cannot read: host, endpoint and why.
+    pub unreadable: Vec<(String, String, Cause, Dialect)>,
+    /// Registries that want a login.
+    pub locked: Vec<(String, Locked)>,
 }
+
+/// A snapshot, or what is wrong with it.
+pub type Taken = Result<Arc<Snapshot>, Error>;
 
 /// The choices, checked, and what they ask for.
 #[derive(Debug)]
@@ -80,6 +94,14 @@ pub struct Store {
     pub files: RwSignal<Files>,
     /// The template of the link's address.
     pub fetched: RwSignal<Option<Fetched>>,
+    /// The snapshot of the link's address.
+    pub fetched_snapshot: RwSignal<Option<(String, Taken)>>,
+    /// The snapshot that is read in place of registries: that of the visitor's own, or the link's; none while it is fetched.
+    pub snapshot: Memo<Option<Taken>>,
+    /// An earlier snapshot to compare with, under its name.
+    pub older: RwSignal<Option<(String, Taken)>>,
+    /// Logins, for the life of this page and no longer.
+    pub logins: RwSignal<Logins>,
     /// The choices without those that only concern the page, as they were when the typing last paused.
     pub selection: RwSignal<Choices>,
     /// What is asked for.
@@ -142,12 +164,24 @@ impl Store {
             Prepared { settings, wrong, files, plan }
         };
         let prepared = Memo::new_with_compare(move |_| Arc::new(prepare()), |_, _| true);
+        let fetched_snapshot = RwSignal::new(None::<(String, Taken)>);
+        let snapshot = Memo::new(move |_| {
+            let own = files.with(|f| f.snapshot.as_ref().map(|s| Snapshot::read(&s.text, &s.name).map(Arc::new)));
+            own.or_else(|| {
+                let url = prepared.with(|p| p.settings.snapshot.clone())?;
+                fetched_snapshot.with(|f| f.as_ref().filter(|(of, _)| *of == url).map(|(_, taken)| taken.clone()))
+            })
+        });
         let store = Self {
             choices,
             notices: RwSignal::default(),
             refused: RwSignal::new(false),
             files,
             fetched,
+            fetched_snapshot,
+            snapshot,
+            older: RwSignal::default(),
+            logins: RwSignal::default(),
             selection,
             prepared,
             phase: RwSignal::default(),

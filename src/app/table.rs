@@ -248,7 +248,11 @@ fn Line(store: Store, loader: Loader, i: usize, embed: bool) -> impl IntoView {
                 Status::Resolved => view! { <Hash text=r.tag.clone() /> }.into_any(),
                 status => {
                     let text = match status {
-                        Status::Absent if r.reason.contains("has no repository") => "no such repository".to_owned(),
+                        Status::Absent
+                            if [" has no repository ", " has no public repository "].iter().any(|w| r.reason.contains(w)) =>
+                        {
+                            "no such repository".to_owned()
+                        }
                         Status::Absent => format!("no tag {}", r.tag),
                         _ => r.reason.clone(),
                     };
@@ -321,8 +325,10 @@ fn Detail(store: Store, loader: Loader, i: usize, row: super::store::Known) -> i
         .as_ref()
         .and_then(|row| {
             loader.with_run(|run| {
-                let of = |ask| run.facts().exchanges.get(ask).into_iter().flatten();
-                row.asks.iter().flat_map(of).map(line_of).collect()
+                let facts = run.facts();
+                let of = |ask| facts.exchanges.get(ask).into_iter().flatten();
+                let login = row.asks.iter().find_map(|ask| facts.logins.get(ask.repository()?)).into_iter().flatten();
+                login.chain(row.asks.iter().flat_map(of)).map(line_of).collect()
             })
         })
         .unwrap_or_default();
@@ -377,6 +383,8 @@ fn line_of(exchange: &crate::engine::registry::Exchange) -> String {
         Ok(response) => response.status.to_string(),
         Err(Failure::Timeout) => "no answer in time".to_owned(),
         Err(Failure::Network(_)) => "no answer".to_owned(),
+        Err(Failure::Offline) => "offline".to_owned(),
+        Err(Failure::Astray(_)) => "led astray".to_owned(),
         Err(Failure::TooLarge(_)) => "too large".to_owned(),
         Err(Failure::Cancelled) => "cancelled".to_owned(),
     };

@@ -20,6 +20,8 @@ pub enum Verb {
     ListImages,
     /// Print a link.
     Link,
+    /// Write what registries answered, or compare two such files.
+    Snapshot,
 }
 
 /// A command line, understood.
@@ -49,6 +51,12 @@ pub struct Invocation {
     pub allow_partial: bool,
     /// `--image`
     pub image: Option<String>,
+    /// `--authfile`
+    pub authfile: Option<PathBuf>,
+    /// `--output`
+    pub output: Option<PathBuf>,
+    /// `--compare`
+    pub compare: Option<PathBuf>,
 }
 
 const ABOUT: &str = "Which container images, at exactly which tags, does a channel mean right now?
@@ -66,6 +74,8 @@ const EXAMPLES: &str = "Examples:
   overtag list-images --release wallaby --exclude ceph
   overtag discover --image quay.io/tripleotrain/centos-binary-nova-api:current-tripleo --tag-from-label rdo_version
   overtag link --release train --tag current-tripleo
+  overtag snapshot --release train --tag current-tripleo --output snapshot.json
+  overtag prepare --release train --tag current-tripleo --snapshot snapshot.json
 
 Exit status:
   0  done
@@ -118,6 +128,10 @@ fn selectors(command: Command) -> Command {
                 .help_heading("Scope"),
         )
         .arg(path("roles-file", "A roles file in place of the release's default roles").short('r').help_heading("Scope"))
+        .arg(
+            path("authfile", "Logins, as podman login or docker login wrote them; each goes to its own registry alone")
+                .help_heading("Source"),
+        )
         .arg(flag("tag-from-label", "LABEL", "Means --label LABEL --pin label,channel").help_heading("Channel"))
 }
 
@@ -152,6 +166,24 @@ fn command() -> Command {
     let list = selectors(Command::new("list-images").about("Print the images to build, one short name a line"))
         .after_help("As kolla-build takes them: overtag list-images --release rocky | xargs kolla-build");
     let link = selectors(Command::new("link").about("Print the link of these choices, in its fixed order, defaults left out"));
+    let snapshot =
+        selectors(Command::new("snapshot").about("Write what the registries answer to one file, to be read in place of them"))
+            .arg(path("output", "Where the snapshot goes [default: standard output]").help_heading("Output"))
+            .arg(
+                path("compare", "Print what moved since this older snapshot, in place of writing one; offline with --snapshot")
+                    .help_heading("Output"),
+            )
+            .arg(
+                Arg::new("allow-partial")
+                    .long("allow-partial")
+                    .action(ArgAction::SetTrue)
+                    .help("Write it although images could not be asked; it then says which, and why")
+                    .help_heading("Output"),
+            )
+            .after_help(
+                "A page opens it by snapshot=ADDRESS; deploy/ has a job that keeps it fresh.\n  \
+             overtag snapshot --snapshot new.json --compare old.json      compares two without a network",
+            );
     Command::new("overtag")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT.lines().next().unwrap_or_default())
@@ -159,7 +191,7 @@ fn command() -> Command {
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([prepare, discover, list, link])
+        .subcommands([prepare, discover, list, link, snapshot])
 }
 
 /// Reads the arguments of a process.
@@ -174,6 +206,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         Some(("discover", m)) => (Verb::Discover, m),
         Some(("list-images", m)) => (Verb::ListImages, m),
         Some(("link", m)) => (Verb::Link, m),
+        Some(("snapshot", m)) => (Verb::Snapshot, m),
         Some((_, m)) => (Verb::Prepare, m),
         None => return Err(wrong("no verb was given".to_owned())),
     };
@@ -224,6 +257,9 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         no_registry: is_on("no-registry"),
         allow_partial: is_on("allow-partial"),
         image: text(m, "image"),
+        authfile: file(m, "authfile"),
+        output: file(m, "output"),
+        compare: file(m, "compare"),
     })
 }
 

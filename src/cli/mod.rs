@@ -6,18 +6,20 @@ mod file;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::engine::auth::Logins;
 
 use crate::engine::choices::{Pin, Settings};
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::export::{self, Outcome, Provenance};
 use crate::engine::name::Reference;
 use crate::engine::plan::{Files, Image, Plan};
-use crate::engine::registry::Caller;
 use crate::engine::resolve::{Facts, Resolver, Status};
-use crate::engine::run::Run;
-use crate::engine::{share, template};
+use crate::engine::run::{Client, Run};
+use crate::engine::snapshot::{self, Change, Snapshot};
+use crate::engine::{guard, share, template};
 use crate::net::native;
 use args::{Invocation, Verb};
 
@@ -32,6 +34,7 @@ pub fn main() -> ExitCode {
         Verb::Discover => discover(&invocation),
         Verb::ListImages => list_images(&invocation),
         Verb::Link => link(&invocation),
+        Verb::Snapshot => write_snapshot(&invocation),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,6 +75,47 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     }
 }
 
+/// An address of a link; one without a scheme is beside the page, where the link names one.
+fn address(invocation: &Invocation, url: &str) -> String {
+    let base = invocation.link.as_deref().map_or("", share::base);
+    if url.contains("://") { url.to_owned() } else { guard::join(base, url).unwrap_or_else(|| url.to_owned()) }
+}
+
+/// The snapshot that was named, by an address or as a file.
+fn snapshot_in(files: &Files) -> Result<Option<Arc<Snapshot>>, Error> {
+    let Some(source) = &files.snapshot else { return Ok(None) };
+    let snapshot = Snapshot::read(&source.text, &source.name)?;
+    if let Some(stale) = snapshot.staleness(now()?) {
+        say(&stale);
+    }
+    Ok(Some(Arc::new(snapshot)))
+}
+
+/// A program's client, with the logins of the authfile.
+fn client(invocation: &Invocation) -> Result<Client, Error> {
+    let Some(path) = &invocation.authfile else { return Ok(Client::program(Logins::default())) };
+    let source = file::read(path)?;
+    let (logins, without) = Logins::read(&source.text, &source.name)?;
+    for host in without {
+        let cure = "log in with podman, which keeps it in the file";
+        say(&Error::usage(format!("there is no password for {host}"), source.name.as_str(), cure));
+    }
+    Ok(Client::program(logins))
+}
+
+/// Facts as of now.
+fn facts() -> Result<Facts, Error> {
+    Ok(Facts { asked_at: now()?, ..Facts::default() })
+}
+
+/// Asks the registries, or the snapshot, for all images of a plan.
+fn ask(invocation: &Invocation, settings: &Settings, files: &Files, plan: &Plan) -> Result<Run, Error> {
+    check_names(plan)?;
+    let resolver = Resolver::new(settings.clone(), plan.images.clone());
+    let run = Run::new(resolver, client(invocation)?, facts()?, snapshot_in(files)?);
+    Ok(native::drive(run, &progress()))
+}
+
 /// Reads the files that were named, and those that the template includes.
 fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
     let mut files = Files {
@@ -79,6 +123,13 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
         includes: Vec::new(),
         roles: invocation.roles_file.as_deref().map(file::read).transpose()?,
         environments: invocation.environment_files.iter().map(|f| file::read(f)).collect::<Result<_, _>>()?,
+        snapshot: match &settings.snapshot {
+            Some(place) => {
+                let at = address(invocation, place);
+                Some(if at.contains("://") { file::fetch(&at)? } else { file::read(Path::new(&at))? })
+            }
+            None => None,
+        },
     };
     type Beside = Box<dyn Fn(&str) -> Result<template::Source, Error>>;
     let beside: Beside = match (&invocation.template_file, &settings.template) {
@@ -88,9 +139,10 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
             Box::new(move |name: &str| file::read(&folder.join(template::base_name(name))))
         }
         (None, Some(url)) => {
-            files.template = Some(file::fetch(url)?);
-            let url = url.clone();
-            Box::new(move |name: &str| file::fetch(&template::beside(&url, name)))
+            let mut source = file::fetch(&address(invocation, url))?;
+            let at = std::mem::replace(&mut source.name, url.clone());
+            files.template = Some(source);
+            Box::new(move |name: &str| file::fetch(&template::beside(&at, name)))
         }
         (None, None) => return Ok(files),
     };
@@ -130,13 +182,7 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
     if invocation.no_registry && settings.newest.is_some() {
         return Err(Error::usage("only a registry knows the newest tag", "--no-registry and tag=newest:", "give an exact tag"));
     }
-    let run = if invocation.no_registry {
-        None
-    } else {
-        check_names(&plan)?;
-        let resolver = Resolver::new(settings.clone(), plan.images.clone());
-        Some(native::drive(Run::new(resolver, Caller::Native, Facts::default()), &progress()))
-    };
+    let run = if invocation.no_registry { None } else { Some(ask(invocation, &settings, &files, &plan)?) };
     let outcome = match &run {
         Some(run) => Outcome::of_run(&settings, &plan, run),
         None => Outcome::unasked(&settings, &plan),
@@ -158,7 +204,13 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
     for fallen in outcome.fallen() {
         say(&fallen);
     }
-    let provenance = Provenance::new(&invocation.choices, &files, now()?);
+    let asked_at = run.as_ref().and_then(|r| r.snapshot()).map_or_else(now, |s| Ok(s.fetched()))?;
+    // A file is named as one, and no address that a link could have.
+    let mut choices = invocation.choices.clone();
+    if files.snapshot.as_ref().is_some_and(|s| !s.name.contains("://")) {
+        choices.clear("snapshot");
+    }
+    let provenance = Provenance::new(&choices, &files, asked_at);
     let environment = outcome.environment(&provenance);
     let mut out = Vec::new();
     if let Some(path) = &invocation.output_images_file {
@@ -185,23 +237,34 @@ fn check_names(plan: &Plan) -> Result<(), Error> {
     }
 }
 
-/// A line on a terminal that says how far a run is; nothing where nobody looks.
-fn progress() -> impl Fn(&Run) + Sync {
-    let shown = Mutex::new((Instant::now(), std::io::stderr().is_terminal()));
-    move |run: &Run| {
+/// A line on a terminal that says how far a run is, and whom it waits for; elsewhere only a long wait is told.
+fn progress() -> impl Fn(&Run, u64) + Sync {
+    let shown = Mutex::new((Instant::now(), None::<Instant>));
+    let is_terminal = std::io::stderr().is_terminal();
+    move |run: &Run, ms: u64| {
         let Ok(mut shown) = shown.lock() else { return };
-        if !shown.1 || shown.0.elapsed().as_millis() < 200 && !run.is_done() {
+        if shown.0.elapsed().as_millis() < 200 && !run.is_done() {
             return;
         }
         shown.0 = Instant::now();
-        let (_, summary) = run.conclude();
-        let known = summary.asked - summary.waiting;
         if run.is_done() {
-            eprint!("\r\x1b[K");
-        } else {
-            eprint!("\r{known} of {} images, {} requests", summary.asked, run.requests());
+            if is_terminal {
+                eprint!("\r\x1b[K");
+            }
+            return;
         }
-        _ = std::io::stderr().flush();
+        let wait = run.waits_for(ms).filter(|(_, pause)| pause.as_secs() >= 1);
+        let wait = wait.map(|(host, pause)| format!("waiting {} s for {host}", pause.as_secs()));
+        if is_terminal {
+            let (_, summary) = run.conclude();
+            let known = summary.asked - summary.waiting;
+            let wait = wait.map_or_else(String::new, |w| format!(", {w}"));
+            eprint!("\r\x1b[K{known} of {} images, {} requests{wait}", summary.asked, run.requests());
+            _ = std::io::stderr().flush();
+        } else if let Some(wait) = wait.filter(|_| shown.1.is_none_or(|last| last.elapsed().as_secs() >= 10)) {
+            shown.1 = Some(Instant::now());
+            say(&wait);
+        }
     }
 }
 
@@ -222,7 +285,9 @@ fn discover(invocation: &Invocation) -> Result<(), Error> {
         params: Vec::new(),
         services: Vec::new(),
     };
-    let run = native::drive(Run::new(Resolver::discovering(settings, image), Caller::Native, Facts::default()), &|_| {});
+    let snapshot = snapshot_in(&files(invocation, &settings)?)?;
+    let run = Run::new(Resolver::discovering(settings, image), client(invocation)?, facts()?, snapshot);
+    let run = native::drive(run, &progress());
     let (rows, _) = run.conclude();
     let Some(row) = rows.into_iter().next().flatten() else {
         return Err(Error::new(Kind::Registry, "the registry was not asked", name, "retry"));
@@ -260,4 +325,58 @@ fn link(invocation: &Invocation) -> Result<(), Error> {
     settings(invocation)?;
     let base = invocation.link.as_deref().map_or("", share::base);
     print(&format!("{base}?{}\n", share::write(&invocation.choices, invocation.template_file.is_some())))
+}
+
+fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
+    let settings = settings(invocation)?;
+    let files = files(invocation, &settings)?;
+    let plan = Plan::new(&settings, &files)?;
+    for warning in &plan.warnings {
+        say(warning);
+    }
+    let older = match &invocation.compare {
+        Some(path) => Some(file::read(path).and_then(|source| Snapshot::read(&source.text, &source.name))?),
+        None => None,
+    };
+    let mut choices = invocation.choices.clone();
+    choices.clear("snapshot");
+    let link = share::write(&choices, files.template.is_some());
+    let (taken, outcome_of) = match (snapshot_in(&files)?, &older) {
+        // Two files are compared as they are.
+        (Some(newer), Some(_)) => (Arc::unwrap_or_clone(newer), None),
+        _ => {
+            let mut run = ask(invocation, &settings, &files, &plan)?;
+            let references: Vec<&Reference> = plan.images.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
+            run.also(snapshot::histories(run.facts(), &references));
+            let run = native::drive(run, &progress());
+            let asked_at = run.snapshot().map_or_else(now, |s| Ok(s.fetched()))?;
+            let taken = Snapshot::new(run.facts(), &run.conclude().0, link, asked_at, run.plain_hosts());
+            (taken, Some(run))
+        }
+    };
+    if let Some(run) = &outcome_of {
+        let outcome = Outcome::of_run(&settings, &plan, run);
+        eprintln!("{}", outcome.sentence());
+        if let Some(refusal) = outcome.refusal(invocation.allow_partial).filter(|r| r.kind == Kind::Registry) {
+            return Err(refusal);
+        }
+    }
+    if let Some(older) = older {
+        let (changes, unchanged) = taken.compare(&older);
+        let mut text = String::new();
+        for (name, change) in changes {
+            let (name, of) = (clean(&name), |text: &str| clean(text));
+            text.push_str(&match change {
+                Change::Added(to) => format!("added    {name}  {}\n", of(&to)),
+                Change::Removed(from) => format!("removed  {name}  {}\n", of(&from)),
+                Change::Moved(from, to) => format!("moved    {name}  {} -> {}\n", of(&from), of(&to)),
+                Change::Unknown => format!("unknown  {name}\n"),
+            });
+        }
+        return print(&format!("{text}{unchanged} unchanged\n"));
+    }
+    match &invocation.output {
+        Some(path) => file::write_all(&[(path.as_path(), taken.write())]),
+        None => print(&taken.write()),
+    }
 }

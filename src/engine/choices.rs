@@ -103,9 +103,9 @@ pub const DEFINITIONS: &[Definition] = &[
         Group::Source,
         "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]",
     ),
-    one("api", "KIND", Group::Source, "How the registry is spoken to: auto, distribution (quay is to come) [default: auto]"),
+    one("api", "KIND", Group::Source, "By which API registries are asked: auto, distribution, quay [default: auto]"),
     one("channels", "TAGS", Group::Page, "The channels of a board, in the order of promotion"),
-    one("snapshot", "URL", Group::Page, "A snapshot to read in place of the registry (to come)"),
+    one("snapshot", "URL", Group::Source, "A snapshot to read in place of the registries; on the command line also a file"),
     one("sort", "COLUMN", Group::Page, "The order of the table: image, tag, status; with - before it descending"),
     one("q", "TEXT", Group::Page, "Search text of the table"),
     one("status", "NAMES", Group::Page, "Status filter of the table, comma-separated"),
@@ -236,6 +236,17 @@ pub enum Pin {
     Channel,
 }
 
+/// By which API registries are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Quay's own where the host's name says so (`quay.…`), `/v2/` elsewhere; and the other one where that proves wrong.
+    Auto,
+    /// `/v2/` everywhere.
+    Distribution,
+    /// Quay's own first everywhere; a host that does not speak it is asked by `/v2/`.
+    Quay,
+}
+
 /// What becomes of an image without the tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -307,6 +318,8 @@ impl Label {
 
 /// Columns by which the table can be sorted.
 pub const SORT: [&str; 3] = ["image", "tag", "status"];
+/// The APIs that there are.
+pub const API: [&str; 3] = ["auto", "distribution", "quay"];
 /// The words that a row's status may be.
 pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
 
@@ -343,6 +356,10 @@ pub struct Settings {
     pub append_tag: String,
     /// Host → address of its API, without `/v2/`.
     pub endpoints: BTreeMap<String, String>,
+    /// By which API they are asked.
+    pub api: Api,
+    /// The address of a snapshot that is read in place of registries.
+    pub snapshot: Option<String>,
 }
 
 impl Settings {
@@ -502,13 +519,22 @@ impl Settings {
             }
             Some(other) => bad("view", other, "give prepare".to_owned()),
         }
-        match given("api") {
-            None | Some("auto" | "distribution") => {}
-            Some(other) => bad("api", other, "give auto or distribution; Quay's own API is still to come".to_owned()),
-        }
-        if let Some(url) = given("snapshot") {
-            bad("snapshot", url, "snapshots are still to come; the registry is asked".to_owned());
-        }
+        let api = match given("api") {
+            None | Some("auto") => Api::Auto,
+            Some("distribution") => Api::Distribution,
+            Some("quay") => Api::Quay,
+            Some(other) => {
+                bad("api", other, one_of(&API));
+                Api::Auto
+            }
+        };
+        let snapshot = given("snapshot").filter(|url| {
+            let fine = is_web_address(url) || !url.contains(':');
+            if !fine {
+                bad("snapshot", url, "give an address that starts with https:// or http://".to_owned());
+            }
+            fine
+        });
         if let Some(text) = given("refresh")
             && text.parse::<u32>().map_or(true, |n| n < 30)
         {
@@ -535,6 +561,8 @@ impl Settings {
             push_destination: push_destination.map(|to| to.trim_end_matches('/').to_owned()),
             append_tag: given("append_tag").filter(|a| is_tag(&format!("x{a}"))).unwrap_or("").to_owned(),
             endpoints,
+            api,
+            snapshot: snapshot.map(str::to_owned),
         };
         (settings, wrong)
     }

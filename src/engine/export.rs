@@ -34,7 +34,12 @@ impl Provenance {
     /// Of these choices and files, at this time.
     pub fn new(choices: &Choices, files: &Files, time: u64) -> Self {
         let template = files.template.as_ref().filter(|t| choices.get("template") != Some(t.name.as_str()));
-        let all = template.into_iter().chain(&files.includes).chain(&files.roles).chain(&files.environments);
+        let all = template
+            .into_iter()
+            .chain(&files.includes)
+            .chain(&files.roles)
+            .chain(&files.environments)
+            .chain(files.snapshot.iter().filter(|_| choices.get("snapshot").is_none()));
         let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
         Self { link: share::write(choices, files.template.is_some()), files: all.map(|f| base(&f.name)).collect(), time }
     }

@@ -18,26 +18,38 @@
 //! | [`heat`] | environments and roles → service filter, Neutron driver |
 //! | [`plan`] | choices and files → which images are asked for, and why each other one is out |
 //! | [`wire`] | requests and responses as plain data; what to try again |
-//! | [`registry`] | how an ordinary distribution registry is asked |
+//! | [`guard`] | where a server may send us, and where a login may go |
+//! | [`auth`] | challenges, logins, tokens |
+//! | [`registry`] | questions and answers, and how an ordinary distribution registry is asked |
+//! | [`quay`] | how Quay's own API is asked |
 //! | [`resolve`] | facts → what is written for an image, or which facts are lacking |
+//! | [`pace`] | how many requests a host is sent, and how fast |
+//! | [`doctor`] | why a browser cannot read a registry, and what its owner can change |
+//! | [`snapshot`] | facts as a file, read in place of registries |
 //! | [`run`] | hands out requests, takes answers, ends in rows |
 //! | [`export`] | the three files and the report |
 //! | [`demo`] | the made-up registry of the demo release |
 
+pub mod auth;
 pub mod catalogue;
 pub mod choices;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod export;
+pub mod guard;
 pub mod heat;
 pub mod name;
+pub mod pace;
 pub mod pattern;
 pub mod plan;
+pub mod quay;
 pub mod registry;
 pub mod release;
 pub mod resolve;
 pub mod run;
 pub mod share;
+pub mod snapshot;
 pub mod template;
 pub mod time;
 pub mod wire;

@@ -160,14 +160,21 @@ pub fn is_loopback(host: &str) -> bool {
 /// use overtag::engine::name::is_private;
 /// assert!(is_private("192.168.24.1:8787") && is_private("[fd00::1]:5000") && is_private("undercloud.ctlplane.localdomain:8787"));
 /// assert!(is_private("LOCALHOST.:5000") && is_private("127.0.0.1.") && is_private("nas.LOCAL"));
-/// assert!(!is_private("quay.io"));
+/// assert!(is_private("127.1") && is_private("0x7f.1") && is_private("2130706433:5000"), "spellings that browsers take for 127.0.0.1");
+/// assert!(!is_private("quay.io") && !is_private("192.0.2.7"));
 /// ```
 pub fn is_private(host: &str) -> bool {
     let bare = bare(host);
     let named = !bare.contains('.') && !bare.contains(':');
+    // What ends in a number is an address, in many spellings (<https://url.spec.whatwg.org/#ends-in-a-number-checker>); only the
+    // plain one is read here, and any other is suspected.
+    let last = bare.rsplit('.').next().unwrap_or("");
+    let number = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
+    let odd = number && !bare.contains(':') && bare.parse::<std::net::Ipv4Addr>().is_err();
     let local = [".local", ".localdomain", ".internal", ".lan", ".home.arpa"].iter().any(|end| bare.ends_with(end));
     is_loopback(host)
         || named
+        || odd
         || local
         || match bare.parse::<std::net::IpAddr>() {
             Ok(std::net::IpAddr::V4(ip)) => {

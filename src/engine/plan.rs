@@ -23,6 +23,8 @@ pub struct Files {
     pub roles: Option<Source>,
     /// Heat environments (`-e`), in their order.
     pub environments: Vec<Source>,
+    /// A snapshot that is read in place of registries.
+    pub snapshot: Option<Source>,
 }
 
 /// One image that is asked for: every entry with the same name.

@@ -8,20 +8,35 @@
 //! * HEAD where it can be, for it costs no body and counts as no pull; GET where a server refuses HEAD or its digest cannot be read.
 //! * "Absent" is the registry's own word: a code in the body, or 404 to a second form of the question. All else is a [`Trouble`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::clean;
+use super::guard;
 use super::name::{Repository, is_digest, is_tag};
+use super::quay::{self, Life, Overview};
 use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response};
+
+/// Which API a host is asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `/v2/`, which every registry speaks.
+    Distribution,
+    /// Quay's own, in [`quay`].
+    Quay,
+}
 
 /// Manifest types: docker's image and list, OCI's image and index.
 const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker's first form, signed; its digest is that of the text that was signed.
+const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 /// An `Accept` header: which family of manifests a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +45,7 @@ pub enum Form {
     Docker,
     /// OCI's index and image: 82 bytes.
     Oci,
-    /// All four: 193 bytes, for clients that know no preflight.
+    /// All four, and docker's schema 1 last: for clients that know no preflight.
     All,
 }
 
@@ -43,7 +58,8 @@ impl Form {
             Self::Oci => "application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json",
             Self::All => {
                 "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.docker.distribution.manifest.v2+json,\
-                 application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json"
+                 application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json,\
+                 application/vnd.docker.distribution.manifest.v1+prettyjws"
             }
         }
     }
@@ -113,6 +129,25 @@ pub enum Ask {
         /// Whose.
         repository: Repository,
     },
+    /// The tags and their digests, as many as one answer holds: Quay alone.
+    Overview {
+        /// Whose.
+        repository: Repository,
+    },
+    /// The lives of a tag, newest first: Quay alone.
+    History {
+        /// Whose tag.
+        repository: Repository,
+        /// Its name.
+        tag: String,
+    },
+    /// The public repositories of a namespace: Quay alone.
+    Repositories {
+        /// The host.
+        host: String,
+        /// The namespace on it.
+        namespace: String,
+    },
     /// Whether this is a registry at all, which only matters where it says 404 without a code.
     Ping {
         /// The host.
@@ -121,15 +156,25 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// The host that is asked.
-    pub fn host(&self) -> &str {
+    /// The repository that it is about; none for a question to the host.
+    pub fn repository(&self) -> Option<&Repository> {
         match self {
             Self::Tag { repository, .. }
             | Self::Check { repository, .. }
             | Self::Manifest { repository, .. }
             | Self::Labels { repository, .. }
-            | Self::Tags { repository } => &repository.host,
-            Self::Ping { host } => host,
+            | Self::Tags { repository }
+            | Self::Overview { repository }
+            | Self::History { repository, .. } => Some(repository),
+            Self::Repositories { .. } | Self::Ping { .. } => None,
+        }
+    }
+
+    /// The host that is asked.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Repositories { host, .. } | Self::Ping { host } => host,
+            other => other.repository().map_or("", |r| &r.host),
         }
     }
 }
@@ -143,6 +188,8 @@ pub struct Found {
     pub form: Form,
     /// The manifest, where it was read.
     pub manifest: Option<Manifest>,
+    /// Since when, seconds since 1970, where the registry tells.
+    pub moved_at: Option<u64>,
 }
 
 /// A manifest, less what nobody asks for.
@@ -152,6 +199,8 @@ pub enum Manifest {
     Image(String),
     /// A list or index: the child whose labels are read, if there is one, and the form in which it is served.
     Index(Option<(String, Form)>),
+    /// Docker's schema 1, which holds its labels itself.
+    Labelled(BTreeMap<String, String>),
 }
 
 /// The registry's own word that there is nothing.
@@ -163,6 +212,9 @@ pub enum Missing {
     Repository,
     /// Every form of the question was answered with 404, but without a code: absent if this is a registry ([`Ask::Ping`]).
     Silent,
+    /// It is private or not there, and the registry does not say which: absent if the namespace is public and does not list it
+    /// ([`Ask::Repositories`]).
+    Hidden,
 }
 
 /// An answer.
@@ -178,6 +230,12 @@ pub enum Answer {
     Labels(BTreeMap<String, String>),
     /// To [`Ask::Tags`].
     Tags(Result<Vec<String>, Missing>),
+    /// To [`Ask::Overview`], and to [`Ask::Tags`] where digests come with them.
+    Overview(Result<Overview, Missing>),
+    /// To [`Ask::History`], newest first.
+    History(Vec<Life>),
+    /// To [`Ask::Repositories`]: their names in the namespace.
+    Repositories(BTreeSet<String>),
     /// To [`Ask::Ping`]: it is a registry.
     Ping,
 }
@@ -216,6 +274,8 @@ pub enum Step {
 pub struct Server<'a> {
     /// The address of the API, without `/v2/`.
     pub endpoint: &'a str,
+    /// By which API.
+    pub dialect: Dialect,
     /// Who asks.
     pub caller: Caller,
     /// Set once a HEAD came back without a digest that can be read: from then on GET is asked at once.
@@ -225,12 +285,16 @@ pub struct Server<'a> {
 /// What to do next about `ask`, given all that was exchanged for it, oldest first.
 pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Step {
     let outcome = match ask {
+        _ if server.dialect == Dialect::Quay => quay::step(ask, server, exchanged),
         Ask::Tag { repository, tag, manifest } => tag_step(server, repository, tag, *manifest, exchanged),
         Ask::Check { repository, tag, form } => check_step(server, repository, tag, *form, exchanged),
         Ask::Manifest { repository, digest, form } => by_digest(server, repository, digest, Some(*form), exchanged),
         Ask::Labels { repository, config } => by_digest(server, repository, config, None, exchanged),
         Ask::Tags { repository } => tags_step(server, repository, exchanged),
         Ask::Ping { .. } => ping_step(server, exchanged),
+        Ask::Overview { .. } | Ask::History { .. } | Ask::Repositories { .. } => {
+            Err(Trouble { what: "only Quay tells this".to_owned(), cure: "ask a Quay".to_owned() })
+        }
     };
     match outcome {
         Ok(step) => step,
@@ -240,7 +304,7 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Step {
 
 fn manifest_request(server: Server<'_>, repository: &Repository, reference: &str, method: Method, form: Form) -> Request {
     let url = format!("{}/v2/{}/manifests/{reference}", server.endpoint, repository.path);
-    Request { method, url, accept: Some(form.accept()), limit: BODY_LIMIT }
+    Request { method, accept: Some(form.accept()), ..Request::get(url, BODY_LIMIT) }
 }
 
 fn answer(answer: Answer) -> Result<Step, Trouble> {
@@ -268,19 +332,20 @@ fn tag_step(
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
             Some(digest) if form.holds(&response.content_type) && is_digest(digest) => {
-                answer(Answer::Tag(Ok(Found { digest: digest.clone(), form, manifest: None })))
+                answer(Answer::Tag(Ok(Found { digest: digest.clone(), form, manifest: None, moved_at: None })))
             }
             _ => send(Method::Get, form),
         },
         (Method::Get, 200) => {
             let (media_type, manifest) = read_manifest(response)?;
+            // Schema 1 comes whatever was asked for, where nothing else is stored.
             if !form.holds(&media_type)
                 && let Some(other) = forms.iter().copied().find(|f| f.holds(&media_type) && !tried(*f))
             {
                 return send(Method::Get, other);
             }
             let digest = checked_digest(response)?;
-            answer(Answer::Tag(Ok(Found { digest, form, manifest: Some(manifest) })))
+            answer(Answer::Tag(Ok(Found { digest, form, manifest: Some(manifest), moved_at: None })))
         }
         (method, status @ (400 | 404)) => {
             let code = error_code(response);
@@ -358,12 +423,7 @@ fn by_digest(
     let Some(last) = exchanged.last() else {
         return Ok(Step::Send(match form {
             Some(form) => manifest_request(server, repository, digest, Method::Get, form),
-            None => Request {
-                method: Method::Get,
-                url: format!("{}/v2/{}/blobs/{digest}", server.endpoint, repository.path),
-                accept: None,
-                limit: BODY_LIMIT,
-            },
+            None => Request::get(format!("{}/v2/{}/blobs/{digest}", server.endpoint, repository.path), BODY_LIMIT),
         }));
     };
     let response = last.outcome.as_ref().map_err(failed)?;
@@ -374,7 +434,7 @@ fn by_digest(
     if response.status != 200 {
         return Err(refused(response));
     }
-    if sha256(&response.body) != digest {
+    if content_digest(&response.body) != digest {
         return Err(malformed("the registry sent something else than what has this digest"));
     }
     match form {
@@ -386,8 +446,7 @@ fn by_digest(
 /// `/v2/` answers 200 or, where a login is wanted, 401, on whatever speaks this protocol.
 fn ping_step(server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble> {
     let Some(last) = exchanged.last() else {
-        let url = format!("{}/v2/", server.endpoint);
-        return Ok(Step::Send(Request { method: Method::Get, url, accept: None, limit: BODY_LIMIT }));
+        return Ok(Step::Send(Request::get(format!("{}/v2/", server.endpoint), BODY_LIMIT)));
     };
     let response = last.outcome.as_ref().map_err(failed)?;
     match response.status {
@@ -403,7 +462,7 @@ const PAGES: usize = 200;
 
 fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
     let first = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
-    let send = |url: String| Ok(Step::Send(Request { method: Method::Get, url, accept: None, limit: LIST_LIMIT }));
+    let send = |url: String| Ok(Step::Send(Request::get(url, LIST_LIMIT)));
     let Some(last) = exchanged.last() else { return send(format!("{first}?n={PAGE}")) };
     let response = last.outcome.as_ref().map_err(failed)?;
     match response.status {
@@ -460,11 +519,12 @@ fn read_tags(response: &Response) -> Result<Vec<String>, Trouble> {
     Ok(list.iter().filter_map(Value::as_str).filter(|t| is_tag(t)).map(str::to_owned).collect())
 }
 
-/// The address of `rel="next"` among the links of a `Link` header (RFC 8288); none where there is no such link.
+/// The address of `rel="next"` among the links of a `Link` header (RFC 8288), as seen from `current`; none where there is no such
+/// link.
 ///
 /// # Errors
-/// A next page on another server: nobody is sent there, and the list without it would not be whole.
-fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
+/// A next page on another host: nobody is sent there, and the list without it would not be whole.
+pub fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
     let is_next = |parameters: &str| {
         let parameters = parameters.to_ascii_lowercase().replace(['"', ' '], "");
         parameters.split([';', ',']).any(|p| p == "rel=next")
@@ -473,39 +533,28 @@ fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
     let Some(target) = link.split('<').skip(1).find_map(|l| l.split_once('>').filter(|(_, p)| is_next(p)).map(|(t, _)| t)) else {
         return Ok(None);
     };
-    let split = |url: &str| {
-        let (_, rest) = url.split_once("://")?;
-        let slash = rest.find('/')?;
-        Some((rest[..slash].to_owned(), rest[slash..].to_owned()))
-    };
-    let path = current.split('?').next().unwrap_or(current);
-    let origin = current.strip_suffix(&split(current).map_or(String::new(), |(_, p)| p)).unwrap_or(current);
-    if target.contains("://") || target.starts_with("//") {
-        let whole = if target.starts_with("//") { format!("x:{target}") } else { target.to_owned() };
-        // Behind a proxy that ends TLS the scheme may be another one; the host must be the same.
-        return match (split(&whole), split(current)) {
-            (Some((host, rest)), Some((own, _))) if host == own => Ok(Some(format!("{origin}{rest}"))),
-            _ => Err(malformed("the next page of the list of tags is on another server")),
-        };
+    let url = guard::join(current, target).ok_or_else(|| malformed("the next page of the list of tags has no address"))?;
+    match (guard::Address::parse(&url), guard::Address::parse(current)) {
+        // Behind a proxy that ends TLS the scheme may be another one; the host must be the same, and ours is kept.
+        (Some(next), Some(own)) if next.host == own.host => Ok(Some(format!("{}{}", own.origin(), next.rest))),
+        _ => Err(malformed("the next page of the list of tags is on another server")),
     }
-    Ok(Some(match target.chars().next() {
-        Some('/') => format!("{origin}{target}"),
-        Some('?') => format!("{path}{target}"),
-        _ => format!("{}/{target}", path.rsplit_once('/').map_or(path, |(folder, _)| folder)),
-    }))
 }
 
 /// The media type and what is needed of a manifest's body.
-fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble> {
+///
+/// # Errors
+/// What is no manifest.
+pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble> {
     let body: Value = serde_json::from_slice(&response.body).map_err(|_| {
         let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
         malformed(&format!("the registry sent no manifest ({})", clean(kind)))
     })?;
     if body.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
-        return Err(Trouble {
-            what: "the image is stored in docker's schema 1, which is not read yet".to_owned(),
-            cure: "push it again with a newer tool".to_owned(),
-        });
+        // The newest layer's history is the image's config, as JSON in a string.
+        let newest = body.get("history").and_then(|h| h.get(0)?.get("v1Compatibility")?.as_str());
+        let labels = newest.map_or(Ok(BTreeMap::new()), |text| read_labels(text.as_bytes()))?;
+        return Ok((SCHEMA_1.to_owned(), Manifest::Labelled(labels)));
     }
     let digest_in = |value: &Value| value.get("digest").and_then(Value::as_str).filter(|d| is_digest(d)).map(str::to_owned);
     let (manifest, fallback) = if let Some(Value::Array(children)) = body.get("manifests") {
@@ -545,13 +594,37 @@ fn read_labels(body: &[u8]) -> Result<BTreeMap<String, String>, Trouble> {
 
 /// The digest of a body, which must be the one in the header where that can be read.
 fn checked_digest(response: &Response) -> Result<String, Trouble> {
-    let digest = sha256(&response.body);
+    let digest = content_digest(&response.body);
     match &response.digest {
         Some(told) if *told != digest => {
             Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(told))))
         }
         _ => Ok(digest),
     }
+}
+
+/// The digest of a manifest or config: that of its bytes, but for a signed schema 1 that of the text that was signed.
+fn content_digest(body: &[u8]) -> String {
+    signed_text(body).map_or_else(|| sha256(body), |text| sha256(&text))
+}
+
+/// The text that a "pretty" JSON Web Signature is over: the body up to a length, and an end, both told in the signature
+/// (<https://distribution.github.io/distribution/spec/deprecated-schema-v1/>).
+fn signed_text(body: &[u8]) -> Option<Vec<u8>> {
+    if !body.windows(12).any(|w| w == b"\"signatures\"") {
+        return None;
+    }
+    let whole: Value = serde_json::from_slice(body).ok()?;
+    if whole.get("schemaVersion").and_then(Value::as_u64) != Some(1) {
+        return None;
+    }
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
+    let protected = decode(whole.get("signatures")?.get(0)?.get("protected")?.as_str()?)?;
+    let protected: Value = serde_json::from_slice(&protected).ok()?;
+    let length = usize::try_from(protected.get("formatLength")?.as_u64()?).ok()?;
+    let mut text = body.get(..length)?.to_vec();
+    text.extend(decode(protected.get("formatTail")?.as_str()?)?);
+    Some(text)
 }
 
 /// `sha256:` and the digest of `bytes`.
@@ -569,29 +642,33 @@ fn error_code(response: &Response) -> Option<String> {
     Some(body.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
 }
 
-fn malformed(what: &str) -> Trouble {
+pub(super) fn malformed(what: &str) -> Trouble {
     Trouble { what: what.to_owned(), cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }
 }
 
-/// What a refusal means.
-fn refused(response: &Response) -> Trouble {
-    let code = error_code(response).map_or(String::new(), |c| format!(" {}", clean(&c).chars().take(60).collect::<String>()));
+/// What a refusal means (the codes are those of distribution's specification).
+pub(super) fn refused(response: &Response) -> Trouble {
+    let code = error_code(response).unwrap_or_default();
     let status = response.status;
-    let (what, cure) = match status {
-        401 | 403 => (
+    let (what, cure) = match (status, code.as_str()) {
+        (401 | 403, _) => (
             "it is private, or it is not there: the registry does not say which",
-            "check the namespace, or ask a registry that needs no login",
+            "log in if it is private, else check the namespace",
         ),
-        429 => ("the registry lets no more requests through for now", "wait a little and retry"),
-        408 | 500.. => ("the registry is in trouble", "wait a little and retry"),
-        400 => ("the registry finds the question wrong", "check the name and the tag"),
+        (429, _) => ("the registry lets no more requests through for now", "wait a little and retry"),
+        (408 | 500.., _) => ("the registry is in trouble", "wait a little and retry"),
+        (_, "NAME_INVALID") => ("the registry finds the name of the repository wrong", "check namespace, prefix and suffix"),
+        (_, "TAG_INVALID" | "MANIFEST_INVALID") => ("the registry finds the tag wrong", "check the tag"),
+        (_, "PAGINATION_NUMBER_INVALID") => ("the registry gives no list of tags in pages", "ask whoever runs the registry"),
+        (400, _) => ("the registry finds the question wrong", "check the name and the tag"),
         _ => ("the registry gave an answer that says nothing of the image", "check the endpoint: is this a registry?"),
     };
+    let code: String = if code.is_empty() { code } else { format!(" {}", clean(&code).chars().take(60).collect::<String>()) };
     Trouble { what: format!("{what} ({status}{code})"), cure: cure.to_owned() }
 }
 
 /// What a failure means.
-fn failed(failure: &Failure) -> Trouble {
+pub(super) fn failed(failure: &Failure) -> Trouble {
     let (what, cure) = match failure {
         Failure::Network(why) => (
             format!("the registry could not be reached ({})", clean(why)),
@@ -601,6 +678,8 @@ fn failed(failure: &Failure) -> Trouble {
         Failure::TooLarge(limit) => {
             (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?")
         }
+        Failure::Offline => ("this computer is offline".to_owned(), "connect it and retry"),
+        Failure::Astray(why) => (format!("the registry sends us elsewhere, and {why}"), "ask whoever runs the registry"),
         Failure::Cancelled => ("cancelled".to_owned(), "retry"),
     };
     Trouble { what, cure: cure.to_owned() }

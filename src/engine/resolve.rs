@@ -11,10 +11,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::choices::{Missing as OnMissing, Pin, Settings};
-use super::name::{Reference, Repository, TagClass, is_tag};
+use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::pattern::compare_versions;
 use super::plan::Image;
-use super::registry::{Answer, Ask, Exchange, Form, Found, Manifest, Missing, Trouble};
+use super::quay::{Active, Overview};
+use super::registry::{Answer, Ask, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
 
 /// What registries told us, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
@@ -23,6 +24,12 @@ pub struct Facts {
     pub answers: HashMap<Ask, Result<Answer, Trouble>>,
     /// What was sent and received for each question.
     pub exchanges: HashMap<Ask, Vec<Exchange>>,
+    /// What was sent and received for leave to read a repository.
+    pub logins: HashMap<Repository, Vec<Exchange>>,
+    /// By which API each host is asked; [`Dialect::Distribution`] where none stands.
+    pub dialects: BTreeMap<String, Dialect>,
+    /// When they were asked, seconds since 1970: what has expired by then is not there.
+    pub asked_at: u64,
 }
 
 /// What became of an image; the words are those of the table.
@@ -85,6 +92,8 @@ pub struct Row {
     pub digest: Option<String>,
     /// The build's hash that it stands for, where one is known.
     pub hash: Option<String>,
+    /// Since when the tag asked for stands for it, seconds since 1970, where the registry tells.
+    pub moved_at: Option<u64>,
     /// Torn, mismatch.
     pub notes: Vec<Note>,
     /// Why it is so, as a sentence without a full stop.
@@ -171,7 +180,45 @@ impl Look<'_> {
         }
     }
 
+    /// Whether the repository's host is asked by Quay's own API.
+    fn is_quay(&self, repository: &Repository) -> bool {
+        self.facts.dialects.get(&repository.host) == Some(&Dialect::Quay)
+    }
+
+    /// The tags of a repository with their digests, as many as one answer holds or all: Quay alone.
+    fn overview(&self, repository: &Repository, whole: bool) -> Step<Result<&Overview, Missing>> {
+        let repository = repository.clone();
+        match self.at(if whole { Ask::Tags { repository } } else { Ask::Overview { repository } })? {
+            Answer::Overview(overview) => Ok(overview.as_ref().map_err(|m| *m)),
+            _ => Ok(Err(Missing::Repository)),
+        }
+    }
+
+    /// A tag of a repository on Quay. One that is to expire, and has, is not there.
+    fn active(&self, repository: &Repository, tag: &str) -> Step<Result<Active, Missing>> {
+        let overview = match self.overview(repository, false)? {
+            Ok(overview) => overview,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        match overview.tags.get(tag) {
+            Some(active) if active.expires_at.is_none_or(|at| at > self.facts.asked_at) => Ok(Ok(active.clone())),
+            Some(_) => Ok(Err(Missing::Tag)),
+            None if overview.whole => Ok(Err(Missing::Tag)),
+            // Only the newest were told, and a channel that rarely moves is not among them.
+            None => match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
+                Answer::Check(digest) => Ok(digest.clone().map(|digest| Active { digest, moved_at: None, expires_at: None })),
+                _ => Ok(Err(Missing::Tag)),
+            },
+        }
+    }
+
     fn check(&self, repository: &Repository, tag: &str, form: Form) -> Step<Option<String>> {
+        if self.is_quay(repository) {
+            return match self.active(repository, tag)? {
+                Ok(active) => Ok(Some(active.digest)),
+                Err(missing) => self.believe(repository, missing).map(|()| None),
+            };
+        }
         match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form })? {
             Answer::Check(Ok(digest)) => Ok(Some(digest.clone())),
             Answer::Check(Err(missing)) => self.believe(repository, *missing).map(|()| None),
@@ -179,15 +226,45 @@ impl Look<'_> {
         }
     }
 
-    /// A 404 without a code is the registry's word only if this is a registry at all.
+    /// A 404 without a code is the registry's word only if this is a registry at all, and a 401 only if the namespace's public
+    /// repositories can be listed and this is none of them.
     fn believe(&self, repository: &Repository, missing: Missing) -> Step<()> {
-        if missing == Missing::Silent {
-            self.at(Ask::Ping { host: repository.host.clone() })?;
+        match missing {
+            Missing::Tag | Missing::Repository => {}
+            Missing::Silent => _ = self.at(Ask::Ping { host: repository.host.clone() })?,
+            Missing::Hidden => {
+                let namespace = repository.path.rsplit_once('/').map_or("", |(space, _)| space).to_owned();
+                let trouble = |what: String| {
+                    let cure = "log in and ask by api=distribution if it is private, else check the namespace".to_owned();
+                    Err(Stop::Trouble(Trouble { what, cure }))
+                };
+                match self.at(Ask::Repositories { host: repository.host.clone(), namespace: namespace.clone() })? {
+                    Answer::Repositories(names) if names.contains(repository.short()) => {
+                        return trouble("the registry lists it as public, and does not let it be read".to_owned());
+                    }
+                    Answer::Repositories(names) if names.is_empty() => {
+                        return trouble(format!("it is private, or not there: {namespace} has no public repository at all"));
+                    }
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }
 
     fn labels(&self, repository: &Repository, found: &Found) -> Step<BTreeMap<String, String>> {
+        if self.is_quay(repository) {
+            // Quay keeps labels by manifest; a list has none of its own, and its child has.
+            let of = |digest: &str| match self.at(Ask::Labels { repository: repository.clone(), config: digest.to_owned() })? {
+                Answer::Labels(labels) => Ok(labels.clone()),
+                _ => Ok(BTreeMap::new()),
+            };
+            let labels = of(&found.digest)?;
+            return match labels.is_empty().then(|| self.manifest(repository, &found.digest, Form::All)).transpose()? {
+                Some(Manifest::Index(Some((child, _)))) => of(&child),
+                _ => Ok(labels),
+            };
+        }
         let mut manifest = match &found.manifest {
             Some(manifest) => manifest.clone(),
             None => self.manifest(repository, &found.digest, found.form)?,
@@ -197,7 +274,11 @@ impl Look<'_> {
             let form = if found.form == Form::All { Form::All } else { form };
             manifest = self.manifest(repository, &child, form)?;
         }
-        let Manifest::Image(config) = manifest else { return Ok(BTreeMap::new()) };
+        let config = match manifest {
+            Manifest::Image(config) => config,
+            Manifest::Labelled(labels) => return Ok(labels),
+            Manifest::Index(_) => return Ok(BTreeMap::new()),
+        };
         match self.at(Ask::Labels { repository: repository.clone(), config })? {
             Answer::Labels(labels) => Ok(labels.clone()),
             _ => Ok(BTreeMap::new()),
@@ -213,10 +294,29 @@ impl Look<'_> {
 
     /// All tags; none where there is no repository.
     fn tags(&self, repository: &Repository) -> Step<Result<Vec<String>, Missing>> {
+        if self.is_quay(repository) {
+            let some = self.overview(repository, false)?;
+            let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
+            return Ok(all.map(|o| o.tags.keys().cloned().collect()));
+        }
         match self.at(Ask::Tags { repository: repository.clone() })? {
             Answer::Tags(tags) => Ok(tags.clone()),
             _ => Ok(Err(Missing::Repository)),
         }
+    }
+
+    /// The best immutable tag of that digest on Quay, and among how many it was looked for.
+    fn sibling(&self, repository: &Repository, digest: &str) -> Step<(Option<String>, usize)> {
+        for whole in [false, true] {
+            let Ok(overview) = self.overview(repository, whole)? else { return Ok((None, 0)) };
+            let immutable = || overview.tags.iter().filter(|(tag, _)| TagClass::of(tag) < TagClass::DigestAlias);
+            let same = immutable().filter(|(_, active)| active.digest == digest);
+            let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
+            if best.is_some() || overview.whole {
+                return Ok((best.map(|(tag, _)| tag.clone()), immutable().count()));
+            }
+        }
+        Ok((None, 0))
     }
 }
 
@@ -378,6 +478,7 @@ impl Resolver {
             Err(missing) => return self.missing(row, repository, &tag, missing, look),
         };
         row.digest = Some(found.digest.clone());
+        row.moved_at = found.moved_at;
         if !moves {
             row.hash = TagClass::of(&tag).is_hash().then(|| tag.clone());
             if self.settings.pin.first() == Some(&Pin::Digest) {
@@ -462,6 +563,7 @@ impl Resolver {
         row.status = Status::Absent;
         row.reason = match missing {
             Missing::Repository => format!("{} has no repository {}", repository.host, repository.path),
+            Missing::Hidden => format!("{} has no public repository {}", repository.namespace(), repository.short()),
             Missing::Tag | Missing::Silent => format!("{repository} has no tag {tag}"),
         };
         Ok(())
@@ -478,6 +580,10 @@ impl Resolver {
 
     /// What a tag stands for. Those who will need labels ask for the manifest at once.
     fn found(&self, i: usize, repository: &Repository, tag: &str, shares: bool, look: &Look<'_>) -> Step<Result<Found, Missing>> {
+        if look.is_quay(repository) && !is_digest(tag) {
+            let found = |a: Active| Found { digest: a.digest, form: Form::All, manifest: None, moved_at: a.moved_at };
+            return Ok(look.active(repository, tag)?.map(found));
+        }
         let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
         let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
         let manifest = self.is_to_pin(tag) && reads_label && (is_scout || !shares);
@@ -560,6 +666,16 @@ impl Resolver {
                     if self.by_label(reference, found, look, &mut out)? {
                         return Ok(out);
                     }
+                }
+                Pin::Sibling if look.is_quay(repository) => {
+                    let (best, among) = look.sibling(repository, &found.digest)?;
+                    if let Some(best) = best {
+                        out.seen.insert(best.clone(), found.digest.clone());
+                        out.tag = best;
+                        out.by = "sibling";
+                        return Ok(out);
+                    }
+                    out.tried.push(format!("none of its {among} immutable tags has the channel's digest"));
                 }
                 Pin::Sibling => {
                     let tags = look.tags(repository)?.unwrap_or_default();
@@ -667,6 +783,8 @@ pub struct Summary {
     pub at_hash: usize,
     /// How many images have the channel's tag in their name.
     pub in_channel: usize,
+    /// When the last of the images at that hash was moved there, seconds since 1970, where the registry tells.
+    pub moved_at: Option<u64>,
 }
 
 /// Marks torn rows and counts. `rows` are in the order of the images; those not known yet are none.
@@ -702,6 +820,9 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>,
         mismatch: count(&|r| r.notes.contains(&Note::Mismatch)),
         at_hash: usual.as_ref().map_or(0, |(hash, _)| {
             members.iter().filter(|i| rows[**i].as_ref().is_some_and(|r| r.stands_for(hash) == Some(true))).count()
+        }),
+        moved_at: usual.as_ref().and_then(|(hash, _)| {
+            members.iter().filter_map(|i| rows[*i].as_ref().filter(|r| r.stands_for(hash) == Some(true))?.moved_at).max()
         }),
         hash: usual.map(|(hash, _)| hash),
         in_channel: members.len(),

@@ -1,17 +1,49 @@
 //! A run: hands out requests, takes answers, ends in rows. It knows no clock and no network; whoever drives it has both.
 //!
 //! ```text
-//! while let Some(send) = run.next(now) { … }     as many at once as the driver likes
-//! run.deliver(send.id, outcome, tries, now)      in any order
+//! match run.next(moment) { Next::Send(send) => …, Next::Wait(until) => …, Next::Idle => … }     as many at once as it hands out
+//! run.deliver(send.id, outcome, moment)                                                        in any order
 //! ```
+//!
+//! What a question needs is said in [`registry`](super::registry); here is what all questions to a host share: its API, its pace,
+//! its logins, and in a browser why it cannot be read.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::{self, Logins, Wanted};
+use super::choices::Api;
+use super::doctor::{self, Cause, Sight};
+use super::guard;
 use super::name::{Repository, default_endpoint};
-use super::registry::{Ask, Caller, Exchange, Server, Step, Trouble, step};
+use super::pace::Pace;
+use super::quay;
+use super::registry::{Answer, Ask, Caller, Dialect, Exchange, Server, Step, Trouble, step};
 use super::resolve::{Facts, Resolver, Row, Summary, conclude};
-use super::wire::{Failure, IMAGE_LIMIT, Method, Request, Response};
+use super::snapshot::Snapshot;
+use super::wire::{
+    BODY_LIMIT, Failure, IMAGE_LIMIT, Method, Moment, PROBE_LIMIT, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
+    retry_after,
+};
+
+/// Who asks, and with what.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// A page or a program.
+    pub caller: Caller,
+    /// The origin of the page; empty for a program.
+    pub page: String,
+    /// The logins that there are.
+    pub logins: Logins,
+}
+
+impl Client {
+    /// A program with these logins.
+    pub fn program(logins: Logins) -> Self {
+        Self { caller: Caller::Native, page: String::new(), logins }
+    }
+}
 
 /// One request to be sent.
 #[derive(Debug)]
@@ -20,67 +52,200 @@ pub struct Send {
     pub id: u64,
     /// The request.
     pub request: Request,
-    /// How long it may take, tries and waits included.
-    pub budget: Duration,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Next {
+    /// Send this, and ask again.
+    Send(Send),
+    /// Nothing before this moment, in milliseconds, unless an answer comes.
+    Wait(u64),
+    /// Nothing before an answer comes.
+    Idle,
 }
 
 /// How long a repository has kept a run busy: an image takes so long and no longer.
 #[derive(Debug, Default)]
 struct Clock {
-    flying: usize,
+    open: usize,
     since: u64,
     spent: u64,
 }
 
 impl Clock {
     fn left(&self, now: u64) -> Duration {
-        let flying = if self.flying > 0 { now.saturating_sub(self.since) } else { 0 };
-        IMAGE_LIMIT.saturating_sub(Duration::from_millis(self.spent + flying))
+        let open = if self.open > 0 { now.saturating_sub(self.since) } else { 0 };
+        IMAGE_LIMIT.saturating_sub(Duration::from_millis(self.spent + open))
     }
+}
+
+/// What is known of a host.
+#[derive(Debug)]
+struct Host {
+    pace: Pace,
+    dialect: Dialect,
+    /// Whether it was seen to speak that.
+    is_sure: bool,
+    /// Whether it was tried if it speaks the other one.
+    sniffed: bool,
+    answered: bool,
+    answered_preflighted: bool,
+    hides_digest: bool,
+    /// What it wants, since a 401 said so.
+    wants: Option<Wanted>,
+    /// Whether giving it that helped: from then on it is given at once.
+    is_proven: bool,
+    probed: Option<bool>,
+    is_probing: bool,
+    /// Questions in a row that came to nothing.
+    failures: u32,
+    /// Why it is not asked any more.
+    verdict: Option<Trouble>,
+    cause: Option<Cause>,
+}
+
+/// Questions in a row that come to nothing until a host is given up.
+const FAILURES: u32 = 6;
+
+impl Host {
+    /// When it may be sent something.
+    fn when(&self, now: u64) -> Option<u64> {
+        // Until it is known what it speaks, or whether it answers this page at all, one request shows as much as many.
+        let is_suspect = !self.answered && (self.dialect == Dialect::Quay && !self.is_sure || self.failures > 0);
+        if is_suspect && self.pace.flying() > 0 || self.is_probing { None } else { self.pace.when(now) }
+    }
+}
+
+/// A host that wants a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// None was given.
+    Wanted,
+    /// The one that was given is refused.
+    Refused,
+}
+
+/// What a request is for.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Ask(Ask),
+    /// A token to read a repository.
+    Token(Repository),
+    /// Whether the host speaks the other API; the question is put again afterwards.
+    Sniff(Ask),
+    /// Whether anything answers there.
+    Probe,
+}
+
+#[derive(Clone, Debug)]
+struct Flight {
+    purpose: Purpose,
+    host: String,
+    request: Request,
+    sent: u64,
+}
+
+/// A token in hand.
+#[derive(Debug)]
+struct Held {
+    token: auth::Token,
+    since: u64,
+    was_good: bool,
 }
 
 /// The answers for a list of images, as far as they are known.
 #[derive(Debug)]
 pub struct Run {
     resolver: Resolver,
-    caller: Caller,
+    client: Client,
+    snapshot: Option<Arc<Snapshot>>,
     facts: Facts,
     rows: Vec<Option<Row>>,
+    /// Questions to be sent, the next one first.
     queue: VecDeque<Ask>,
+    /// Questions to be sent again, not before a moment.
+    later: Vec<(u64, Ask)>,
+    /// Questions that wait for a token, or for a probe.
+    parked: HashMap<Repository, Vec<Ask>>,
+    held_back: Vec<Ask>,
+    /// What is sent before any question.
+    urgent: VecDeque<(Purpose, String, Request, Duration)>,
     waiting: HashMap<Ask, Vec<usize>>,
     /// How many answers each image waits for; it is looked at again when all are there.
     lacking: Vec<usize>,
-    flying: HashMap<u64, (Ask, Request)>,
+    flying: HashMap<u64, Flight>,
     clocks: HashMap<Repository, Clock>,
-    hides_digest: HashSet<String>,
+    begun: HashSet<Ask>,
+    tries: HashMap<Ask, u32>,
+    hosts: BTreeMap<String, Host>,
+    tokens: HashMap<Repository, Held>,
+    /// Repositories that answered 401, and questions for which a token was renewed.
+    refusals: HashSet<Repository>,
+    renewed: HashSet<Ask>,
+    token_tries: HashMap<Repository, u32>,
+    locked: BTreeMap<String, Locked>,
+    now: Moment,
     next_id: u64,
     requests: usize,
     retries: usize,
 }
 
 impl Run {
-    /// A run that already knows `facts`, less the failures among them.
-    pub fn new(resolver: Resolver, caller: Caller, mut facts: Facts) -> Self {
+    /// A run that already knows `facts`, less the failures among them. With a snapshot no registry is asked.
+    pub fn new(resolver: Resolver, client: Client, mut facts: Facts, snapshot: Option<Arc<Snapshot>>) -> Self {
         facts.answers.retain(|_, answer| answer.is_ok());
         let rows_len = resolver.images().len();
-        let rows = vec![None; rows_len];
+        for image in resolver.images() {
+            if let Ok(reference) = &image.reference {
+                let host = &reference.repository.host;
+                if snapshot.is_none() && !facts.dialects.contains_key(host) {
+                    facts.dialects.insert(host.clone(), first_dialect(host, resolver.settings().api, &client));
+                }
+            }
+        }
         let mut run = Self {
             resolver,
-            caller,
+            client,
+            snapshot,
             facts,
-            rows,
+            rows: vec![None; rows_len],
             queue: VecDeque::new(),
+            later: Vec::new(),
+            parked: HashMap::new(),
+            held_back: Vec::new(),
+            urgent: VecDeque::new(),
             waiting: HashMap::new(),
             lacking: vec![0; rows_len],
             flying: HashMap::new(),
             clocks: HashMap::new(),
-            hides_digest: HashSet::new(),
+            begun: HashSet::new(),
+            tries: HashMap::new(),
+            hosts: BTreeMap::new(),
+            tokens: HashMap::new(),
+            refusals: HashSet::new(),
+            renewed: HashSet::new(),
+            token_tries: HashMap::new(),
+            locked: BTreeMap::new(),
+            now: Moment { ms: 0, unix: 0, random: 0.0 },
             next_id: 0,
             requests: 0,
             retries: 0,
         };
         run.evaluate((0..run.rows.len()).collect(), false);
         run
+    }
+
+    /// Asks this too, beside what the images need.
+    pub fn also(&mut self, asks: impl IntoIterator<Item = Ask>) {
+        for ask in asks {
+            if !self.facts.answers.contains_key(&ask) && !self.waiting.contains_key(&ask) {
+                self.waiting.insert(ask.clone(), Vec::new());
+                self.queue.push_back(ask);
+            }
+        }
     }
 
     /// What was learnt, for the next run; this one is over then.
@@ -98,9 +263,14 @@ impl Run {
         &self.resolver
     }
 
+    /// The snapshot that is read in place of registries.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
     /// Whether every row is known.
     pub fn is_done(&self) -> bool {
-        self.rows.iter().all(Option::is_some)
+        self.waiting.is_empty() && self.rows.iter().all(Option::is_some)
     }
 
     /// Requests that were sent, every try counted.
@@ -125,115 +295,580 @@ impl Run {
 
     /// Hosts that were asked over plain http.
     pub fn plain_hosts(&self) -> BTreeSet<String> {
+        if let Some(snapshot) = &self.snapshot {
+            return snapshot.plain_hosts.clone();
+        }
         let asked = self.facts.exchanges.keys().map(|ask| ask.host().to_owned()).collect::<BTreeSet<_>>();
         let is_plain = |host: &String| self.endpoint(host).starts_with("http://") && host != super::release::DEMO_HOST;
         asked.into_iter().filter(is_plain).collect()
     }
 
-    /// The next request, if there is one to be sent now. `now` counts milliseconds from any beginning.
-    pub fn next(&mut self, now: u64) -> Option<Send> {
-        loop {
-            let ask = self.queue.pop_front()?;
-            let exchanged = self.facts.exchanges.get(&ask).map_or(&[][..], Vec::as_slice);
-            let endpoint = self.endpoint(ask.host());
-            let hides_digest = self.hides_digest.contains(ask.host());
-            let server = Server { endpoint: &endpoint, caller: self.caller, hides_digest };
-            match step(&ask, server, exchanged) {
-                Step::Done(answer) => self.learn(ask, answer),
-                Step::Send(request) => {
-                    let clock = self.clocks.entry(clock_of(&ask)).or_default();
-                    let budget = clock.left(now);
-                    if budget.is_zero() {
-                        let trouble = Trouble {
-                            what: format!("it took longer than {} s in all", IMAGE_LIMIT.as_secs()),
-                            cure: "retry".to_owned(),
-                        };
-                        self.learn(ask, Err(trouble));
-                        continue;
+    /// Hosts that a page cannot read: host, endpoint, why, and by which API it was asked.
+    pub fn causes(&self) -> Vec<(String, String, Cause, Dialect)> {
+        let of = |(name, host): (&String, &Host)| Some((name.clone(), self.endpoint(name), host.cause.clone()?, host.dialect));
+        self.hosts.iter().filter_map(of).collect()
+    }
+
+    /// Hosts that want a login.
+    pub fn locked(&self) -> &BTreeMap<String, Locked> {
+        &self.locked
+    }
+
+    /// The host that is waited for longest, and how long.
+    pub fn waits_for(&self, now: u64) -> Option<(String, Duration)> {
+        let open: HashSet<&str> = self.queue.iter().map(Ask::host).collect();
+        let paused = self.hosts.iter().filter(|(name, _)| open.contains(name.as_str()));
+        paused.map(|(name, host)| (name.clone(), host.pace.pause(now))).max_by_key(|(_, pause)| *pause)
+    }
+
+    fn host(&mut self, name: &str) -> &mut Host {
+        if !self.hosts.contains_key(name) {
+            let dialect = self.facts.dialects.get(name).copied().unwrap_or(Dialect::Distribution);
+            let pace = match (dialect, self.client.caller) {
+                // quay.io's own nginx lets 5 a second through, and 25 in a burst; a preflight counts too.
+                (Dialect::Quay, _) => Pace::new(6, 12),
+                (_, Caller::Browser) => Pace::new(12, 24),
+                (_, Caller::Native) => Pace::new(32, 64),
+            };
+            let host = Host {
+                pace,
+                dialect,
+                is_sure: false,
+                sniffed: self.resolver.settings().api == Api::Distribution,
+                answered: false,
+                answered_preflighted: false,
+                hides_digest: false,
+                wants: None,
+                is_proven: false,
+                probed: None,
+                is_probing: false,
+                failures: 0,
+                verdict: None,
+                cause: None,
+            };
+            self.hosts.insert(name.to_owned(), host);
+        }
+        self.hosts.get_mut(name).unwrap_or_else(|| unreachable!("it was put there"))
+    }
+
+    fn step(&mut self, ask: &Ask) -> Step {
+        let caller = self.client.caller;
+        let endpoint = self.endpoint(ask.host());
+        let host = self.host(ask.host());
+        let (dialect, hides_digest) = (host.dialect, host.hides_digest);
+        let server = Server { endpoint: &endpoint, dialect, caller, hides_digest };
+        step(ask, server, self.facts.exchanges.get(ask).map_or(&[][..], Vec::as_slice))
+    }
+
+    /// What is to be done now.
+    pub fn next(&mut self, now: Moment) -> Next {
+        self.now = now;
+        if let Some((purpose, host, request, limit)) = self.urgent.pop_front() {
+            return Next::Send(self.launch(purpose, host, request, limit));
+        }
+        // What is due goes first, the longest waiting before the others.
+        let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now.ms);
+        self.later = later;
+        due.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        for (_, ask) in due {
+            self.queue.push_front(ask);
+        }
+        let mut soonest = self.later.iter().map(|(at, _)| *at).min();
+        let mut full: HashSet<String> = HashSet::new();
+        let mut i = 0;
+        while let Some(ask) = self.queue.get(i) {
+            if full.contains(ask.host()) {
+                i += 1;
+                continue;
+            }
+            let name = ask.host().to_owned();
+            match self.host(&name).when(now.ms) {
+                Some(at) if at <= now.ms => {}
+                at => {
+                    soonest = [soonest, at].into_iter().flatten().min();
+                    full.insert(name);
+                    continue;
+                }
+            }
+            let Some(ask) = self.queue.remove(i) else { break };
+            if let Some(send) = self.prepare(ask) {
+                return Next::Send(send);
+            }
+            // Answers may have put other questions in front.
+            i = 0;
+        }
+        soonest.map_or(Next::Idle, Next::Wait)
+    }
+
+    /// The request that a question needs next, if there is one.
+    fn prepare(&mut self, ask: Ask) -> Option<Send> {
+        let mut request = match self.step(&ask) {
+            Step::Done(answer) => {
+                self.learn(ask, answer);
+                return None;
+            }
+            Step::Send(request) => request,
+        };
+        let now = self.now.ms;
+        let clock = self.clocks.entry(clock_of(&ask)).or_default();
+        if self.begun.insert(ask.clone()) {
+            clock.open += 1;
+            if clock.open == 1 {
+                clock.since = now;
+            }
+        }
+        let left = clock.left(now);
+        if left.is_zero() {
+            let what = format!("it took longer than {} s in all", IMAGE_LIMIT.as_secs());
+            self.learn(ask, Err(Trouble { what, cure: "retry".to_owned() }));
+            return None;
+        }
+        let name = ask.host().to_owned();
+        if let (Some(repository), Some(wants)) = (ask.repository().cloned(), self.host(&name).wants.clone()) {
+            let is_due = self.host(&name).is_proven || self.refusals.contains(&repository);
+            let login = self.client.logins.of(&repository).cloned();
+            match wants {
+                Wanted::Basic => request.authorization = login.map(|l| l.basic()),
+                Wanted::Bearer { realm, service } if is_due => {
+                    let fresh = |held: &&Held| now < held.since + held.token.lifetime.as_millis() as u64;
+                    if let Some(held) = self.tokens.get(&repository).filter(fresh) {
+                        request.authorization = Some(held.token.header.clone());
+                    } else if let Some(parked) = self.parked.get_mut(&repository) {
+                        parked.push(ask);
+                        return None;
+                    } else {
+                        let endpoint = self.endpoint(&name);
+                        match auth::token_request(&endpoint, &realm, service.as_deref(), &repository, login.as_ref()) {
+                            Ok(request) => {
+                                self.parked.insert(repository.clone(), vec![ask]);
+                                return Some(self.launch(Purpose::Token(repository), name, request, left.min(TRY_LIMIT)));
+                            }
+                            Err(trouble) => {
+                                self.learn(ask, Err(trouble));
+                                return None;
+                            }
+                        }
                     }
-                    if clock.flying == 0 {
-                        clock.since = now;
+                }
+                _ => {}
+            }
+        }
+        Some(self.launch(Purpose::Ask(ask), name, request, left.min(TRY_LIMIT)))
+    }
+
+    fn launch(&mut self, purpose: Purpose, host: String, request: Request, limit: Duration) -> Send {
+        let now = self.now.ms;
+        self.host(&host).pace.sent(now);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.flying.insert(id, Flight { purpose, host, request: request.clone(), sent: now });
+        Send { id, request, limit }
+    }
+
+    /// Takes what came of a request. An id that is not flying any more is left be.
+    pub fn deliver(&mut self, id: u64, outcome: Result<Response, Failure>, now: Moment) {
+        self.now = now;
+        let Some(flight) = self.flying.remove(&id) else { return };
+        self.requests += 1;
+        self.host(&flight.host).pace.ended();
+        match flight.purpose.clone() {
+            Purpose::Ask(ask) => self.take(ask, flight, outcome),
+            Purpose::Token(repository) => self.take_token(repository, flight, outcome),
+            Purpose::Sniff(ask) => {
+                let host = self.host(&flight.host);
+                let other = match host.dialect {
+                    Dialect::Quay => Dialect::Distribution,
+                    Dialect::Distribution => Dialect::Quay,
+                };
+                match outcome {
+                    Ok(response) if other == Dialect::Distribution || quay::speaks(&response) => {
+                        host.answered = true;
+                        host.answered_preflighted |= flight.request.needs_preflight();
+                        self.switch(&flight.host, other);
                     }
-                    clock.flying += 1;
-                    let id = self.next_id;
-                    self.next_id += 1;
-                    self.flying.insert(id, (ask, request.clone()));
-                    return Some(Send { id, request, budget });
+                    _ => self.queue.push_front(ask),
+                }
+            }
+            Purpose::Probe => {
+                let host = self.host(&flight.host);
+                host.probed = Some(outcome.is_ok());
+                host.is_probing = false;
+                for ask in std::mem::take(&mut self.held_back) {
+                    match ask.host() == flight.host {
+                        true => self.look_into(ask, flight.clone(), false),
+                        false => self.held_back.push(ask),
+                    }
                 }
             }
         }
     }
 
-    /// Takes what came of a request; `tries` is how often it was sent. An id that is not flying any more is left be.
-    pub fn deliver(&mut self, id: u64, outcome: Result<Response, Failure>, tries: u32, now: u64) {
-        let Some((ask, request)) = self.flying.remove(&id) else { return };
-        self.requests += tries as usize;
-        self.retries += tries.saturating_sub(1) as usize;
-        let clock = self.clocks.entry(clock_of(&ask)).or_default();
-        clock.flying = clock.flying.saturating_sub(1);
-        if clock.flying == 0 {
-            clock.spent += now.saturating_sub(clock.since);
+    /// Takes the outcome of a question's request.
+    fn take(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
+        // Nobody waits for it any more.
+        if !self.waiting.contains_key(&ask) {
+            return;
         }
-        if let (Method::Head, Ok(response)) = (request.method, &outcome)
-            && response.status == 200
-            && response.digest.is_none()
-        {
-            self.hides_digest.insert(ask.host().to_owned());
+        let name = flight.host.clone();
+        if let (Some(verdict), Err(_)) = (self.host(&name).verdict.clone(), &outcome) {
+            return self.learn(ask, Err(verdict));
         }
-        self.facts.exchanges.entry(ask.clone()).or_default().push(Exchange { request, outcome, tries });
-        // First in, first out would let every image start before any ends; a question under way goes first.
-        self.queue.push_front(ask);
-        self.settle();
-    }
-
-    /// Ends the questions at the head of the queue that need nothing more to be sent.
-    fn settle(&mut self) {
-        while let Some(ask) = self.queue.front() {
-            let Some(exchanged) = self.facts.exchanges.get(ask) else { return };
-            let endpoint = self.endpoint(ask.host());
-            let hides_digest = self.hides_digest.contains(ask.host());
-            let server = Server { endpoint: &endpoint, caller: self.caller, hides_digest };
-            let Step::Done(answer) = step(ask, server, exchanged) else { return };
-            if let Some(ask) = self.queue.pop_front() {
-                self.learn(ask, answer);
+        let is_browser = self.client.caller == Caller::Browser;
+        let response = match &outcome {
+            Ok(response) => response,
+            Err(Failure::Network(_)) if is_browser => return self.look_into(ask, flight, false),
+            Err(Failure::Offline) => return self.look_into(ask, flight, true),
+            Err(Failure::Network(_) | Failure::Timeout) => return self.try_again(ask, flight, outcome),
+            Err(_) => return self.record(ask, flight, outcome),
+        };
+        let host = self.host(&name);
+        host.answered = true;
+        host.answered_preflighted |= flight.request.needs_preflight();
+        if !host.is_sure && !may_pass(&outcome) {
+            if host.dialect == Dialect::Quay && !quay::speaks(response) && !host.sniffed {
+                return self.switch(&name, Dialect::Distribution);
+            }
+            host.is_sure = true;
+        }
+        match response.status {
+            429 => {
+                let told = response.retry_after.as_deref().and_then(|text| retry_after(text, self.now.unix));
+                self.refused(ask, flight, outcome, told)
+            }
+            _ if may_pass(&outcome) => self.try_again(ask, flight, outcome),
+            401 if self.host(&name).dialect == Dialect::Distribution && self.can_log_in(&ask, &flight, response) => {
+                let exchange = Exchange { request: flight.request, outcome, tries: 1 };
+                if let Some(repository) = ask.repository() {
+                    self.facts.logins.entry(repository.clone()).or_default().push(exchange);
+                }
+                self.queue.push_front(ask);
+            }
+            status => {
+                if matches!(status, 401 | 403) && !matches!(ask, Ask::Ping { .. }) {
+                    let has_login = ask.repository().is_some_and(|r| self.client.logins.of(r).is_some());
+                    self.locked.insert(name.clone(), if has_login { Locked::Refused } else { Locked::Wanted });
+                } else if flight.request.authorization.is_some() {
+                    self.host(&name).is_proven = true;
+                    if let Some(held) = ask.repository().and_then(|r| self.tokens.get_mut(r)) {
+                        held.was_good = true;
+                    }
+                }
+                let host = self.host(&name);
+                host.pace.took();
+                host.failures = 0;
+                host.hides_digest |= flight.request.method == Method::Head && status == 200 && response.digest.is_none();
+                self.record(ask, flight, outcome);
             }
         }
     }
 
+    /// Whether a 401 can be answered with a login or a token that was not tried yet; then the question is put again.
+    fn can_log_in(&mut self, ask: &Ask, flight: &Flight, response: &Response) -> bool {
+        let Some(repository) = ask.repository().cloned() else { return false };
+        let was_sent = flight.request.authorization.is_some();
+        let has_login = self.client.logins.of(&repository).is_some();
+        let wanted = response.challenge.as_deref().and_then(auth::wanted);
+        match wanted {
+            Some(wanted @ Wanted::Bearer { .. }) => {
+                // A token that was good may have run out before its time; it is renewed once.
+                let ran_out = was_sent && self.tokens.remove(&repository).is_some_and(|held| held.was_good);
+                if was_sent && !(ran_out && self.renewed.insert(ask.clone())) {
+                    return false;
+                }
+                self.refusals.insert(repository);
+                self.host(&flight.host).wants = Some(wanted);
+                true
+            }
+            // A page may not be let see what is wanted; then a password is the likely thing.
+            Some(Wanted::Basic) | None if has_login && !was_sent => {
+                self.host(&flight.host).wants = Some(Wanted::Basic);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn take_token(&mut self, repository: Repository, flight: Flight, outcome: Result<Response, Failure>) {
+        let has_login = flight.request.authorization.is_some();
+        let asks = self.parked.remove(&repository).unwrap_or_default();
+        let tries = self.token_tries.entry(repository.clone()).or_default();
+        *tries += 1;
+        let tries = *tries;
+        if may_pass(&outcome) && tries < TRIES {
+            let mut pause = backoff(tries, self.now.random);
+            if let Ok(Response { status: 429, retry_after: told, .. }) = &outcome {
+                let told = told.as_deref().and_then(|text| retry_after(text, self.now.unix));
+                pause = told.unwrap_or(pause).min(IMAGE_LIMIT);
+            }
+            self.retries += 1;
+            let due = self.now.ms + pause.as_millis() as u64;
+            return self.later.extend(asks.into_iter().map(|ask| (due, ask)));
+        }
+        self.token_tries.remove(&repository);
+        let is_unreadable = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
+        let token = match &outcome {
+            Ok(response) => auth::read_token(response, has_login),
+            Err(_) if is_unreadable => {
+                let cause = Cause::TokenService(guard::origin(&flight.request.url));
+                let trouble = cause.trouble(&flight.host, &self.endpoint(&flight.host));
+                self.host(&flight.host).cause = Some(cause);
+                Err(trouble)
+            }
+            Err(failure) => Err(super::registry::failed(failure)),
+        };
+        let is_refused = matches!(&outcome, Ok(r) if matches!(r.status, 400 | 401 | 403));
+        // A token is a secret, and the body holds nothing else.
+        let outcome = outcome.map(|r| Response { body: Vec::new(), ..r });
+        let exchange = Exchange { request: flight.request, outcome, tries };
+        self.facts.logins.entry(repository.clone()).or_default().push(exchange);
+        match token {
+            Ok(token) => {
+                self.tokens.insert(repository, Held { token, since: flight.sent, was_good: false });
+                for ask in asks {
+                    self.queue.push_front(ask);
+                }
+            }
+            Err(trouble) => {
+                if is_refused {
+                    self.locked.insert(flight.host, if has_login { Locked::Refused } else { Locked::Wanted });
+                }
+                for ask in asks {
+                    self.learn(ask, Err(trouble.clone()));
+                }
+            }
+        }
+    }
+
+    /// Works out why a browser could not read a host, and goes on accordingly.
+    fn look_into(&mut self, ask: Ask, flight: Flight, offline: bool) {
+        let tries = self.tries.entry(ask.clone()).or_default();
+        if !matches!(flight.purpose, Purpose::Probe) {
+            *tries += 1;
+        }
+        let (tries, page, endpoint, now) = (*tries, self.client.page.clone(), self.endpoint(&flight.host), self.now);
+        let host = self.host(&flight.host);
+        if !host.answered {
+            host.failures += 1;
+        }
+        let is_quay = host.dialect == Dialect::Quay;
+        let url = if matches!(flight.purpose, Purpose::Probe) { &endpoint } else { &flight.request.url };
+        let sight = Sight {
+            page: &page,
+            url,
+            needs_preflight: flight.request.needs_preflight(),
+            offline,
+            answered: host.answered,
+            answered_preflighted: host.answered_preflighted,
+            tries,
+            patience: if is_quay { TRIES - 1 } else { 2 },
+            probed: host.probed,
+        };
+        match doctor::diagnose(sight) {
+            doctor::Next::Verdict(cause) => {
+                let trouble = cause.trouble(&flight.host, &endpoint);
+                host.cause = Some(cause);
+                self.give_up(&flight.host, trouble.clone());
+                self.learn(ask, Err(trouble));
+            }
+            // Quay's 429 cannot be read by a page.
+            doctor::Next::Slow if is_quay => self.refused(ask, flight, Ok(Response { status: 429, ..Response::default() }), None),
+            doctor::Next::Slow => {
+                host.pace.refused(flight.sent, now.ms, None, now.random);
+                self.put_off(ask, flight, Err(Failure::Network("the browser does not say why".to_owned())), tries);
+            }
+            doctor::Next::Retry => {
+                self.put_off(ask, flight, Err(Failure::Network("the browser does not say why".to_owned())), tries);
+            }
+            doctor::Next::Probe if !host.sniffed && ask.repository().is_some() => {
+                host.sniffed = true;
+                let request = match (is_quay, ask.repository()) {
+                    (false, Some(repository)) => quay::overview_request(&endpoint, repository),
+                    _ => Request::get(format!("{endpoint}/v2/"), BODY_LIMIT),
+                };
+                self.urgent.push_back((Purpose::Sniff(ask), flight.host.clone(), request, TRY_LIMIT));
+            }
+            doctor::Next::Probe => {
+                if !std::mem::replace(&mut host.is_probing, true) {
+                    let request = Request { method: Method::Probe, ..Request::get(format!("{endpoint}/v2/"), 0) };
+                    self.urgent.push_back((Purpose::Probe, flight.host.clone(), request, PROBE_LIMIT));
+                }
+                self.held_back.push(ask);
+            }
+        }
+    }
+
+    /// Takes a refusal for overload: the host is left alone for a while, and this question goes first then.
+    fn refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
+        let now = self.now;
+        let left = self.clocks.entry(clock_of(&ask)).or_default().left(now.ms);
+        if let Some(told) = told.filter(|told| *told >= IMAGE_LIMIT) {
+            let what = format!("{} lets no more requests through for {} s (429)", flight.host, told.as_secs());
+            let trouble = Trouble { what, cure: "retry then".to_owned() };
+            self.give_up(&flight.host, trouble.clone());
+            return self.learn(ask, Err(trouble));
+        }
+        let pace = &mut self.host(&flight.host).pace;
+        pace.refused(flight.sent, now.ms, told, now.random);
+        if pace.is_hopeless(now.ms) {
+            let trouble = super::registry::refused(&Response { status: 429, ..Response::default() });
+            self.give_up(&flight.host, trouble.clone());
+            self.learn(ask, Err(trouble));
+        } else if told.is_some_and(|told| told >= left) {
+            self.record(ask, flight, outcome);
+        } else {
+            self.retries += 1;
+            self.queue.push_front(ask);
+        }
+    }
+
+    /// Takes what may pass by itself.
+    fn try_again(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
+        let tries = self.tries.entry(ask.clone()).or_default();
+        *tries += 1;
+        let tries = *tries;
+        // Overload by another name, as nginx says it.
+        if matches!(&outcome, Ok(r) if r.status == 503) {
+            let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, self.now.unix));
+            let now = self.now;
+            self.host(&flight.host).pace.refused(flight.sent, now.ms, told.map(|t| t.min(IMAGE_LIMIT)), now.random);
+        }
+        self.put_off(ask, flight, outcome, tries);
+    }
+
+    /// Puts a question off, or ends it where it was tried often enough.
+    fn put_off(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, tries: u32) {
+        let pause = backoff(tries, self.now.random);
+        let left = self.clocks.entry(clock_of(&ask)).or_default().left(self.now.ms);
+        if tries < TRIES && pause < left {
+            self.retries += 1;
+            return self.later.push((self.now.ms + pause.as_millis() as u64, ask));
+        }
+        let name = flight.host.clone();
+        self.host(&name).failures += 1;
+        self.record(ask.clone(), flight, outcome);
+        // Where one question after the other comes to nothing, so will the rest.
+        if self.host(&name).failures >= FAILURES
+            && let Some(Err(trouble)) = self.facts.answers.get(&ask).cloned()
+        {
+            self.give_up(&name, trouble);
+        }
+    }
+
+    /// Notes what was exchanged for a question, and ends it or puts it first in the queue.
+    fn record(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
+        let tries = self.tries.remove(&ask).unwrap_or(0).max(1);
+        let request = Request { authorization: None, ..flight.request };
+        self.facts.exchanges.entry(ask.clone()).or_default().push(Exchange { request, outcome, tries });
+        match self.step(&ask) {
+            Step::Done(answer) => self.learn(ask, answer),
+            // First in, first out would let every image start before any ends; a question under way goes first.
+            Step::Send(_) => self.queue.push_front(ask),
+        }
+    }
+
+    /// Asks a host no more, for this reason.
+    fn give_up(&mut self, name: &str, trouble: Trouble) {
+        self.host(name).verdict = Some(trouble.clone());
+        let open: Vec<Ask> = self.waiting.keys().filter(|ask| ask.host() == name).cloned().collect();
+        let flying: HashSet<Ask> = self.flying.values().filter_map(|f| asked(&f.purpose)).collect();
+        for ask in open.into_iter().filter(|ask| !flying.contains(ask)) {
+            self.learn(ask, Err(trouble.clone()));
+        }
+        self.settle_verdicts();
+    }
+
+    /// Ends what was asked meanwhile of hosts that are given up.
+    fn settle_verdicts(&mut self) {
+        while let Some(i) = self.queue.iter().position(|ask| self.hosts.get(ask.host()).is_some_and(|h| h.verdict.is_some())) {
+            let Some(ask) = self.queue.remove(i) else { return };
+            let verdict = self.hosts.get(ask.host()).and_then(|h| h.verdict.clone());
+            if let Some(trouble) = verdict {
+                self.learn(ask, Err(trouble));
+            }
+        }
+    }
+
+    /// Asks a host by the other API from now on.
+    fn switch(&mut self, name: &str, dialect: Dialect) {
+        let host = self.host(name);
+        host.dialect = dialect;
+        host.is_sure = true;
+        host.sniffed = true;
+        host.failures = 0;
+        self.facts.dialects.insert(name.to_owned(), dialect);
+        let stale: Vec<Ask> = self.waiting.keys().filter(|ask| ask.host() == name).cloned().collect();
+        let mut images = BTreeSet::new();
+        for ask in &stale {
+            for i in self.waiting.remove(ask).unwrap_or_default() {
+                self.lacking[i] = self.lacking[i].saturating_sub(1);
+                images.insert(i);
+            }
+            self.tries.remove(ask);
+            self.facts.exchanges.remove(ask);
+        }
+        self.queue.retain(|ask| ask.host() != name);
+        self.later.retain(|(_, ask)| ask.host() != name);
+        self.held_back.retain(|ask| ask.host() != name);
+        self.evaluate(images.into_iter().collect(), false);
+    }
+
     /// Stops: what is not known yet becomes an error that says so.
     pub fn cancel(&mut self) {
-        self.queue.clear();
-        self.flying.clear();
-        self.clocks.clear();
+        self.forget_work();
         while let Some(ask) = self.waiting.keys().next().cloned() {
             self.learn(ask, Err(Trouble { what: "cancelled before it was known".to_owned(), cure: "retry".to_owned() }));
             self.queue.clear();
         }
     }
 
-    /// Asks again for what could not be found out.
-    pub fn retry_failed(&mut self) {
+    /// Asks again for what could not be found out, with the logins that there are by now.
+    pub fn retry_failed(&mut self, logins: Logins) {
         let failed: Vec<Ask> = self.facts.answers.iter().filter(|(_, a)| a.is_err()).map(|(ask, _)| ask.clone()).collect();
         for ask in failed {
             self.facts.answers.remove(&ask);
             self.facts.exchanges.remove(&ask);
         }
-        self.clocks.clear();
-        self.queue.clear();
-        self.flying.clear();
+        self.client.logins = logins;
+        self.forget_work();
+        self.hosts.clear();
+        self.tokens.clear();
+        self.refusals.clear();
+        self.renewed.clear();
+        self.locked.clear();
         self.waiting.clear();
         self.lacking.fill(0);
         self.resolver.forget_hashes();
         self.evaluate((0..self.rows.len()).collect(), false);
     }
 
-    fn learn(&mut self, ask: Ask, answer: Result<super::registry::Answer, Trouble>) {
+    fn forget_work(&mut self) {
+        self.queue.clear();
+        self.later.clear();
+        self.parked.clear();
+        self.held_back.clear();
+        self.urgent.clear();
+        self.flying.clear();
+        self.clocks.clear();
+        self.begun.clear();
+        self.tries.clear();
+        self.token_tries.clear();
+    }
+
+    fn learn(&mut self, ask: Ask, answer: Result<Answer, Trouble>) {
         // What a body said is in the answer now.
         for exchange in self.facts.exchanges.get_mut(&ask).into_iter().flatten() {
             if let Ok(response) = &mut exchange.outcome {
                 response.body = Vec::new();
             }
         }
+        if self.begun.remove(&ask) {
+            let clock = self.clocks.entry(clock_of(&ask)).or_default();
+            clock.open = clock.open.saturating_sub(1);
+            if clock.open == 0 {
+                clock.spent += self.now.ms.saturating_sub(clock.since);
+            }
+        }
+        self.tries.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
         self.facts.answers.insert(ask, answer);
         images.retain(|i| {
@@ -246,36 +881,60 @@ impl Run {
 
     fn evaluate(&mut self, images: Vec<usize>, first: bool) {
         for i in images {
-            match self.resolver.row(i, &self.facts) {
-                Ok(row) => self.rows[i] = Some(row),
-                Err(lacking) => {
-                    self.rows[i] = None;
-                    for ask in lacking {
-                        let waiting = self.waiting.entry(ask.clone()).or_default();
-                        if waiting.is_empty() && first {
-                            self.queue.push_front(ask);
-                        } else if waiting.is_empty() {
-                            self.queue.push_back(ask);
-                        }
-                        if waiting.last() != Some(&i) {
-                            waiting.push(i);
-                            self.lacking[i] += 1;
-                        }
+            let lacking = loop {
+                match (self.resolver.row(i, &self.facts), &self.snapshot) {
+                    (Ok(row), _) => {
+                        self.rows[i] = Some(row);
+                        break Vec::new();
                     }
+                    (Err(lacking), Some(snapshot)) => {
+                        let told = lacking.into_iter().map(|ask| (ask.clone(), snapshot.answer(&ask)));
+                        self.facts.answers.extend(told);
+                    }
+                    (Err(lacking), None) => {
+                        self.rows[i] = None;
+                        break lacking;
+                    }
+                }
+            };
+            for ask in lacking {
+                let waiting = self.waiting.entry(ask.clone()).or_default();
+                if waiting.is_empty() && first {
+                    self.queue.push_front(ask);
+                } else if waiting.is_empty() {
+                    self.queue.push_back(ask);
+                }
+                if waiting.last() != Some(&i) {
+                    waiting.push(i);
+                    self.lacking[i] += 1;
                 }
             }
         }
     }
 }
 
+/// The question that a request is sent for.
+fn asked(purpose: &Purpose) -> Option<Ask> {
+    match purpose {
+        Purpose::Ask(ask) | Purpose::Sniff(ask) => Some(ask.clone()),
+        Purpose::Token(_) | Purpose::Probe => None,
+    }
+}
+
 /// Whose time a question takes.
 fn clock_of(ask: &Ask) -> Repository {
-    match ask {
-        Ask::Tag { repository, .. }
-        | Ask::Check { repository, .. }
-        | Ask::Manifest { repository, .. }
-        | Ask::Labels { repository, .. }
-        | Ask::Tags { repository } => repository.clone(),
-        Ask::Ping { host } => Repository { host: host.clone(), path: String::new() },
+    ask.repository().cloned().unwrap_or_else(|| Repository { host: ask.host().to_owned(), path: String::new() })
+}
+
+/// The API by which a host is asked first. `auto` knows Quays by their names; where that is wrong, or another host proves to be
+/// one, [`Run`] goes over to the other.
+fn first_dialect(host: &str, api: Api, client: &Client) -> Dialect {
+    let is_named = host.starts_with("quay.");
+    // Quay's own API takes no user and password.
+    let has_login = client.logins.has_host(host);
+    match api {
+        Api::Quay => Dialect::Quay,
+        Api::Auto if is_named && !has_login => Dialect::Quay,
+        Api::Auto | Api::Distribution => Dialect::Distribution,
     }
 }

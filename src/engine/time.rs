@@ -20,3 +20,24 @@ pub fn utc(seconds: u64) -> String {
     let year = yoe + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
+
+/// The seconds of a date as mail and Quay write it, in UTC: `Sat, 30 May 2026 00:49:16 -0000`.
+///
+/// ```
+/// assert_eq!(overtag::engine::time::rfc2822("Tue, 30 May 2017 00:49:16 -0000"), Some(1_496_105_356));
+/// ```
+pub fn rfc2822(text: &str) -> Option<u64> {
+    let utc = [" -0000", " +0000", " UTC", " GMT"].iter().find_map(|zone| text.trim().strip_suffix(zone))?;
+    let date = httpdate::parse_http_date(&format!("{utc} GMT")).ok()?;
+    Some(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// A span of seconds in words: `40 s`, `12 min`, `3 h`, `2 d`.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

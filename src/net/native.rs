@@ -4,13 +4,15 @@ use std::io::Read;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::demo;
 use crate::engine::release::DEMO_HOST;
-use crate::engine::run::Run;
-use crate::engine::wire::{Failure, Request, Response, TRY_LIMIT, wait};
+use crate::engine::run::{Next, Run};
+use crate::engine::wire::{Failure, IMAGE_LIMIT, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass};
+use crate::engine::{demo, guard};
 
-/// Requests in flight at once.
+/// Requests in flight at once, to all hosts together.
 const IN_FLIGHT: usize = 64;
+/// Redirects that are followed.
+const REDIRECTS: usize = 5;
 
 /// A client that sends one request at a time and can be shared by threads.
 #[derive(Clone, Debug)]
@@ -22,6 +24,9 @@ impl Default for Client {
     fn default() -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // Each is looked at before it is followed.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .max_idle_connections_per_host(IN_FLIGHT)
             .max_idle_connections(2 * IN_FLIGHT)
             .user_agent(concat!("overtag/", env!("CARGO_PKG_VERSION")))
@@ -32,15 +37,34 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Sends `request` once.
+    /// Sends `request` once, and follows redirects that may be followed.
     fn once(&self, request: &Request, limit: Duration) -> Result<Response, Failure> {
         // The demo's registry is made up, and so are its answers: it needs no network.
         if request.url.split('/').nth(2) == Some(DEMO_HOST) {
             return Ok(demo::respond(request));
         }
+        let (start, mut request) = (Instant::now(), request.clone());
+        for _ in 0..=REDIRECTS {
+            let (response, location) = self.exchange(&request, limit.saturating_sub(start.elapsed()))?;
+            match location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308)) {
+                None => return Ok(response),
+                Some(location) => request = guard::redirected(&request, &location).map_err(Failure::Astray)?,
+            }
+        }
+        Err(Failure::Astray("there is no end of it".to_owned()))
+    }
+
+    /// One request and its answer, and where that redirects to.
+    fn exchange(&self, request: &Request, limit: Duration) -> Result<(Response, Option<String>), Failure> {
         let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(&request.url);
         if let Some(accept) = request.accept {
             builder = builder.header("Accept", accept);
+        }
+        if let Some(authorization) = &request.authorization {
+            builder = builder.header("Authorization", authorization.reveal());
+        }
+        if request.xhr {
+            builder = builder.header("X-Requested-With", "XMLHttpRequest");
         }
         let prepared = builder.body(()).map_err(|e| Failure::Network(e.to_string()))?;
         let prepared = self.agent.configure_request(prepared).timeout_global(Some(limit)).build();
@@ -53,6 +77,7 @@ impl Client {
                 response.set_header(name, &values.join(", "));
             }
         }
+        let location = answer.headers().get("location").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let mut reader = answer.into_body().into_reader().take(request.limit as u64 + 1);
         reader.read_to_end(&mut response.body).map_err(|e| match e.kind() {
             std::io::ErrorKind::TimedOut => Failure::Timeout,
@@ -61,24 +86,7 @@ impl Client {
         if response.body.len() > request.limit {
             return Err(Failure::TooLarge(request.limit));
         }
-        Ok(response)
-    }
-
-    /// Sends `request`, again where that can help, for no longer than `budget`; tells how often it was sent.
-    pub fn send(&self, request: &Request, budget: Duration) -> (Result<Response, Failure>, u32) {
-        let start = Instant::now();
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let left = budget.saturating_sub(start.elapsed());
-            let outcome = self.once(request, left.min(TRY_LIMIT));
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-            let left = budget.saturating_sub(start.elapsed());
-            match wait(tried, &outcome, random(), now) {
-                Some(pause) if pause < left => std::thread::sleep(pause),
-                _ => return (outcome, tried),
-            }
-        }
+        Ok((response, location))
     }
 }
 
@@ -96,26 +104,40 @@ fn random() -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// Seconds since 1970.
+fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 /// Reads a file from the web, e.g. a template.
 ///
 /// # Errors
 /// One phrase, where there is no answer or no 200.
 pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let request = Request { method: crate::engine::wire::Method::Get, url: url.to_owned(), accept: None, limit };
-    match Client::default().send(&request, crate::engine::wire::IMAGE_LIMIT).0 {
-        Ok(response) if response.status == 200 => Ok(response.body),
-        Ok(response) => Err(format!("the server answered {}", response.status)),
-        Err(Failure::Network(why)) => Err(why),
-        Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
-        Err(_) => Err("the server did not answer in time".to_owned()),
+    let (client, request, start) = (Client::default(), Request::get(url.to_owned(), limit), Instant::now());
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let outcome = client.once(&request, IMAGE_LIMIT.saturating_sub(start.elapsed()).min(TRY_LIMIT));
+        if tried < TRIES && may_pass(&outcome) && start.elapsed() < IMAGE_LIMIT {
+            std::thread::sleep(backoff(tried, random()));
+            continue;
+        }
+        return match outcome {
+            Ok(response) if response.status == 200 => Ok(response.body),
+            Ok(response) => Err(format!("the server answered {}", response.status)),
+            Err(Failure::Network(why) | Failure::Astray(why)) => Err(why),
+            Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
+            Err(_) => Err("the server did not answer in time".to_owned()),
+        };
     }
 }
 
-/// Drives `run` to its end. `progress` is told of it now and then.
-pub fn drive(run: Run, progress: &(dyn Fn(&Run) + Sync)) -> Run {
+/// Drives `run` to its end. `progress` is told of it now and then, with the milliseconds that have gone by.
+pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Run {
     let client = Client::default();
     let start = Instant::now();
-    let now = || start.elapsed().as_millis() as u64;
+    let now = || Moment { ms: start.elapsed().as_millis() as u64, unix: unix(), random: random() };
     let shared = Mutex::new(run);
     let changed = Condvar::new();
     std::thread::scope(|scope| {
@@ -123,26 +145,28 @@ pub fn drive(run: Run, progress: &(dyn Fn(&Run) + Sync)) -> Run {
             scope.spawn(|| {
                 let Ok(mut run) = shared.lock() else { return };
                 loop {
+                    let next = run.next(now());
                     if run.is_done() {
                         changed.notify_all();
                         return;
                     }
-                    match run.next(now()) {
-                        Some(send) => {
+                    let pause = match next {
+                        Next::Send(send) => {
                             drop(run);
-                            let (outcome, tries) = client.send(&send.request, send.budget);
+                            let outcome = client.once(&send.request, send.limit);
                             let Ok(again) = shared.lock() else { return };
                             run = again;
-                            run.deliver(send.id, outcome, tries, now());
-                            progress(&run);
+                            run.deliver(send.id, outcome, now());
+                            progress(&run, now().ms);
                             changed.notify_all();
+                            continue;
                         }
-                        None if run.is_done() => {}
-                        None => {
-                            let Ok(again) = changed.wait(run) else { return };
-                            run = again;
-                        }
-                    }
+                        Next::Wait(until) => Duration::from_millis(until.saturating_sub(now().ms).clamp(1, 200)),
+                        Next::Idle => Duration::from_secs(1),
+                    };
+                    let Ok((again, _)) = changed.wait_timeout(run, pause) else { return };
+                    run = again;
+                    progress(&run, now().ms);
                 }
             });
         }

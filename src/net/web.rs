@@ -8,13 +8,13 @@ use gloo_net::http::{Method as HttpMethod, RequestBuilder};
 use gloo_timers::callback::Timeout;
 use gloo_timers::future::TimeoutFuture;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{AbortController, ReadableStream, ReadableStreamDefaultReader, RequestCache, RequestCredentials};
+use web_sys::{AbortController, ReadableStream, ReadableStreamDefaultReader, RequestCache, RequestCredentials, RequestMode};
 
-use crate::engine::run::Run;
-use crate::engine::wire::{Failure, Method, Request, Response, TRY_LIMIT, wait};
-
-/// Requests in flight at once. On HTTP/1.1 the browser holds back all but six of a host while their time already runs.
-const IN_FLIGHT: usize = 24;
+use crate::engine::guard;
+use crate::engine::run::{Next, Run, Send};
+use crate::engine::wire::{
+    Failure, IMAGE_LIMIT, LIST_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
+};
 
 /// What stops all that was started with it.
 #[derive(Clone, Default)]
@@ -61,10 +61,14 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
     };
     let method = match request.method {
         Method::Head => HttpMethod::HEAD,
-        Method::Get => HttpMethod::GET,
+        Method::Get | Method::Probe => HttpMethod::GET,
     };
     // What is named by its digest never changes; everything else is asked anew, whatever a cache believes.
-    let cache = if request.url.contains("sha256:") { RequestCache::Default } else { RequestCache::NoCache };
+    let cache = match request.method {
+        Method::Probe => RequestCache::NoStore,
+        _ if request.url.contains("sha256:") => RequestCache::Default,
+        _ => RequestCache::NoCache,
+    };
     let mut builder = RequestBuilder::new(&request.url)
         .method(method)
         .cache(cache)
@@ -73,8 +77,21 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
     if let Some(accept) = request.accept {
         builder = builder.header("Accept", accept);
     }
+    if let Some(authorization) = &request.authorization {
+        builder = builder.header("Authorization", authorization.reveal());
+    }
+    if request.xhr {
+        builder = builder.header("X-Requested-With", "XMLHttpRequest");
+    }
+    if request.method == Method::Probe {
+        builder = builder.mode(RequestMode::NoCors);
+    }
     let outcome = async {
         let answer = builder.send().await.map_err(|e| Failure::Network(e.to_string()))?;
+        // The browser follows redirects itself, and leaves a login behind where they lead to another origin.
+        if answer.redirected() {
+            guard::may_lead(&request.url, &answer.url()).map_err(Failure::Astray)?;
+        }
         let mut response = Response { status: answer.status(), ..Response::default() };
         for name in Response::HEADERS {
             if let Some(value) = answer.headers().get(name) {
@@ -96,7 +113,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
     match outcome {
         Err(_) if stopper.stopped.get() => Err(Failure::Cancelled),
         Err(Failure::Network(_)) if late.get() => Err(Failure::Timeout),
-        Err(Failure::Network(_)) => Err(Failure::Network(diagnose(&request.url))),
+        Err(Failure::Network(_)) if !web_sys::window().is_some_and(|w| w.navigator().on_line()) => Err(Failure::Offline),
         other => other,
     }
 }
@@ -120,36 +137,8 @@ async fn read_body(stream: Option<ReadableStream>, limit: usize) -> Result<Vec<u
     }
 }
 
-/// A browser does not say why a fetch failed; this names what can be known, and else the likely causes.
-fn diagnose(url: &str) -> String {
-    let window = web_sys::window();
-    let location = window.as_ref().map(web_sys::Window::location);
-    let is_secure = location.and_then(|l| l.protocol().ok()).is_some_and(|p| p == "https:");
-    let host = url.split('/').nth(2).unwrap_or_default();
-    if is_secure && url.starts_with("http://") && !crate::engine::name::is_loopback(host) {
-        return format!("a page on https may not ask http://{host}: mixed content");
-    }
-    if window.is_some_and(|w| !w.navigator().on_line()) {
-        return "this computer is offline".to_owned();
-    }
-    format!(
-        "the browser got no answer from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)"
-    )
-}
-
-/// Sends `request`, again where that can help, for no longer than `budget`; tells how often it was sent.
-pub async fn send(request: &Request, budget: Duration, stopper: &Stopper) -> (Result<Response, Failure>, u32) {
-    let start = now();
-    let left = || budget.saturating_sub(Duration::from_millis(now() - start));
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let outcome = once(request, left().min(TRY_LIMIT), stopper).await;
-        match wait(tried, &outcome, js_sys::Math::random(), clock()) {
-            Some(pause) if pause < left() && !stopper.stopped.get() => TimeoutFuture::new(pause.as_millis() as u32).await,
-            _ => return (outcome, tried),
-        }
-    }
+fn moment() -> Moment {
+    Moment { ms: now(), unix: clock(), random: js_sys::Math::random() }
 }
 
 /// Reads a text file, e.g. a template.
@@ -157,34 +146,82 @@ pub async fn send(request: &Request, budget: Duration, stopper: &Stopper) -> (Re
 /// # Errors
 /// One phrase, where there is no answer, no 200, or no text.
 pub async fn fetch(url: &str, stopper: &Stopper) -> Result<String, String> {
-    let request = Request { method: Method::Get, url: url.to_owned(), accept: None, limit: crate::engine::wire::LIST_LIMIT };
-    match send(&request, crate::engine::wire::IMAGE_LIMIT, stopper).await.0 {
-        Ok(response) if response.status == 200 => String::from_utf8(response.body).map_err(|_| "it is not UTF-8".to_owned()),
-        Ok(response) => Err(format!("the server answered {}", response.status)),
-        Err(Failure::Network(why)) => Err(why),
-        Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
-        Err(_) => Err("the server did not answer in time".to_owned()),
+    let (request, start) = (Request::get(url.to_owned(), LIST_LIMIT), now());
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let outcome = once(&request, TRY_LIMIT, stopper).await;
+        let has_time = now() - start < IMAGE_LIMIT.as_millis() as u64;
+        if tried < TRIES && may_pass(&outcome) && has_time && !stopper.stopped.get() {
+            TimeoutFuture::new(backoff(tried, js_sys::Math::random()).as_millis() as u32).await;
+            continue;
+        }
+        let host = guard::origin(url);
+        return match outcome {
+            Ok(response) if response.status == 200 => String::from_utf8(response.body).map_err(|_| "it is not UTF-8".to_owned()),
+            Ok(response) => Err(format!("the server answered {}", response.status)),
+            Err(Failure::Network(_)) => Err(format!(
+                "the browser got no answer from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)"
+            )),
+            Err(Failure::Offline) => Err("this computer is offline".to_owned()),
+            Err(Failure::Astray(why)) => Err(format!("the server sends us elsewhere, and {why}")),
+            Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
+            Err(Failure::Timeout | Failure::Cancelled) => Err("the server did not answer in time".to_owned()),
+        };
     }
 }
 
-/// Sends what `run` has to send, up to the limit, and goes on with each answer. `changed` is called after each.
+/// Sends what `run` has to send, and goes on with each answer. `changed` is called after each, and while it waits each second.
 pub fn drive(run: &Rc<RefCell<Run>>, stopper: &Stopper, changed: &Rc<dyn Fn()>) {
-    let flying = Rc::new(Cell::new(0));
-    pump(run, stopper, changed, &flying);
+    let pump = Pump { run: run.clone(), stopper: stopper.clone(), changed: changed.clone(), alarm: Rc::default() };
+    pump.go();
 }
 
-fn pump(run: &Rc<RefCell<Run>>, stopper: &Stopper, changed: &Rc<dyn Fn()>, flying: &Rc<Cell<usize>>) {
-    while flying.get() < IN_FLIGHT && !stopper.stopped.get() {
-        let Some(next) = run.borrow_mut().next(now()) else { break };
-        flying.set(flying.get() + 1);
-        let (run, stopper, changed, flying) = (run.clone(), stopper.clone(), changed.clone(), flying.clone());
+/// A run under way.
+#[derive(Clone)]
+struct Pump {
+    run: Rc<RefCell<Run>>,
+    stopper: Stopper,
+    changed: Rc<dyn Fn()>,
+    /// Whether it will wake by itself.
+    alarm: Rc<Cell<bool>>,
+}
+
+impl Pump {
+    fn go(&self) {
+        while !self.stopper.stopped.get() {
+            let next = self.run.borrow_mut().next(moment());
+            match next {
+                Next::Send(send) => self.launch(send),
+                Next::Wait(until) => return self.wake(until.saturating_sub(now()).clamp(1, 1000)),
+                Next::Idle => return,
+            }
+        }
+    }
+
+    fn launch(&self, send: Send) {
+        let pump = self.clone();
         spawn_local(async move {
-            let (outcome, tries) = send(&next.request, next.budget, &stopper).await;
-            flying.set(flying.get() - 1);
-            if !stopper.stopped.get() {
-                run.borrow_mut().deliver(next.id, outcome, tries, now());
-                changed();
-                pump(&run, &stopper, &changed, &flying);
+            let outcome = once(&send.request, send.limit, &pump.stopper).await;
+            if !pump.stopper.stopped.get() {
+                pump.run.borrow_mut().deliver(send.id, outcome, moment());
+                pump.go();
+                (pump.changed)();
+            }
+        });
+    }
+
+    fn wake(&self, milliseconds: u64) {
+        if self.alarm.replace(true) {
+            return;
+        }
+        let pump = self.clone();
+        spawn_local(async move {
+            TimeoutFuture::new(milliseconds as u32).await;
+            pump.alarm.set(false);
+            if !pump.stopper.stopped.get() {
+                pump.go();
+                (pump.changed)();
             }
         });
     }

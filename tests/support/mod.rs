@@ -11,6 +11,9 @@
 //! * [`proxy`]: counts, delays and spoils requests before an upstream, or
 //!   stands alone as a fake server
 //! * [`site`]: a static web host below a sub-path
+//! * [`nginx`]: Debian's `nginx` before a registry or a folder: CORS, limits,
+//!   passwords, TLS
+//! * [`login`]: a registry with a login of its own, and a token server for it
 //! * [`browser`]: headless Chromium through chromedriver, elements found by
 //!   role and accessible name
 //!
@@ -67,7 +70,10 @@ pub fn template(names: &[&str]) -> String {
 
 pub mod browser;
 mod http;
+pub mod login;
+pub mod nginx;
 pub mod process;
 pub mod proxy;
+pub mod quay;
 pub mod registry;
 pub mod site;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -55,6 +55,7 @@ pub struct Registry {
     pub host: String,
     /// What is in it; empty for [`Registry::scratch`].
     pub seed: Seed,
+    data: PathBuf,
     server: Guarded,
     /// Holds the configuration, and the data of a scratch registry.
     _folder: TempDir,
@@ -482,7 +483,7 @@ impl Registry {
             }
             drop(lock);
         }
-        Registry::serve(&data, Mode::ReadOnly, seed, temporary())
+        Registry::serve(&data, Mode::ReadOnly, "", seed, temporary())
     }
 
     /// Starts an empty registry that takes pushes and is gone with its owner.
@@ -491,7 +492,14 @@ impl Registry {
         let folder = temporary();
         let data = folder.path().join("data");
         make(&data);
-        Registry::serve(&data, Mode::Writable, Seed::default(), folder)
+        Registry::serve(&data, Mode::Writable, "", Seed::default(), folder)
+    }
+
+    /// Starts another registry, read-only, over the same data, with more lines
+    /// of configuration (`auth`, say); `folder` holds what they name.
+    #[track_caller]
+    pub fn beside(&self, more: &str, folder: TempDir) -> Registry {
+        Registry::serve(&self.data, Mode::ReadOnly, more, self.seed.clone(), folder)
     }
 
     /// Pushes an image to a [`Registry::scratch`] under these tags, in place of
@@ -527,10 +535,11 @@ impl Registry {
     }
 
     #[track_caller]
-    fn serve(data: &Path, mode: Mode, seed: Seed, folder: TempDir) -> Registry {
+    fn serve(data: &Path, mode: Mode, more: &str, seed: Seed, folder: TempDir) -> Registry {
         let data = fs::canonicalize(data).unwrap_or_else(|e| panic!("there is no {} to serve: {e}", data.display()));
         let config = folder.path().join("registry.yml");
-        fs::write(&config, configuration(&data, mode)).unwrap_or_else(|e| panic!("could not write {}: {e}", config.display()));
+        fs::write(&config, configuration(&data, mode) + more)
+            .unwrap_or_else(|e| panic!("could not write {}: {e}", config.display()));
         let config = config.to_str().expect("a temporary path is text");
         // Port 0 and the server's own word for what it got: nobody can take the
         // port in between.
@@ -545,7 +554,7 @@ impl Registry {
                 Some(rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next()?.into())
             },
         );
-        Registry { host, seed, server, _folder: folder }
+        Registry { host, seed, data, server, _folder: folder }
     }
 }
 
@@ -633,7 +642,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Pushes all the plans with eight connections.
 fn fill(data: &Path, plans: &[Plan]) {
-    let registry = Registry::serve(data, Mode::Writable, Seed::default(), temporary());
+    let registry = Registry::serve(data, Mode::Writable, "", Seed::default(), temporary());
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..8 {

@@ -1,0 +1,213 @@
+//! What stands between the page and a registry, and what helps: the doctor's advice, logins, snapshots and how old they are.
+
+use leptos::prelude::*;
+
+use super::browser;
+use super::loader::Loader;
+use super::store::{Phase, Store};
+use super::table::Hash;
+use crate::engine::auth::Login;
+use crate::engine::export::images;
+use crate::engine::run::Locked;
+use crate::engine::share;
+use crate::engine::snapshot::{Change, Snapshot};
+use crate::engine::time::{age, utc};
+use crate::net::web::clock;
+
+/// Lines to copy, under a title.
+#[component]
+fn Lines(store: Store, title: String, lines: String) -> impl IntoView {
+    let (text, named) = (lines.clone(), title.clone());
+    let copy = move |_| {
+        let (text, title) = (text.clone(), named.clone());
+        wasm_bindgen_futures::spawn_local(async move {
+            let is_done = browser::copy(&text).await;
+            let said =
+                if is_done { format!("Copied: {title}.") } else { "The browser gives no clipboard; mark the lines.".to_owned() };
+            store.said.set(said);
+        });
+    };
+    view! {
+        <div class="lines">
+            <h3>{title.clone()}</h3>
+            <button class="button" type="button" on:click=copy>"Copy" <span class="vh">{format!(" {title}")}</span></button>
+            <pre class="code" tabindex="0" role="region" aria-label=title><code>{lines}</code></pre>
+        </div>
+    }
+}
+
+/// The command lines that do the same without a browser.
+fn commands(store: Store) -> String {
+    let files = store.files.get();
+    let choices = store.choices.get();
+    let query = share::write(&choices, files.template.is_some());
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let mut own = String::new();
+    for (flag, source) in [("--template-file", &files.template), ("--roles-file", &files.roles)] {
+        if let Some(source) = source {
+            own.push_str(&format!(" {flag} {}", quoted(&source.name)));
+        }
+    }
+    for source in &files.environments {
+        own.push_str(&format!(" -e {}", quoted(&source.name)));
+    }
+    let link = quoted(&format!("{}?{query}", browser::address()));
+    format!(
+        "# the files\novertag prepare --link {link}{own} \\\n  --output-images-file overcloud_containers.yaml --output-env-file overcloud_images.yaml\n\
+         # or a snapshot, to be dropped on this page\novertag snapshot --link {link}{own} --output snapshot.json\n"
+    )
+}
+
+/// For each registry that this page cannot read: what its owner can set, and how to do without a browser.
+#[component]
+pub fn Doctor(
+    /// The state.
+    store: Store,
+) -> impl IntoView {
+    let unreadable = Memo::new(move |_| store.results.with(|r| r.unreadable.clone()));
+    let of =
+        move |(host, endpoint, cause, api): (String, String, crate::engine::doctor::Cause, crate::engine::registry::Dialect)| {
+            let trouble = cause.trouble(&host, &endpoint);
+            let remedies = cause.remedies(&browser::origin(), &endpoint, api);
+            let has_remedies = !remedies.is_empty();
+            let lines = |r: crate::engine::doctor::Remedy| view! { <Lines store=store title=r.title lines=r.lines /> };
+            view! {
+                <section class="doctor" aria-label=format!("Why {host} cannot be read")>
+                    <h2>{format!("Why {host} cannot be read")}</h2>
+                    <p>{super::ui::sentence(&trouble.what)} " " {super::ui::sentence(&trouble.cure)}</p>
+                    <Show when=move || has_remedies>
+                        <p class="quiet">"What its owner can set, so that this page may read it:"</p>
+                    </Show>
+                    {remedies.into_iter().map(lines).collect_view()}
+                    <Lines store=store title="The same without a browser".to_owned() lines=commands(store) />
+                </section>
+            }
+        };
+    move || (!store.is_busy()).then(|| unreadable.get().into_iter().map(of).collect_view())
+}
+
+/// Asks for a login where a registry wants one.
+#[component]
+pub fn Logins(
+    /// The state.
+    store: Store,
+    /// Who asks again with it.
+    loader: Loader,
+) -> impl IntoView {
+    let locked = Memo::new(move |_| store.results.with(|r| r.locked.clone()));
+    let form = move |(host, locked): (String, Locked)| {
+        let (user, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+        let to = host.clone();
+        let submit = move |e: leptos::ev::SubmitEvent| {
+            e.prevent_default();
+            store.logins.update(|l| l.put(&to, Login::new(user.get_untracked(), password.get_untracked())));
+            password.set(String::new());
+            loader.retry();
+        };
+        let what = match locked {
+            Locked::Wanted => format!("{host} keeps some images to those who log in, or does not have them."),
+            Locked::Refused => format!("{host} refuses this login for some images."),
+        };
+        view! {
+            <form class="login" aria-label=format!("Log in to {host}") on:submit=submit>
+                <p>{what}</p>
+                <label class="field">
+                    <span>"User"</span>
+                    <input class="input" autocomplete="username" prop:value=user on:input=move |e| user.set(event_target_value(&e)) />
+                </label>
+                <label class="field">
+                    <span>"Password"</span>
+                    <input
+                        class="input"
+                        type="password"
+                        autocomplete="current-password"
+                        prop:value=password
+                        on:input=move |e| password.set(event_target_value(&e))
+                    />
+                </label>
+                <button class="button" type="submit" disabled=move || user.with(String::is_empty)>{format!("Log in to {host}")}</button>
+                <p class="quiet">"Kept in the memory of this page until it is closed, sent to this registry and its token service alone, in no link and no file."</p>
+            </form>
+        }
+    };
+    move || (!store.is_busy()).then(|| locked.get().into_iter().map(form).collect_view())
+}
+
+/// Says that a snapshot is read, of when, and whether that is too long ago.
+#[component]
+pub fn Source(
+    /// The state.
+    store: Store,
+) -> impl IntoView {
+    move || {
+        let Some(Ok(snapshot)) = store.snapshot.get() else { return None };
+        let now = clock();
+        let (kind, text) = match snapshot.staleness(now) {
+            Some(stale) => (Some("warning"), stale),
+            None => {
+                let (at, ago) = (utc(snapshot.fetched()), age(now.saturating_sub(snapshot.fetched())));
+                (None, format!("Read from a snapshot of {at}, {ago} ago; no registry was asked"))
+            }
+        };
+        let incomplete =
+            (snapshot.incomplete > 0).then(|| format!(" It is incomplete: {} could not be asked.", images(snapshot.incomplete)));
+        Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete}</p></div> })
+    }
+}
+
+/// What moved since an earlier snapshot.
+#[component]
+pub fn Changes(
+    /// The state.
+    store: Store,
+    /// Who knows what the registries say.
+    loader: Loader,
+) -> impl IntoView {
+    let compared = Memo::new(move |_| {
+        let (name, Ok(older)) = store.older.get()? else { return None };
+        if store.phase.get() != Phase::Done {
+            return None;
+        }
+        store.results.track();
+        let newer = match store.snapshot.get() {
+            Some(Ok(snapshot)) => snapshot,
+            _ => loader.with_run(|run| {
+                Snapshot::new(run.facts(), &run.conclude().0, String::new(), clock(), run.plain_hosts()).into()
+            })?,
+        };
+        let (changes, unchanged) = newer.compare(&older);
+        Some((name, older.fetched(), changes, unchanged))
+    });
+    let row = |(name, change): (String, Change)| {
+        let (path, tag) = name.rsplit_once(':').unwrap_or((&name, ""));
+        let short = path.rsplit('/').next().unwrap_or(path).to_owned();
+        let hash = |text: Option<String>| text.map(|text| view! { <Hash text=text /> });
+        let (word, from, to) = match change {
+            Change::Added(to) => ("added", None, Some(to)),
+            Change::Removed(from) => ("removed", Some(from), None),
+            Change::Moved(from, to) => ("moved", Some(from), Some(to)),
+            Change::Unknown => ("unknown", None, None),
+        };
+        view! {
+            <tr>
+                <th scope="row" title=name.clone()>{short} " " <span class="quiet">{tag.to_owned()}</span></th>
+                <td>{word}</td>
+                <td>{hash(from)}</td>
+                <td>{hash(to)}</td>
+            </tr>
+        }
+    };
+    move || {
+        let (name, at, changes, unchanged) = compared.get()?;
+        let title = format!("Since {name} of {}: {} changed, {unchanged} unchanged", utc(at), changes.len());
+        Some(view! {
+            <section class="changes" aria-label="Changes">
+                <h2>{title}</h2>
+                <table aria-label="Changes">
+                    <thead><tr><th scope="col">"Image"</th><th scope="col">"Change"</th><th scope="col">"From"</th><th scope="col">"To"</th></tr></thead>
+                    <tbody>{changes.into_iter().map(row).collect_view()}</tbody>
+                </table>
+            </section>
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! How many requests a host is sent at once, and how fast: as many as it takes, and fewer from the moment it says "too many".
+//!
+//! Additive increase, multiplicative decrease, as TCP does it: the number in flight doubles with every round that goes well until the
+//! host first refuses, is halved at each refusal, and then grows by one a round. Where even one after the other is too fast, a gap
+//! is kept between them.
+
+use std::time::Duration;
+
+/// A host's pace. Times are milliseconds since any beginning.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    limit: f64,
+    cap: f64,
+    flying: usize,
+    was_cut: bool,
+    cut_at: u64,
+    gap: f64,
+    sent_at: u64,
+    paused_until: u64,
+    in_a_row: u32,
+    refused_since: Option<u64>,
+}
+
+/// The shortest wait after a refusal that does not say how long.
+const FIRST: f64 = 1000.0;
+/// The longest.
+const LONGEST: f64 = 8000.0;
+/// A host that takes nothing for so long is given up.
+const GIVE_UP: u64 = 60_000;
+
+impl Pace {
+    /// So many at once to begin with, and so many at most.
+    pub fn new(start: usize, cap: usize) -> Self {
+        Self {
+            limit: start as f64,
+            cap: cap as f64,
+            flying: 0,
+            was_cut: false,
+            cut_at: 0,
+            gap: 0.0,
+            sent_at: 0,
+            paused_until: 0,
+            in_a_row: 0,
+            refused_since: None,
+        }
+    }
+
+    /// When a request may be sent; none while as many are under way as may be.
+    pub fn when(&self, now: u64) -> Option<u64> {
+        let free = (self.flying as f64) < self.limit.max(1.0).floor();
+        let due = if self.gap >= 1.0 { self.sent_at + self.gap as u64 } else { 0 };
+        free.then(|| self.paused_until.max(due).max(now))
+    }
+
+    /// How many are under way.
+    pub fn flying(&self) -> usize {
+        self.flying
+    }
+
+    /// A request was sent.
+    pub fn sent(&mut self, now: u64) {
+        self.flying += 1;
+        self.sent_at = now;
+    }
+
+    /// A request ended, however.
+    pub fn ended(&mut self) {
+        self.flying = self.flying.saturating_sub(1);
+    }
+
+    /// The host took a request.
+    pub fn took(&mut self) {
+        match self.gap {
+            0.0 => self.limit = (self.limit + if self.was_cut { 1.0 / self.limit.max(1.0) } else { 1.0 }).min(self.cap),
+            gap => self.gap = if gap < 5.0 { 0.0 } else { gap * 0.985 },
+        }
+        self.in_a_row = 0;
+        self.refused_since = None;
+    }
+
+    /// The host refused a request that was sent at `sent`, and said how long to wait, or not.
+    pub fn refused(&mut self, sent: u64, now: u64, told: Option<Duration>, random: f64) {
+        self.refused_since.get_or_insert(now);
+        // What was under way when the host first refused says nothing new.
+        if self.was_cut && sent < self.cut_at {
+            return;
+        }
+        self.limit = (self.limit / 2.0).max(1.0);
+        if self.limit < 2.0 {
+            self.gap = (self.gap * 1.5).clamp(50.0, 2000.0);
+        }
+        self.was_cut = true;
+        self.cut_at = now + 1;
+        let own = (FIRST * f64::from(1 << self.in_a_row.min(4))).min(LONGEST) * (0.5 + random / 2.0);
+        self.in_a_row += 1;
+        let pause = told.map_or(own as u64, |d| d.as_millis() as u64);
+        self.paused_until = self.paused_until.max(now + pause);
+    }
+
+    /// How long the host is still left alone.
+    pub fn pause(&self, now: u64) -> Duration {
+        Duration::from_millis(self.paused_until.saturating_sub(now))
+    }
+
+    /// Whether the host has refused everything for so long that it is given up.
+    pub fn is_hopeless(&self, now: u64) -> bool {
+        self.refused_since.is_some_and(|since| now.saturating_sub(since) >= GIVE_UP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets `requests` through a bucket of so many a second; returns milliseconds and refusals. An answer takes 10 ms.
+    fn through(requests: usize, per_second: f64, burst: f64, told: Option<Duration>) -> (u64, usize) {
+        let mut pace = Pace::new(32, 64);
+        let (mut now, mut done, mut refusals, mut bucket) = (0_u64, 0, 0, burst.max(1.0));
+        let mut flying: Vec<(u64, bool)> = Vec::new();
+        while done < requests {
+            for (sent, taken) in std::mem::take(&mut flying) {
+                if sent + 10 > now {
+                    flying.push((sent, taken));
+                    continue;
+                }
+                pace.ended();
+                if taken {
+                    pace.took();
+                    done += 1;
+                } else {
+                    pace.refused(sent, now, told, 0.5);
+                    refusals += 1;
+                }
+            }
+            while done + flying.len() < requests && pace.when(now) == Some(now) {
+                let taken = bucket >= 1.0;
+                bucket -= f64::from(u8::from(taken));
+                pace.sent(now);
+                flying.push((now, taken));
+                if pace.gap >= 1.0 {
+                    break;
+                }
+            }
+            now += 1;
+            bucket = (bucket + per_second / 1000.0).min(burst.max(1.0));
+            assert!(now < 1_000_000 && !pace.is_hopeless(now), "{done} of {requests}");
+        }
+        (now, refusals)
+    }
+
+    #[test]
+    fn a_slow_host_is_asked_slowly_and_a_fast_one_is_not_held_back() {
+        assert_eq!(through(300, 1e9, 1e9, None).1, 0);
+        assert!(through(300, 1e9, 1e9, None).0 < 200);
+        for (burst, told) in [(1.0, None), (25.0, None), (5.0, Some(Duration::from_secs(1)))] {
+            let (took, refusals) = through(300, 5.0, burst, told);
+            assert!(took < 110_000, "burst {burst}: {took} ms for what takes 60 s at best");
+            assert!(refusals < 150, "burst {burst}: {refusals} refusals");
+        }
+    }
+
+    #[test]
+    fn a_host_that_takes_nothing_is_given_up() {
+        let mut pace = Pace::new(6, 12);
+        pace.refused(0, 0, None, 0.0);
+        assert!(!pace.is_hopeless(59_999) && pace.is_hopeless(60_000));
+        pace.took();
+        assert!(!pace.is_hopeless(90_000));
+    }
+}
