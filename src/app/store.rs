@@ -50,8 +50,8 @@ pub struct Results {
     pub as_of: u64,
     /// The host that is waited for, and how many seconds.
     pub waits: Option<(String, u64)>,
-    /// Registries that this page cannot read: host, endpoint and why.
-    pub unreadable: Vec<(String, String, Cause, Dialect)>,
+    /// Registries that this page cannot read, why, and by which API they were asked.
+    pub unreadable: Vec<(String, Cause, Dialect)>,
     /// Registries that want a login.
     pub locked: Vec<(String, Locked)>,
 }

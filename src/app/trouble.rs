@@ -7,7 +7,9 @@ use super::loader::Loader;
 use super::store::{Phase, Store};
 use super::table::Hash;
 use crate::engine::auth::Login;
+use crate::engine::doctor::{Cause, Remedy};
 use crate::engine::export::images;
+use crate::engine::registry::Dialect;
 use crate::engine::run::Locked;
 use crate::engine::share;
 use crate::engine::snapshot::{Change, Snapshot};
@@ -54,36 +56,39 @@ fn commands(store: Store) -> String {
     let link = quoted(&format!("{}?{query}", browser::address()));
     format!(
         "# the files\novertag prepare --link {link}{own} \\\n  --output-images-file overcloud_containers.yaml --output-env-file overcloud_images.yaml\n\
-         # or a snapshot, to be dropped on this page\novertag snapshot --link {link}{own} --output snapshot.json\n"
+         # or a snapshot, to be dropped on this page\novertag snapshot --link {link}{own} \\\n  --output snapshot.json\n"
     )
 }
 
-/// For each registry that this page cannot read: what its owner can set, and how to do without a browser.
+/// For each registry that this page cannot read what its owner can set, and how to do without a browser.
 #[component]
 pub fn Doctor(
     /// The state.
     store: Store,
 ) -> impl IntoView {
     let unreadable = Memo::new(move |_| store.results.with(|r| r.unreadable.clone()));
-    let of =
-        move |(host, endpoint, cause, api): (String, String, crate::engine::doctor::Cause, crate::engine::registry::Dialect)| {
-            let trouble = cause.trouble(&host, &endpoint);
-            let remedies = cause.remedies(&browser::origin(), &endpoint, api);
-            let has_remedies = !remedies.is_empty();
-            let lines = |r: crate::engine::doctor::Remedy| view! { <Lines store=store title=r.title lines=r.lines /> };
+    let of = move |(host, cause, api): (String, Cause, Dialect)| {
+        let remedies = cause.remedies(&browser::origin(), api);
+        (!remedies.is_empty()).then(|| {
+            let lines = |r: Remedy| view! { <Lines store=store title=r.title lines=r.lines /> };
             view! {
-                <section class="doctor" aria-label=format!("Why {host} cannot be read")>
-                    <h2>{format!("Why {host} cannot be read")}</h2>
-                    <p>{super::ui::sentence(&trouble.what)} " " {super::ui::sentence(&trouble.cure)}</p>
-                    <Show when=move || has_remedies>
-                        <p class="quiet">"What its owner can set, so that this page may read it:"</p>
-                    </Show>
-                    {remedies.into_iter().map(lines).collect_view()}
-                    <Lines store=store title="The same without a browser".to_owned() lines=commands(store) />
+                <h2>{format!("What the owner of {host} can set")}</h2>
+                {remedies.into_iter().map(lines).collect_view()}
+            }
+        })
+    };
+    move || {
+        let all = unreadable.get();
+        (!store.is_busy() && !all.is_empty()).then(|| {
+            view! {
+                <section class="doctor" aria-label="What helps">
+                    <h2>"The same without a browser"</h2>
+                    <Lines store=store title="Commands".to_owned() lines=commands(store) />
+                    {all.into_iter().map(of).collect_view()}
                 </section>
             }
-        };
-    move || (!store.is_busy()).then(|| unreadable.get().into_iter().map(of).collect_view())
+        })
+    }
 }
 
 /// Asks for a login where a registry wants one.

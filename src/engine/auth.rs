@@ -14,7 +14,7 @@ use super::error::{Error, clean};
 use super::guard;
 use super::name::{Reference, Repository};
 use super::registry::Trouble;
-use super::wire::{BODY_LIMIT, Request, Response, Secret};
+use super::wire::{BODY_LIMIT, Request, Response, Secret, parameter};
 
 /// What a 401 asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,47 +70,17 @@ struct Challenge<'a> {
 /// crate): what a registry means is clear, and nothing of it is trusted. A `token68` becomes a parameter that nobody looks at.
 fn challenges(header: &str) -> Vec<Challenge<'_>> {
     let mut out: Vec<Challenge<'_>> = Vec::new();
+    let ends = [' ', '\t', ','];
     let mut rest = header;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ',', '"', '=']);
-        let end = rest.find([' ', '\t', ',', '"', '=']).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        if word.is_empty() {
-            return out;
-        }
-        let Some(value) = after.trim_start_matches([' ', '\t']).strip_prefix('=') else {
-            out.push(Challenge { scheme: word, parameters: Vec::new() });
-            rest = after;
-            continue;
-        };
-        let value = value.trim_start_matches([' ', '\t']);
-        let text = match value.strip_prefix('"') {
-            Some(quoted) => {
-                let (mut text, mut chars) = (String::new(), quoted.char_indices());
-                let mut end = quoted.len();
-                while let Some((i, c)) = chars.next() {
-                    match c {
-                        '"' => {
-                            end = i + 1;
-                            break;
-                        }
-                        '\\' => text.extend(chars.next().map(|(_, c)| c)),
-                        c => text.push(c),
-                    }
-                }
-                rest = &quoted[end..];
-                text
-            }
-            None => {
-                let (bare, after) = value.split_at(value.find([' ', '\t', ',']).unwrap_or(value.len()));
-                rest = after;
-                bare.to_owned()
-            }
-        };
-        if let Some(challenge) = out.last_mut() {
-            challenge.parameters.push((word, text));
+    while let Some((word, value, after)) = parameter(rest.trim_start_matches([' ', '\t', ',', '"', '=']), &ends) {
+        rest = after;
+        match (value, out.last_mut()) {
+            (None, _) => out.push(Challenge { scheme: word, parameters: Vec::new() }),
+            (Some(value), Some(challenge)) => challenge.parameters.push((word, value)),
+            (Some(_), None) => {}
         }
     }
+    out
 }
 
 /// A user and a password.

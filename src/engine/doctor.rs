@@ -151,29 +151,21 @@ impl Cause {
     }
 
     /// The lines with which the owner of a registry allows this page to read it.
-    pub fn remedies(&self, page: &str, endpoint: &str, dialect: Dialect) -> Vec<Remedy> {
-        let asked = match self {
-            Self::TokenService(service) => service,
-            _ => endpoint,
-        };
-        let host = Address::parse(asked).map_or("", |a| a.host);
+    pub fn remedies(&self, page: &str, dialect: Dialect) -> Vec<Remedy> {
         match self {
             Self::MixedContent | Self::Offline | Self::Unreachable | Self::LocalNetwork => Vec::new(),
             Self::CorsOff if dialect == Dialect::Quay => {
-                vec![Remedy { title: format!("{host}: config.yaml of Quay"), lines: format!("CORS_ORIGIN:\n  - {page}\n") }]
+                vec![Remedy { title: "Quay's config.yaml".to_owned(), lines: format!("CORS_ORIGIN:\n  - {page}\n") }]
             }
             Self::CorsOff => vec![
-                Remedy {
-                    title: format!("{host}: config.yml of the registry, where it wants no login"),
-                    lines: registry_lines(page),
-                },
-                Remedy { title: format!("{host}: nginx before any registry"), lines: nginx_lines(page, "/v2/") },
+                Remedy { title: "The registry's config.yml, where it wants no login".to_owned(), lines: registry_lines(page) },
+                Remedy { title: "nginx before any registry".to_owned(), lines: nginx_lines(page, "/v2/") },
             ],
             Self::PreflightRefused => {
-                vec![Remedy { title: format!("{host}: nginx before the registry"), lines: nginx_lines(page, "/v2/") }]
+                vec![Remedy { title: "nginx before the registry".to_owned(), lines: nginx_lines(page, "/v2/") }]
             }
-            Self::TokenService(_) => {
-                vec![Remedy { title: format!("{host}: nginx before the token service"), lines: nginx_lines(page, "/") }]
+            Self::TokenService(service) => {
+                vec![Remedy { title: format!("nginx before the token service {service}"), lines: nginx_lines(page, "/") }]
             }
         }
     }

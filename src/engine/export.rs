@@ -70,7 +70,13 @@ pub struct Outcome<'a> {
 impl<'a> Outcome<'a> {
     /// What a run found out; rows that are not known yet count as errors.
     pub fn of_run(settings: &'a Settings, plan: &'a Plan, run: &Run) -> Self {
-        let (rows, summary) = run.conclude();
+        let (mut rows, mut summary) = run.conclude();
+        // While choices change, a run may still be of other images than the plan: nothing is known of these yet.
+        let asked = run.resolver().images();
+        if asked.len() != plan.images.len() || asked.iter().zip(&plan.images).any(|(a, b)| a.imagename != b.imagename) {
+            rows = vec![None; plan.images.len()];
+            summary = Summary { asked: rows.len(), waiting: rows.len(), ..Summary::default() };
+        }
         let unknown = Row { reason: "not known yet".to_owned(), ..Row::default() };
         let lines = plan.images.iter().zip(rows).map(|(image, row)| Line { image, row: row.unwrap_or_else(|| unknown.clone()) });
         let requests = Some((run.requests(), run.retries()));

@@ -85,9 +85,10 @@ impl Pace {
         if self.was_cut && sent < self.cut_at {
             return;
         }
-        self.limit = (self.limit / 2.0).max(1.0);
+        // One that says how long to wait makes every further refusal dear.
+        self.limit = if told.is_some_and(|t| t > Duration::from_secs(1)) { 1.0 } else { (self.limit / 2.0).max(1.0) };
         if self.limit < 2.0 {
-            self.gap = (self.gap * 1.5).clamp(50.0, 2000.0);
+            self.gap = (self.gap * 1.5).clamp(if told.is_some() { 100.0 } else { 50.0 }, 2000.0);
         }
         self.was_cut = true;
         self.cut_at = now + 1;
@@ -95,6 +96,11 @@ impl Pace {
         self.in_a_row += 1;
         let pause = told.map_or(own as u64, |d| d.as_millis() as u64);
         self.paused_until = self.paused_until.max(now + pause);
+    }
+
+    /// Leaves the host alone until then.
+    pub fn hold(&mut self, until: u64) {
+        self.paused_until = self.paused_until.max(until);
     }
 
     /// How long the host is still left alone.

@@ -41,6 +41,8 @@ pub struct Active {
 pub struct Overview {
     /// By name.
     pub tags: BTreeMap<String, Active>,
+    /// Further tags, whose digests a snapshot does not hold.
+    pub others: BTreeSet<String>,
     /// Whether these are all that there are.
     pub whole: bool,
 }
@@ -66,7 +68,8 @@ pub fn overview_request(endpoint: &str, repository: &Repository) -> Request {
 pub fn speaks(response: &Response) -> bool {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let has = |name: &str| body.get(name).is_some();
-    has("error_type") || has("error_message") || has("name") && (has("tags") || has("namespace"))
+    ["error_type", "error_message", "manifest_data", "repositories", "has_additional"].iter().any(|name| has(name))
+        || has("name") && (has("tags") || has("namespace"))
 }
 
 /// What to do next about `ask`, given all that was exchanged for it, oldest first.
@@ -130,7 +133,11 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
                 Err(next) => send(next),
                 Ok(rows) => {
                     let active = |r: RowOf| (r.name, Active { digest: r.digest, moved_at: Some(r.start), expires_at: r.end });
-                    done(Answer::Overview(Ok(Overview { tags: rows.into_iter().map(active).collect(), whole: true })))
+                    done(Answer::Overview(Ok(Overview {
+                        tags: rows.into_iter().map(active).collect(),
+                        others: BTreeSet::new(),
+                        whole: true,
+                    })))
                 }
             }
         }
@@ -175,7 +182,7 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, Trouble> {
         let date = |key: &str| text(tag, key).and_then(|t| rfc2822(&t));
         out.insert(name.clone(), Active { digest, moved_at: date("last_modified"), expires_at: date("expiration") });
     }
-    Ok(Overview { whole: tags.len() < WINDOW, tags: out })
+    Ok(Overview { whole: tags.len() < WINDOW, tags: out, others: BTreeSet::new() })
 }
 
 /// A row of the list of tags.

@@ -19,7 +19,7 @@ use super::error::clean;
 use super::guard;
 use super::name::{Repository, is_digest, is_tag};
 use super::quay::{self, Life, Overview};
-use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response};
+use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response, parameter};
 
 /// Which API a host is asked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -371,7 +371,7 @@ fn tag_step(
 
 /// Whether a status may be about HEAD alone, so that GET is worth a try.
 fn refuses_head(status: u16) -> bool {
-    status == 501 || (status < 500 && !matches!(status, 401 | 403 | 429))
+    status == 501 || (status < 500 && !matches!(status, 401 | 403 | 408 | 429))
 }
 
 /// Whether every form of the question was answered with 404.
@@ -525,14 +525,19 @@ fn read_tags(response: &Response) -> Result<Vec<String>, Trouble> {
 /// # Errors
 /// A next page on another host: nobody is sent there, and the list without it would not be whole.
 pub fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
-    let is_next = |parameters: &str| {
-        let parameters = parameters.to_ascii_lowercase().replace(['"', ' '], "");
-        parameters.split([';', ',']).any(|p| p == "rel=next")
-    };
-    // Parameters reach up to the next `<`, for no address of a registry has one.
-    let Some(target) = link.split('<').skip(1).find_map(|l| l.split_once('>').filter(|(_, p)| is_next(p)).map(|(t, _)| t)) else {
-        return Ok(None);
-    };
+    let (mut rest, mut next) = (link, None);
+    while let Some((target, after)) = rest.split_once('<').and_then(|(_, r)| r.split_once('>')) {
+        rest = after;
+        // Its parameters, up to a comma.
+        while let Some((name, value, after)) = parameter(rest.trim_start_matches([' ', '\t', ';']), &[' ', '\t', ';', ',']) {
+            rest = after;
+            let mut relations = value.as_deref().unwrap_or("").split_ascii_whitespace();
+            if name.eq_ignore_ascii_case("rel") && relations.any(|r| r.eq_ignore_ascii_case("next")) {
+                next = next.or(Some(target));
+            }
+        }
+    }
+    let Some(target) = next else { return Ok(None) };
     let url = guard::join(current, target).ok_or_else(|| malformed("the next page of the list of tags has no address"))?;
     match (guard::Address::parse(&url), guard::Address::parse(current)) {
         // Behind a proxy that ends TLS the scheme may be another one; the host must be the same, and ours is kept.
@@ -546,7 +551,9 @@ pub fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
 /// # Errors
 /// What is no manifest.
 pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble> {
-    let body: Value = serde_json::from_slice(&response.body).map_err(|_| {
+    // Of a signed one only what was signed counts.
+    let signed = signed_text(&response.body);
+    let body: Value = serde_json::from_slice(signed.as_deref().unwrap_or(&response.body)).map_err(|_| {
         let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
         malformed(&format!("the registry sent no manifest ({})", clean(kind)))
     })?;
@@ -637,7 +644,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The first code of an error body, as distribution writes it.
-fn error_code(response: &Response) -> Option<String> {
+pub(super) fn error_code(response: &Response) -> Option<String> {
     let body: Value = serde_json::from_slice(&response.body).ok()?;
     Some(body.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
 }
@@ -653,7 +660,7 @@ pub(super) fn refused(response: &Response) -> Trouble {
     let (what, cure) = match (status, code.as_str()) {
         (401 | 403, _) => (
             "it is private, or it is not there: the registry does not say which",
-            "log in if it is private, else check the namespace",
+            "log in if it is private (--authfile on the command line), else check the namespace",
         ),
         (429, _) => ("the registry lets no more requests through for now", "wait a little and retry"),
         (408 | 500.., _) => ("the registry is in trouble", "wait a little and retry"),

@@ -203,7 +203,7 @@ impl Look<'_> {
         match overview.tags.get(tag) {
             Some(active) if active.expires_at.is_none_or(|at| at > self.facts.asked_at) => Ok(Ok(active.clone())),
             Some(_) => Ok(Err(Missing::Tag)),
-            None if overview.whole => Ok(Err(Missing::Tag)),
+            None if overview.whole && !overview.others.contains(tag) => Ok(Err(Missing::Tag)),
             // Only the newest were told, and a channel that rarely moves is not among them.
             None => match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
                 Answer::Check(digest) => Ok(digest.clone().map(|digest| Active { digest, moved_at: None, expires_at: None })),
@@ -297,7 +297,7 @@ impl Look<'_> {
         if self.is_quay(repository) {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
-            return Ok(all.map(|o| o.tags.keys().cloned().collect()));
+            return Ok(all.map(|o| o.tags.keys().chain(&o.others).cloned().collect()));
         }
         match self.at(Ask::Tags { repository: repository.clone() })? {
             Answer::Tags(tags) => Ok(tags.clone()),
@@ -310,10 +310,12 @@ impl Look<'_> {
         for whole in [false, true] {
             let Ok(overview) = self.overview(repository, whole)? else { return Ok((None, 0)) };
             let immutable = || overview.tags.iter().filter(|(tag, _)| TagClass::of(tag) < TagClass::DigestAlias);
-            let same = immutable().filter(|(_, active)| active.digest == digest);
+            let alive = |active: &Active| active.expires_at.is_none_or(|at| at > self.facts.asked_at);
+            let same = immutable().filter(|(_, active)| active.digest == digest && alive(active));
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
             if best.is_some() || overview.whole {
-                return Ok((best.map(|(tag, _)| tag.clone()), immutable().count()));
+                let others = overview.others.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias);
+                return Ok((best.map(|(tag, _)| tag.clone()), immutable().count() + others.count()));
             }
         }
         Ok((None, 0))

@@ -93,9 +93,15 @@ struct Host {
     sniffed: bool,
     answered: bool,
     answered_preflighted: bool,
+    /// Whether it ever answered something that was no trouble.
+    took: bool,
+    /// Whether something it was asked came to nothing.
+    is_failing: bool,
     hides_digest: bool,
     /// What it wants, since a 401 said so.
     wants: Option<Wanted>,
+    /// Why its token service cannot be asked.
+    no_token: Option<Trouble>,
     /// Whether giving it that helped: from then on it is given at once.
     is_proven: bool,
     probed: Option<bool>,
@@ -113,8 +119,8 @@ const FAILURES: u32 = 6;
 impl Host {
     /// When it may be sent something.
     fn when(&self, now: u64) -> Option<u64> {
-        // Until it is known what it speaks, or whether it answers this page at all, one request shows as much as many.
-        let is_suspect = !self.answered && (self.dialect == Dialect::Quay && !self.is_sure || self.failures > 0);
+        // Until it is known what it speaks, or whether it is in order at all, one request shows as much as many.
+        let is_suspect = !self.took && (self.dialect == Dialect::Quay && !self.is_sure || self.is_failing);
         if is_suspect && self.pace.flying() > 0 || self.is_probing { None } else { self.pace.when(now) }
     }
 }
@@ -178,16 +184,19 @@ pub struct Run {
     lacking: Vec<usize>,
     flying: HashMap<u64, Flight>,
     clocks: HashMap<Repository, Clock>,
-    begun: HashSet<Ask>,
+    /// Questions that were sent and have no answer yet, numbered in the order in which they began.
+    begun: HashMap<Ask, u64>,
     tries: HashMap<Ask, u32>,
     hosts: BTreeMap<String, Host>,
     tokens: HashMap<Repository, Held>,
     /// Repositories that answered 401, and questions for which a token was renewed.
     refusals: HashSet<Repository>,
     renewed: HashSet<Ask>,
+    renewing: HashSet<Repository>,
     token_tries: HashMap<Repository, u32>,
     locked: BTreeMap<String, Locked>,
     now: Moment,
+    next_begun: u64,
     next_id: u64,
     requests: usize,
     retries: usize,
@@ -201,8 +210,12 @@ impl Run {
         for image in resolver.images() {
             if let Ok(reference) = &image.reference {
                 let host = &reference.repository.host;
-                if snapshot.is_none() && !facts.dialects.contains_key(host) {
-                    facts.dialects.insert(host.clone(), first_dialect(host, resolver.settings().api, &client));
+                if !facts.dialects.contains_key(host) {
+                    let dialect = match &snapshot {
+                        Some(snapshot) => snapshot.dialect(host),
+                        None => first_dialect(host, resolver.settings().api, &client),
+                    };
+                    facts.dialects.insert(host.clone(), dialect);
                 }
             }
         }
@@ -221,15 +234,17 @@ impl Run {
             lacking: vec![0; rows_len],
             flying: HashMap::new(),
             clocks: HashMap::new(),
-            begun: HashSet::new(),
+            begun: HashMap::new(),
             tries: HashMap::new(),
             hosts: BTreeMap::new(),
             tokens: HashMap::new(),
             refusals: HashSet::new(),
             renewed: HashSet::new(),
+            renewing: HashSet::new(),
             token_tries: HashMap::new(),
             locked: BTreeMap::new(),
             now: Moment { ms: 0, unix: 0, random: 0.0 },
+            next_begun: 0,
             next_id: 0,
             requests: 0,
             retries: 0,
@@ -303,9 +318,9 @@ impl Run {
         asked.into_iter().filter(is_plain).collect()
     }
 
-    /// Hosts that a page cannot read: host, endpoint, why, and by which API it was asked.
-    pub fn causes(&self) -> Vec<(String, String, Cause, Dialect)> {
-        let of = |(name, host): (&String, &Host)| Some((name.clone(), self.endpoint(name), host.cause.clone()?, host.dialect));
+    /// Hosts that a page cannot read, why, and by which API they were asked.
+    pub fn causes(&self) -> Vec<(String, Cause, Dialect)> {
+        let of = |(name, host): (&String, &Host)| Some((name.clone(), host.cause.clone()?, host.dialect));
         self.hosts.iter().filter_map(of).collect()
     }
 
@@ -337,8 +352,11 @@ impl Run {
                 sniffed: self.resolver.settings().api == Api::Distribution,
                 answered: false,
                 answered_preflighted: false,
+                took: false,
+                is_failing: false,
                 hides_digest: false,
                 wants: None,
+                no_token: None,
                 is_proven: false,
                 probed: None,
                 is_probing: false,
@@ -366,12 +384,10 @@ impl Run {
         if let Some((purpose, host, request, limit)) = self.urgent.pop_front() {
             return Next::Send(self.launch(purpose, host, request, limit));
         }
-        // What is due goes first, the longest waiting before the others.
-        let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now.ms);
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now.ms);
         self.later = later;
-        due.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         for (_, ask) in due {
-            self.queue.push_front(ask);
+            self.put_back(ask);
         }
         let mut soonest = self.later.iter().map(|(at, _)| *at).min();
         let mut full: HashSet<String> = HashSet::new();
@@ -400,8 +416,20 @@ impl Run {
         soonest.map_or(Next::Idle, Next::Wait)
     }
 
+    /// Puts a question that is under way before all that began later or not at all, so that none waits for ever.
+    fn put_back(&mut self, ask: Ask) {
+        let order = |a: &Ask| self.begun.get(a).copied().unwrap_or(u64::MAX);
+        let own = order(&ask);
+        let at = self.queue.iter().position(|a| order(a) >= own).unwrap_or(self.queue.len());
+        self.queue.insert(at, ask);
+    }
+
     /// The request that a question needs next, if there is one.
     fn prepare(&mut self, ask: Ask) -> Option<Send> {
+        // Nobody waits for it any more.
+        if !self.waiting.contains_key(&ask) {
+            return None;
+        }
         let mut request = match self.step(&ask) {
             Step::Done(answer) => {
                 self.learn(ask, answer);
@@ -409,9 +437,15 @@ impl Run {
             }
             Step::Send(request) => request,
         };
+        if let Some(trouble) = self.host(ask.host()).verdict.clone() {
+            self.learn(ask, Err(trouble));
+            return None;
+        }
         let now = self.now.ms;
         let clock = self.clocks.entry(clock_of(&ask)).or_default();
-        if self.begun.insert(ask.clone()) {
+        if !self.begun.contains_key(&ask) {
+            self.begun.insert(ask.clone(), self.next_begun);
+            self.next_begun += 1;
             clock.open += 1;
             if clock.open == 1 {
                 clock.since = now;
@@ -433,6 +467,9 @@ impl Run {
                     let fresh = |held: &&Held| now < held.since + held.token.lifetime.as_millis() as u64;
                     if let Some(held) = self.tokens.get(&repository).filter(fresh) {
                         request.authorization = Some(held.token.header.clone());
+                    } else if let Some(trouble) = self.host(&name).no_token.clone() {
+                        self.learn(ask, Err(trouble));
+                        return None;
                     } else if let Some(parked) = self.parked.get_mut(&repository) {
                         parked.push(ask);
                         return None;
@@ -486,7 +523,7 @@ impl Run {
                         host.answered_preflighted |= flight.request.needs_preflight();
                         self.switch(&flight.host, other);
                     }
-                    _ => self.queue.push_front(ask),
+                    _ => self.put_back(ask),
                 }
             }
             Purpose::Probe => {
@@ -539,12 +576,13 @@ impl Run {
             401 if self.host(&name).dialect == Dialect::Distribution && self.can_log_in(&ask, &flight, response) => {
                 let exchange = Exchange { request: flight.request, outcome, tries: 1 };
                 if let Some(repository) = ask.repository() {
-                    self.facts.logins.entry(repository.clone()).or_default().push(exchange);
+                    self.facts.logins.entry(repository.clone()).or_default().push(without_secrets(exchange));
                 }
-                self.queue.push_front(ask);
+                self.put_back(ask);
             }
             status => {
-                if matches!(status, 401 | 403) && !matches!(ask, Ask::Ping { .. }) {
+                let is_login = self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. });
+                if matches!(status, 401 | 403) && is_login {
                     let has_login = ask.repository().is_some_and(|r| self.client.logins.of(r).is_some());
                     self.locked.insert(name.clone(), if has_login { Locked::Refused } else { Locked::Wanted });
                 } else if flight.request.authorization.is_some() {
@@ -555,8 +593,16 @@ impl Run {
                 }
                 let host = self.host(&name);
                 host.pace.took();
+                host.took = true;
                 host.failures = 0;
                 host.hides_digest |= flight.request.method == Method::Head && status == 200 && response.digest.is_none();
+                let is_refused = matches!(status, 401 | 403) && flight.request.authorization.is_some();
+                if is_refused && host.wants == Some(Wanted::Basic) {
+                    let what = format!("the registry refuses the login, or keeps this from it ({status})");
+                    let trouble = Trouble { what, cure: "check user and password, and what they may read".to_owned() };
+                    self.note(&ask, flight, outcome);
+                    return self.learn(ask, Err(trouble));
+                }
                 self.record(ask, flight, outcome);
             }
         }
@@ -570,10 +616,21 @@ impl Run {
         let wanted = response.challenge.as_deref().and_then(auth::wanted);
         match wanted {
             Some(wanted @ Wanted::Bearer { .. }) => {
-                // A token that was good may have run out before its time; it is renewed once.
-                let ran_out = was_sent && self.tokens.remove(&repository).is_some_and(|held| held.was_good);
-                if was_sent && !(ran_out && self.renewed.insert(ask.clone())) {
-                    return false;
+                if was_sent {
+                    match self.tokens.get(&repository) {
+                        // Another one came while this was under way.
+                        Some(held) if Some(&held.token.header) != flight.request.authorization.as_ref() => return true,
+                        // One that was good may have run out before its time; it is renewed once.
+                        Some(held) => {
+                            let ran_out = held.was_good;
+                            self.tokens.remove(&repository);
+                            if !(ran_out && self.renewed.insert(ask.clone())) {
+                                return false;
+                            }
+                            self.renewing.insert(repository.clone());
+                        }
+                        None => return self.renewing.contains(&repository),
+                    }
                 }
                 self.refusals.insert(repository);
                 self.host(&flight.host).wants = Some(wanted);
@@ -591,6 +648,7 @@ impl Run {
     fn take_token(&mut self, repository: Repository, flight: Flight, outcome: Result<Response, Failure>) {
         let has_login = flight.request.authorization.is_some();
         let asks = self.parked.remove(&repository).unwrap_or_default();
+        self.renewing.remove(&repository);
         let tries = self.token_tries.entry(repository.clone()).or_default();
         *tries += 1;
         let tries = *tries;
@@ -611,7 +669,9 @@ impl Run {
             Err(_) if is_unreadable => {
                 let cause = Cause::TokenService(guard::origin(&flight.request.url));
                 let trouble = cause.trouble(&flight.host, &self.endpoint(&flight.host));
-                self.host(&flight.host).cause = Some(cause);
+                let host = self.host(&flight.host);
+                host.cause = Some(cause);
+                host.no_token = Some(trouble.clone());
                 Err(trouble)
             }
             Err(failure) => Err(super::registry::failed(failure)),
@@ -620,12 +680,12 @@ impl Run {
         // A token is a secret, and the body holds nothing else.
         let outcome = outcome.map(|r| Response { body: Vec::new(), ..r });
         let exchange = Exchange { request: flight.request, outcome, tries };
-        self.facts.logins.entry(repository.clone()).or_default().push(exchange);
+        self.facts.logins.entry(repository.clone()).or_default().push(without_secrets(exchange));
         match token {
             Ok(token) => {
                 self.tokens.insert(repository, Held { token, since: flight.sent, was_good: false });
                 for ask in asks {
-                    self.queue.push_front(ask);
+                    self.put_back(ask);
                 }
             }
             Err(trouble) => {
@@ -647,9 +707,7 @@ impl Run {
         }
         let (tries, page, endpoint, now) = (*tries, self.client.page.clone(), self.endpoint(&flight.host), self.now);
         let host = self.host(&flight.host);
-        if !host.answered {
-            host.failures += 1;
-        }
+        host.is_failing = true;
         let is_quay = host.dialect == Dialect::Quay;
         let url = if matches!(flight.purpose, Purpose::Probe) { &endpoint } else { &flight.request.url };
         let sight = Sight {
@@ -677,6 +735,9 @@ impl Run {
                 self.put_off(ask, flight, Err(Failure::Network("the browser does not say why".to_owned())), tries);
             }
             doctor::Next::Retry => {
+                // One that never answered is not sent everything else meanwhile.
+                let pause = backoff(tries, now.random).as_millis() as u64;
+                host.pace.hold(now.ms + pause);
                 self.put_off(ask, flight, Err(Failure::Network("the browser does not say why".to_owned())), tries);
             }
             doctor::Next::Probe if !host.sniffed && ask.repository().is_some() => {
@@ -717,20 +778,30 @@ impl Run {
             self.record(ask, flight, outcome);
         } else {
             self.retries += 1;
-            self.queue.push_front(ask);
+            self.put_back(ask);
         }
     }
 
     /// Takes what may pass by itself.
     fn try_again(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
+        let now = self.now;
+        if let Ok(response) = &outcome
+            && response.status == 503
+            && self.host(&flight.host).took
+            && super::registry::error_code(response).as_deref() != Some("UNAVAILABLE")
+        {
+            // Overload by another name: nginx says it so unless it is told otherwise.
+            let told = response.retry_after.as_deref().and_then(|text| retry_after(text, now.unix));
+            return self.refused(ask, flight, outcome, told);
+        }
         let tries = self.tries.entry(ask.clone()).or_default();
         *tries += 1;
         let tries = *tries;
-        // Overload by another name, as nginx says it.
-        if matches!(&outcome, Ok(r) if r.status == 503) {
-            let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, self.now.unix));
-            let now = self.now;
-            self.host(&flight.host).pace.refused(flight.sent, now.ms, told.map(|t| t.min(IMAGE_LIMIT)), now.random);
+        let host = self.host(&flight.host);
+        host.is_failing = true;
+        if !host.took {
+            // One that never answered well is not sent everything else meanwhile.
+            host.pace.hold(now.ms + backoff(tries, now.random).as_millis() as u64);
         }
         self.put_off(ask, flight, outcome, tries);
     }
@@ -747,7 +818,8 @@ impl Run {
         self.host(&name).failures += 1;
         self.record(ask.clone(), flight, outcome);
         // Where one question after the other comes to nothing, so will the rest.
-        if self.host(&name).failures >= FAILURES
+        let host = self.host(&name);
+        if host.failures >= if host.took { FAILURES } else { 1 }
             && let Some(Err(trouble)) = self.facts.answers.get(&ask).cloned()
         {
             self.give_up(&name, trouble);
@@ -756,14 +828,18 @@ impl Run {
 
     /// Notes what was exchanged for a question, and ends it or puts it first in the queue.
     fn record(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
-        let tries = self.tries.remove(&ask).unwrap_or(0).max(1);
-        let request = Request { authorization: None, ..flight.request };
-        self.facts.exchanges.entry(ask.clone()).or_default().push(Exchange { request, outcome, tries });
+        self.note(&ask, flight, outcome);
         match self.step(&ask) {
             Step::Done(answer) => self.learn(ask, answer),
             // First in, first out would let every image start before any ends; a question under way goes first.
-            Step::Send(_) => self.queue.push_front(ask),
+            Step::Send(_) => self.put_back(ask),
         }
+    }
+
+    fn note(&mut self, ask: &Ask, flight: Flight, outcome: Result<Response, Failure>) {
+        let tries = self.tries.remove(ask).unwrap_or(0).max(1);
+        let exchange = Exchange { request: flight.request, outcome, tries };
+        self.facts.exchanges.entry(ask.clone()).or_default().push(without_secrets(exchange));
     }
 
     /// Asks a host no more, for this reason.
@@ -804,6 +880,7 @@ impl Run {
                 images.insert(i);
             }
             self.tries.remove(ask);
+            self.close(ask);
             self.facts.exchanges.remove(ask);
         }
         self.queue.retain(|ask| ask.host() != name);
@@ -834,6 +911,7 @@ impl Run {
         self.tokens.clear();
         self.refusals.clear();
         self.renewed.clear();
+        self.renewing.clear();
         self.locked.clear();
         self.waiting.clear();
         self.lacking.fill(0);
@@ -861,13 +939,7 @@ impl Run {
                 response.body = Vec::new();
             }
         }
-        if self.begun.remove(&ask) {
-            let clock = self.clocks.entry(clock_of(&ask)).or_default();
-            clock.open = clock.open.saturating_sub(1);
-            if clock.open == 0 {
-                clock.spent += self.now.ms.saturating_sub(clock.since);
-            }
-        }
+        self.close(&ask);
         self.tries.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
         self.facts.answers.insert(ask, answer);
@@ -877,6 +949,17 @@ impl Run {
         });
         // What an image still lacks goes before what others begin with, so that rows are known early.
         self.evaluate(images, true);
+    }
+
+    /// Ends the time that a question takes.
+    fn close(&mut self, ask: &Ask) {
+        if self.begun.remove(ask).is_some() {
+            let clock = self.clocks.entry(clock_of(ask)).or_default();
+            clock.open = clock.open.saturating_sub(1);
+            if clock.open == 0 {
+                clock.spent += self.now.ms.saturating_sub(clock.since);
+            }
+        }
     }
 
     fn evaluate(&mut self, images: Vec<usize>, first: bool) {
@@ -911,6 +994,12 @@ impl Run {
             }
         }
     }
+}
+
+/// An exchange as it may be kept and shown.
+fn without_secrets(mut exchange: Exchange) -> Exchange {
+    exchange.request.authorization = None;
+    exchange
 }
 
 /// The question that a request is sent for.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::name::{Reference, Repository, TagClass};
-use super::quay::Life;
-use super::registry::{Answer, Ask, Form, Found, Manifest, Missing, Trouble};
+use super::quay::{Active, Life, Overview};
+use super::registry::{Answer, Ask, Dialect, Form, Found, Manifest, Missing, Trouble};
 use super::resolve::{Facts, Row, Status};
 use super::time;
 
@@ -38,6 +38,12 @@ pub struct Snapshot {
     /// Hosts that were asked over plain http.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub plain_hosts: BTreeSet<String>,
+    /// Hosts that were asked by Quay's own API.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    quays: BTreeSet<String>,
+    /// The names of tags that stand in lists, sorted: repositories that are built together have the same ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
     /// By `HOST/PATH`.
     repositories: BTreeMap<String, Kept>,
 }
@@ -57,15 +63,21 @@ struct Kept {
     /// The registry said that there is no such repository.
     #[serde(skip_serializing_if = "is_false")]
     absent: bool,
+    /// It is none of the public repositories of its namespace; with an error, private or not there.
+    #[serde(skip_serializing_if = "is_false")]
+    hidden: bool,
+    /// It was answered with 404 by what did not prove to be a registry.
+    #[serde(skip_serializing_if = "is_false")]
+    silent: bool,
     /// Why some of it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// Tags and their digests; null where the registry said that there is no such tag.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, Option<String>>,
-    /// Further tags whose digests were not asked for.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    list: BTreeSet<String>,
+    /// Further tags, whose digests are not kept: their places among the names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    list: Vec<usize>,
     /// Whether `tags` and `list` are all that there are.
     #[serde(skip_serializing_if = "is_false")]
     whole: bool,
@@ -78,6 +90,35 @@ struct Kept {
     /// What a tag stood for before, newest first.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     history: BTreeMap<String, Vec<Life>>,
+}
+
+impl Kept {
+    /// Keeps an absence, if it is one: what a registry did not say for certain stays unknown (see [`Missing`]).
+    fn miss(&mut self, facts: &Facts, repository: &Repository, tag: Option<&String>, missing: Missing) {
+        match missing {
+            Missing::Repository => self.absent = true,
+            Missing::Tag => _ = tag.map(|tag| self.tags.entry(tag.clone()).or_default()),
+            Missing::Silent => {
+                let ping = Ask::Ping { host: repository.host.clone() };
+                if matches!(facts.answers.get(&ping), Some(Ok(_))) {
+                    _ = tag.map(|tag| self.tags.entry(tag.clone()).or_default());
+                } else {
+                    self.silent = true;
+                    self.error.get_or_insert_with(|| "nothing there says that it is a registry".to_owned());
+                }
+            }
+            Missing::Hidden => {
+                let namespace = repository.path.rsplit_once('/').map_or("", |(space, _)| space).to_owned();
+                let list = Ask::Repositories { host: repository.host.clone(), namespace };
+                self.hidden = true;
+                let is_told = matches!(facts.answers.get(&list), Some(Ok(Answer::Repositories(names)))
+                    if !names.is_empty() && !names.contains(repository.short()));
+                if !is_told {
+                    self.error.get_or_insert_with(|| "it is private, or not there".to_owned());
+                }
+            }
+        }
+    }
 }
 
 /// What became of a tag between two snapshots.
@@ -105,65 +146,81 @@ impl Snapshot {
             link,
             incomplete: rows.iter().filter(|r| r.as_ref().is_none_or(|r| r.status == Status::Error)).count(),
             plain_hosts,
-            repositories: BTreeMap::new(),
+            ..Self::default()
         };
-        let matter = tags_that_matter(facts);
+        let matter = tags_that_matter(facts, rows);
+        let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut repositories: BTreeMap<String, &Repository> = BTreeMap::new();
         for (ask, answer) in &facts.answers {
             let Some(repository) = ask.repository() else { continue };
-            let kept = out.repositories.entry(repository.to_string()).or_default();
+            let name = repository.to_string();
+            let kept = out.repositories.entry(name.clone()).or_default();
+            if facts.dialects.get(&repository.host) == Some(&Dialect::Quay) {
+                out.quays.insert(repository.host.clone());
+            }
             match (ask, answer) {
                 (_, Err(trouble)) => kept.error = kept.error.take().max(Some(trouble.what.clone())),
-                (_, Ok(Answer::Tag(Err(Missing::Repository | Missing::Hidden)))) => kept.absent = true,
-                (_, Ok(Answer::Check(Err(Missing::Repository | Missing::Hidden)))) => kept.absent = true,
-                (_, Ok(Answer::Tags(Err(_)) | Answer::Overview(Err(_)))) => kept.absent = true,
-                (Ask::Tag { tag, .. }, Ok(Answer::Tag(found))) => {
-                    kept.tags.insert(tag.clone(), found.as_ref().ok().map(|f| f.digest.clone()));
+                (Ask::Tag { tag, .. }, Ok(Answer::Tag(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
+                (Ask::Check { tag, .. }, Ok(Answer::Check(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
+                (_, Ok(Answer::Tags(Err(missing)) | Answer::Overview(Err(missing)))) => {
+                    kept.miss(facts, repository, None, *missing)
                 }
-                (Ask::Check { tag, .. }, Ok(Answer::Check(digest))) => {
-                    // The same tag may have been asked for in two forms; one that is there is there.
-                    let known = kept.tags.entry(tag.clone()).or_default();
-                    *known = known.take().or_else(|| digest.clone().ok());
+                (Ask::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) => {
+                    kept.tags.insert(tag.clone(), Some(found.digest.clone()));
+                }
+                // The same tag may have been asked for in two forms; one that is there is there.
+                (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(digest)))) => {
+                    kept.tags.entry(tag.clone()).or_default().get_or_insert_with(|| digest.clone());
                 }
                 (_, Ok(Answer::Tags(Ok(tags)))) => {
-                    kept.list.extend(tags.iter().cloned());
+                    lists.entry(name.clone()).or_default().extend(tags.iter().cloned());
                     kept.whole = true;
                 }
                 (_, Ok(Answer::Overview(Ok(overview)))) => {
-                    let is_there =
-                        |tag: &String| overview.tags.get(tag).filter(|a| a.expires_at.is_none_or(|at| at > facts.asked_at));
-                    for tag in &matter {
-                        match is_there(tag) {
-                            Some(active) => {
-                                kept.tags.insert(tag.clone(), Some(active.digest.clone()));
-                                kept.moved.extend(active.moved_at.map(|at| (tag.clone(), at)));
-                            }
-                            None if overview.whole => _ = kept.tags.entry(tag.clone()).or_default(),
-                            None => {}
+                    kept.whole |= overview.whole;
+                    for (tag, active) in &overview.tags {
+                        if active.expires_at.is_some_and(|at| at <= facts.asked_at) {
+                            continue;
+                        }
+                        if matter.contains(tag) {
+                            kept.tags.insert(tag.clone(), Some(active.digest.clone()));
+                            kept.moved.extend(active.moved_at.map(|at| (tag.clone(), at)));
+                        } else {
+                            lists.entry(name.clone()).or_default().insert(tag.clone());
                         }
                     }
                 }
                 (Ask::History { tag, .. }, Ok(Answer::History(lives))) => _ = kept.history.insert(tag.clone(), lives.clone()),
                 _ => {}
             }
-            if let Ok(Answer::Tag(Ok(found))) = answer
-                && let Some(labels) = labels_of(facts, repository, &found.digest)
-            {
-                kept.labels.insert(found.digest.clone(), labels);
-            }
-            if let (Ask::Overview { .. }, Ok(Answer::Overview(Ok(overview)))) = (ask, answer) {
-                let digests: BTreeSet<&String> = overview.tags.values().map(|a| &a.digest).collect();
-                for digest in digests {
-                    if let Some(labels) = labels_of(facts, repository, digest) {
-                        kept.labels.insert(digest.clone(), labels);
-                    }
-                }
-            }
+            repositories.insert(name, repository);
         }
-        for kept in out.repositories.values_mut() {
-            let tags = &kept.tags;
-            kept.list.retain(|tag| !tags.contains_key(tag));
+        let names: BTreeSet<String> = lists.values().flatten().cloned().collect();
+        out.names = names.into_iter().collect();
+        for (name, kept) in &mut out.repositories {
+            let digests: BTreeSet<String> = kept.tags.values().flatten().cloned().collect();
+            if let Some(repository) = repositories.get(name) {
+                let labels = digests.into_iter().filter_map(|d| Some((labels_of(facts, repository, &d)?, d)));
+                kept.labels = labels.map(|(labels, digest)| (digest, labels)).collect();
+            }
+            let list = lists.remove(name).unwrap_or_default().into_iter().filter(|tag| !kept.tags.contains_key(tag));
+            kept.list = list.filter_map(|tag| out.names.binary_search(&tag).ok()).collect();
         }
         out
+    }
+
+    /// By which API a host was asked.
+    pub fn dialect(&self, host: &str) -> Dialect {
+        if self.quays.contains(host) { Dialect::Quay } else { Dialect::Distribution }
+    }
+
+    /// Whether a tag is among those whose digests are not kept.
+    fn lists(&self, kept: &Kept, tag: &str) -> bool {
+        self.names.binary_search_by(|name| name.as_str().cmp(tag)).is_ok_and(|i| kept.list.contains(&i))
+    }
+
+    fn listed(&self, kept: &Kept) -> BTreeSet<String> {
+        kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect()
     }
 
     /// Reads a snapshot.
@@ -211,7 +268,21 @@ impl Snapshot {
             what,
             cure: "take a new snapshot with these choices (overtag snapshot), or ask the registry".to_owned(),
         };
-        let Some(repository) = ask.repository() else { return Ok(Answer::Ping) };
+        let Some(repository) = ask.repository() else {
+            // These only say whether an absence is to be believed: not where one of those it bears on was not.
+            let below = match ask {
+                Ask::Repositories { host, namespace } => format!("{host}/{namespace}/"),
+                other => format!("{}/", other.host()),
+            };
+            let is_in_doubt = |kept: &&Kept| (kept.hidden || kept.silent) && kept.error.is_some();
+            let doubt =
+                self.repositories.iter().filter(|(name, _)| name.starts_with(&below)).map(|(_, kept)| kept).find(is_in_doubt);
+            return match (doubt.and_then(|kept| kept.error.as_ref()), ask) {
+                (Some(error), _) => Err(trouble(format!("when the snapshot was taken: {error}"))),
+                (None, Ask::Repositories { .. }) => Ok(Answer::Repositories([String::new()].into())),
+                (None, _) => Ok(Answer::Ping),
+            };
+        };
         let Some(kept) = self.repositories.get(&repository.to_string()) else {
             return Err(trouble(format!("the snapshot of {} does not hold this repository", self.fetched_at)));
         };
@@ -222,9 +293,11 @@ impl Snapshot {
         let digest = |tag: &str| -> Result<Result<String, Missing>, Trouble> {
             match kept.tags.get(tag) {
                 _ if kept.absent => Ok(Err(Missing::Repository)),
+                _ if kept.hidden => Ok(Err(Missing::Hidden)),
+                _ if kept.silent => Ok(Err(Missing::Silent)),
                 Some(Some(digest)) => Ok(Ok(digest.clone())),
                 Some(None) => Ok(Err(Missing::Tag)),
-                None if kept.whole && !kept.list.contains(tag) => Ok(Err(Missing::Tag)),
+                None if kept.whole && !self.lists(kept, tag) => Ok(Err(Missing::Tag)),
                 None => Err(unknown(&format!("of the tag {tag}"))),
             }
         };
@@ -241,11 +314,36 @@ impl Snapshot {
                 Some(labels) => Ok(Answer::Labels(labels.clone())),
                 None => Err(unknown("its labels")),
             },
-            Ask::Tags { .. } if kept.absent => Ok(Answer::Tags(Err(Missing::Repository))),
+            Ask::Overview { .. } | Ask::Tags { .. } if kept.absent || kept.hidden => {
+                let missing = if kept.hidden { Missing::Hidden } else { Missing::Repository };
+                Ok(if self.quays.contains(&repository.host) {
+                    Answer::Overview(Err(missing))
+                } else {
+                    Answer::Tags(Err(missing))
+                })
+            }
+            Ask::Overview { .. } | Ask::Tags { .. } if self.quays.contains(&repository.host) => {
+                if kept.tags.is_empty() && kept.list.is_empty() && !kept.whole {
+                    return Err(unknown("its tags"));
+                }
+                let active = |(tag, digest): (&String, &Option<String>)| {
+                    let moved_at = kept.moved.get(tag).copied();
+                    Some((tag.clone(), Active { digest: digest.clone()?, moved_at, expires_at: None }))
+                };
+                let whole = kept.whole || matches!(ask, Ask::Tags { .. });
+                if whole && !kept.whole {
+                    return Err(unknown("all of its tags"));
+                }
+                Ok(Answer::Overview(Ok(Overview {
+                    tags: kept.tags.iter().filter_map(active).collect(),
+                    others: self.listed(kept),
+                    whole,
+                })))
+            }
             Ask::Tags { .. } if kept.whole => {
-                let there = kept.tags.iter().filter(|(_, digest)| digest.is_some()).map(|(tag, _)| tag);
-                let all: BTreeSet<&String> = there.chain(&kept.list).collect();
-                Ok(Answer::Tags(Ok(all.into_iter().cloned().collect())))
+                let there = kept.tags.iter().filter(|(_, digest)| digest.is_some()).map(|(tag, _)| tag.clone());
+                let all: BTreeSet<String> = there.chain(self.listed(kept)).collect();
+                Ok(Answer::Tags(Ok(all.into_iter().collect())))
             }
             Ask::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
             _ => Err(unknown("all of its tags")),
@@ -268,7 +366,7 @@ impl Snapshot {
             None => {
                 let (name, tag) = key.rsplit_once(':').unwrap_or((key, ""));
                 let kept = of.repositories.get(name)?;
-                (kept.absent || kept.whole && !kept.list.contains(tag)).then_some(None)
+                (kept.absent || kept.hidden && kept.error.is_none() || kept.whole && !of.lists(kept, tag)).then_some(None)
             }
         };
         let (mut changes, mut unchanged) = (BTreeMap::new(), 0);
@@ -298,8 +396,9 @@ impl Snapshot {
     }
 }
 
-/// Where a registry tells of hundreds of tags: those that move in any repository, and all that share a digest with one of them.
-fn tags_that_matter(facts: &Facts) -> BTreeSet<String> {
+/// Where a registry tells of hundreds of tags: those that move in any repository, all that share a digest with one of them, and those
+/// that an image rests on.
+fn tags_that_matter(facts: &Facts, rows: &[Option<Row>]) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for answer in facts.answers.values() {
         let Ok(Answer::Overview(Ok(overview))) = answer else { continue };
@@ -308,9 +407,11 @@ fn tags_that_matter(facts: &Facts) -> BTreeSet<String> {
         let same = overview.tags.iter().filter(|(t, a)| digests.contains(&a.digest) && TagClass::of(t) != TagClass::DigestAlias);
         out.extend(same.map(|(tag, _)| tag.clone()));
     }
-    // And what was asked for by name.
-    for (ask, answer) in &facts.answers {
-        if let (Ask::Check { tag, .. } | Ask::Tag { tag, .. }, Ok(_)) = (ask, answer) {
+    for row in rows.iter().flatten() {
+        out.extend([row.tag.clone()].into_iter().chain(row.hash.clone()).chain(row.seen.keys().cloned()));
+    }
+    for ask in facts.answers.keys() {
+        if let Ask::Check { tag, .. } | Ask::Tag { tag, .. } = ask {
             out.insert(tag.clone());
         }
     }
@@ -340,19 +441,23 @@ fn labels_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<BTr
             })
         })
     };
-    // Quay keeps labels by the manifest's own digest.
-    if let Some(labels) = of_config(digest).filter(|l| !l.is_empty()) {
-        return Some(labels);
+    // Quay keeps labels by the manifest's own digest; a list has none of its own.
+    let own = of_config(digest);
+    if own.as_ref().is_some_and(|l| !l.is_empty()) {
+        return own;
     }
-    let mut manifest = read(digest)?;
+    let Some(mut manifest) = read(digest) else { return own };
     if let Manifest::Index(Some((child, _))) = &manifest {
         if let Some(labels) = of_config(child) {
             return Some(labels);
         }
-        manifest = read(child)?;
+        match read(child) {
+            Some(read) => manifest = read,
+            None => return own,
+        }
     }
     match manifest {
-        Manifest::Image(config) => of_config(&config),
+        Manifest::Image(config) => of_config(&config).or(own),
         Manifest::Labelled(labels) => Some(labels),
         Manifest::Index(_) => Some(BTreeMap::new()),
     }
@@ -363,7 +468,7 @@ pub fn histories(facts: &Facts, references: &[&Reference]) -> Vec<Ask> {
     let is_known = |r: &&&Reference| {
         let overview = facts.answers.get(&Ask::Overview { repository: r.repository.clone() });
         TagClass::of(&r.tag) == TagClass::Moving
-            && matches!(overview, Some(Ok(Answer::Overview(Ok(o)))) if o.tags.contains_key(&r.tag))
+            && matches!(overview, Some(Ok(Answer::Overview(Ok(o)))) if o.tags.contains_key(&r.tag) || !o.whole)
     };
     references.iter().filter(is_known).map(|r| Ask::History { repository: r.repository.clone(), tag: r.tag.clone() }).collect()
 }

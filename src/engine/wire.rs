@@ -144,6 +144,32 @@ pub enum Failure {
     Cancelled,
 }
 
+/// The parameter at the beginning of `text`, as headers have them: its name, its value (quoted or bare) where there is a `=`, and what
+/// follows. A bare value ends at one of `ends`. None where there is no name.
+pub fn parameter<'a>(text: &'a str, ends: &[char]) -> Option<(&'a str, Option<String>, &'a str)> {
+    let end = text.find(|c| ends.contains(&c) || matches!(c, '=' | '"')).unwrap_or(text.len());
+    let (name, after) = text.split_at(end);
+    if name.is_empty() {
+        return None;
+    }
+    let blank = [' ', '\t'];
+    let Some(value) = after.trim_start_matches(blank).strip_prefix('=') else { return Some((name, None, after)) };
+    let value = value.trim_start_matches(blank);
+    let Some(quoted) = value.strip_prefix('"') else {
+        let (bare, after) = value.split_at(value.find(ends).unwrap_or(value.len()));
+        return Some((name, Some(bare.to_owned()), after));
+    };
+    let (mut out, mut chars) = (String::new(), quoted.char_indices());
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '"' => return Some((name, Some(out), &quoted[i + 1..])),
+            '\\' => out.extend(chars.next().map(|(_, c)| c)),
+            c => out.push(c),
+        }
+    }
+    Some((name, Some(out), ""))
+}
+
 /// A point in time, as whoever drives a run sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {

@@ -1,6 +1,11 @@
 //! The page as its tests read it: what is opened, what it shows, and what that is compared with: the command line's answer for
 //! the same link, and what the registry was seeded with.
 
+// Each test binary that compiles this uses only a part of it.
+#![allow(dead_code)]
+// As in `support`: each test binary uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

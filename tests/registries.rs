@@ -1,0 +1,1142 @@
+//! The command line on every kind of registry: Quay's own API, logins, limits, redirects, mixes of them, and snapshots.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::login::{self, Access};
+use support::nginx::{self, Nginx, RetryAfter};
+use support::proxy::{Fault, Logged, Proxy, Seen};
+use support::quay::{self, Manifest, Quay, Repository, Role};
+use support::registry::{Kind, LABEL, NAMESPACE, PREFIX, PROMOTED, Registry, Seed};
+
+/// What the tests call now, unless they say otherwise.
+const EPOCH: u64 = 1_496_105_356;
+
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry::start(Path::new(support::CACHE), &support::names()))
+}
+
+/// Runs the program; nothing of whoever runs the tests counts.
+fn overtag(args: &[&str]) -> Output {
+    overtag_with(args, &[("SOURCE_DATE_EPOCH", &EPOCH.to_string())])
+}
+
+fn overtag_with(args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overtag"));
+    for proxy in ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+        command.env_remove(proxy);
+    }
+    command.args(args).envs(environment.iter().copied()).output().expect("overtag runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder with a template, and the registry and namespace that it is filled in with.
+struct Here {
+    folder: tempfile::TempDir,
+    namespace: String,
+    more: Vec<String>,
+}
+
+impl Here {
+    /// A template of all seeded images, on a host.
+    fn at(host: &str) -> Self {
+        Self::of(host, &support::names())
+    }
+
+    fn of(host: &str, names: &[&str]) -> Self {
+        Self::with(&format!("{host}/{NAMESPACE}"), &support::template(names))
+    }
+
+    fn with(namespace: &str, template: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("t.j2"), template).expect("the template is written");
+        Self { folder, namespace: namespace.to_owned(), more: Vec::new() }
+    }
+
+    /// With these flags each time.
+    fn and(mut self, more: &[&str]) -> Self {
+        self.more.extend(more.iter().map(|m| (*m).to_owned()));
+        self
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, content: &str) -> String {
+        fs::write(self.path(name), content).expect("the file is written");
+        self.path(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// An authfile with a login for a host.
+    fn authfile(&self, host: &str, user: &str, password: &str) -> String {
+        // What podman writes is base64 of both, and so is the header.
+        let known = login::authorization();
+        assert!(user == login::USER, "only one user is known");
+        let auth = match password {
+            login::PASSWORD => known.trim_start_matches("Basic ").to_owned(),
+            _ => "dGVzdGVyOndyb25n".to_owned(),
+        };
+        self.write("auth.json", &json!({ "auths": { host: { "auth": auth } } }).to_string())
+    }
+
+    /// A verb on all images of the template at the promoted channel.
+    fn run(&self, verb: &str, more: &[&str], environment: &[(&str, &str)]) -> Output {
+        let template = self.path("t.j2");
+        let plain = [verb, "--template-file", &template, "--namespace", &self.namespace, "--prefix", PREFIX];
+        let own: Vec<&str> = self.more.iter().map(String::as_str).collect();
+        let tag: &[&str] = if more.contains(&"--tag") { &[] } else { &["--tag", PROMOTED] };
+        overtag_with(&[&plain[..], tag, &own, more].concat(), environment)
+    }
+
+    fn report(&self, more: &[&str]) -> (Option<i32>, Value) {
+        let (code, report, _) = self.report_and_words(more);
+        (code, report)
+    }
+
+    /// Status, report, and what was said on standard error.
+    fn report_and_words(&self, more: &[&str]) -> (Option<i32>, Value, String) {
+        let epoch = EPOCH.to_string();
+        let done = self.run("prepare", &[more, &["--format", "json"]].concat(), &[("SOURCE_DATE_EPOCH", &epoch)]);
+        let report = serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&done.stderr)));
+        (done.status.code(), report, text(&done.stderr))
+    }
+
+    /// Both files.
+    fn files(&self, more: &[&str]) -> (String, String) {
+        let (a, b, epoch) = (self.path("containers"), self.path("environment"), EPOCH.to_string());
+        let flags = ["--output-images-file", &a, "--output-env-file", &b];
+        let done = self.run("prepare", &[&flags, more].concat(), &[("SOURCE_DATE_EPOCH", &epoch)]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        (self.read("containers"), self.read("environment"))
+    }
+
+    /// Takes a snapshot into a file of that name.
+    fn snapshot(&self, name: &str, more: &[&str]) -> Output {
+        let (output, epoch) = (self.path(name), EPOCH.to_string());
+        self.run("snapshot", &[&["--output", &output], more].concat(), &[("SOURCE_DATE_EPOCH", &epoch)])
+    }
+}
+
+/// The rows of a report by short name.
+fn rows(report: &Value) -> BTreeMap<String, Value> {
+    let short = |row: &Value| {
+        let image = row["image"].as_str().unwrap_or_default();
+        let last = image.rsplit('/').next().unwrap_or_default();
+        last.split(':').next().unwrap_or_default().trim_start_matches(PREFIX).to_owned()
+    };
+    report["images"].as_array().into_iter().flatten().map(|r| (short(r), r.clone())).collect()
+}
+
+fn notes(row: &Value) -> Vec<&str> {
+    row["notes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// How many rows there are of a status.
+fn count(report: &Value, status: &str) -> u64 {
+    report["counts"][status].as_u64().unwrap_or_else(|| panic!("no count of {status} in {report}"))
+}
+
+/// The first row in error, for messages.
+fn first_error(report: &Value) -> String {
+    let rows = report["images"].as_array().into_iter().flatten();
+    rows.into_iter().find(|r| r["status"] == "error").map_or(String::new(), |r| r["reason"].to_string())
+}
+
+/// Compares every row with what the registry was seeded with.
+#[track_caller]
+fn assert_right(report: &Value, seed: &Seed) {
+    let rows = rows(report);
+    assert_eq!(rows.len(), seed.images.len());
+    let (hash, others) = seed.majority(PROMOTED);
+    assert_eq!(report["hash"], hash, "{}", first_error(report));
+    assert_eq!(report["counts"]["torn"], others);
+    for (short, image) in &seed.images {
+        let row = &rows[short];
+        match image.channels.get(PROMOTED) {
+            None => assert_eq!(row["status"], "absent", "{short}: {row}"),
+            Some(hash) => {
+                assert_eq!((&row["status"], &row["tag"]), (&json!("resolved"), &json!(hash)), "{short}: {row}");
+                assert_eq!(row["digest"].as_str(), image.digest(PROMOTED), "{short}");
+            }
+        }
+    }
+}
+
+/// The same for a seeded Quay.
+#[track_caller]
+fn assert_right_on_quay(report: &Value, seed: &quay::Seed) {
+    let rows = rows(report);
+    let (hash, others) = seed.majority(PROMOTED);
+    assert_eq!(report["hash"], hash, "{}", first_error(report));
+    assert_eq!(report["counts"]["torn"], others);
+    for (short, image) in &seed.images {
+        let row = &rows[short];
+        let reason = row["reason"].as_str().unwrap_or_default();
+        match image.hash(PROMOTED) {
+            None => {
+                assert_eq!(row["status"], "absent", "{short}, {:?}: {row}", image.role);
+                let is_hidden = !image.is_readable();
+                assert!(reason.contains(if is_hidden { "no public repository" } else { "has no tag" }), "{short}: {row}");
+            }
+            Some(hash) => {
+                assert_eq!((&row["status"], &row["tag"]), (&json!("resolved"), &json!(hash)), "{:?}: {row}", image.role);
+                assert_eq!(row["digest"].as_str(), image.digest(PROMOTED), "{short}");
+                let is_torn = matches!(image.role, Role::Torn | Role::Buried | Role::Outrun);
+                assert_eq!(notes(row).contains(&"torn"), is_torn, "{:?}: {row}", image.role);
+            }
+        }
+    }
+}
+
+// -- Quay
+
+/// How a Quay is named: by the name that everybody knows, and by an address together with `--api quay`.
+fn quay_names(quay: &Quay) -> [(String, Vec<String>); 2] {
+    [
+        ("quay.io".to_owned(), vec!["--endpoint".to_owned(), format!("quay.io=http://{}", quay.host)]),
+        (quay.host.clone(), vec!["--api".to_owned(), "quay".to_owned()]),
+    ]
+}
+
+#[test]
+fn a_quay_is_asked_once_an_image_and_every_role_is_answered_right() {
+    let seed = quay::Seed::new(&support::names());
+    for turn in 0..2 {
+        let quay = Quay::seeded(&seed);
+        let (host, flags) = quay_names(&quay)[turn].clone();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let (code, report) = Here::at(&host).report(&flags);
+        assert_eq!(code, Some(0), "{}", first_error(&report));
+        assert_right_on_quay(&report, &seed);
+        assert_eq!(quay.asked(quay::Kind::Repository), seed.images.len());
+        // The labels of the scouts, and of those that are torn; and tags by name where they are not among the newest.
+        let (labels, tags) = (quay.asked(quay::Kind::Labels), quay.asked(quay::Kind::Tags));
+        assert!((1..=12).contains(&labels) && (3..=8).contains(&tags), "{labels} labels, {tags} tags\n{}", quay.log_text());
+        let pages = quay.proxy.count_where(|l| l.path.contains("namespace="));
+        let first = quay.proxy.count_where(|l| l.path.contains("namespace=") && !l.path.contains("next_page"));
+        assert!(first == 1 && pages <= 2, "the namespace is listed once: {first}, {pages} pages");
+        assert!(quay.total() <= seed.images.len() + 24, "{} requests", quay.total());
+        assert_eq!(report["requests"]["total"], quay.total());
+        assert_eq!(quay.preflights(), 0);
+    }
+}
+
+#[test]
+fn a_quay_is_asked_with_every_chain() {
+    let names = &support::names()[..24];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    let here = Here::of("quay.io", names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    let (_, report) = here.report(&["--pin", "digest"]);
+    let by_digest = |row: &Value| row["pinned_by"] == "digest" && row["tag"] == row["digest"];
+    assert!(rows(&report).values().all(|r| r["status"] == "absent" || by_digest(r)), "{report}");
+    let (_, report) = here.report(&["--pin", "sibling"]);
+    assert_right_on_quay(&report, &seed);
+    let (_, report) = here.report(&["--pin", "channel"]);
+    assert!(rows(&report).values().all(|r| r["status"] == "absent" || r["tag"] == PROMOTED), "{report}");
+    let (_, report) = here.report(&["--pin", "label"]);
+    for (short, row) in rows(&report) {
+        let want = match seed.image(&short).role {
+            Role::New | Role::Crowded | Role::Private | Role::Missing => "absent",
+            Role::NoLabels | Role::OtherLabels | Role::Mismatched => "unresolved",
+            _ => "resolved",
+        };
+        assert_eq!(row["status"], want, "{:?}: {row}", seed.image(&short).role);
+        assert_eq!(notes(&row).contains(&"mismatch"), seed.image(&short).role == Role::Mismatched, "{row}");
+    }
+    // An exact hash, and the highest version of all tags.
+    let (_, report) = here.report(&["--tag", &seed.hashes[0]]);
+    assert!(rows(&report).values().all(|r| ["exact", ""].contains(&r["pinned_by"].as_str().unwrap_or("-"))), "{report}");
+    assert_eq!(count(&report, "absent"), 2, "private and missing: {report}");
+    let (_, report) = here.report(&["--tag", "newest:[0-9a-f]{40}_[0-9a-f]{8}"]);
+    for (short, row) in rows(&report) {
+        let hashes = seed.image(&short).repository.as_ref().filter(|r| r.public).map(|r| r.active(seed.now));
+        let hashes = hashes.map(|lives| lives.iter().map(|l| l.name.clone()).filter(|n| n.contains('_')).count());
+        assert_eq!(row["status"], if hashes.is_some() { "resolved" } else { "absent" }, "{:?}: {row}", seed.image(&short).role);
+    }
+}
+
+#[test]
+fn discover_reads_the_label_on_a_quay() {
+    let names = &support::names()[..16];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    let endpoint = format!("quay.io=http://{}", quay.host);
+    for role in [Role::Plain, Role::Torn, Role::Index, Role::Buried] {
+        let image = seed.one(role);
+        let name = format!("quay.io/{}:{PROMOTED}", image.path);
+        let done = overtag(&["discover", "--image", &name, "--tag-from-label", LABEL, "--endpoint", &endpoint]);
+        let want = format!("{}\n", image.hash(PROMOTED).expect("it has one"));
+        assert_eq!(text(&done.stdout), want, "{role:?}: {}", text(&done.stderr));
+    }
+    for (role, words) in
+        [(Role::NoLabels, "no label"), (Role::OtherLabels, "version=1.0.0"), (Role::Missing, "no public repository")]
+    {
+        let name = format!("quay.io/{}:{PROMOTED}", seed.one(role).path);
+        let done = overtag(&["discover", "--image", &name, "--endpoint", &endpoint]);
+        assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(1), ""), "{role:?}");
+        assert!(text(&done.stderr).contains(words), "{role:?}: {}", text(&done.stderr));
+    }
+}
+
+#[test]
+fn a_quay_that_limits_requests_is_asked_until_all_is_known() {
+    let names = &support::names()[..40];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    quay.limit(8.0, 5);
+    let here = Here::of("quay.io", names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    let (code, report) = here.report(&[]);
+    assert!(quay.throttled() > 0, "the limit was met");
+    assert_eq!((code, count(&report, "error")), (Some(0), 0), "{}", first_error(&report));
+    assert_right_on_quay(&report, &seed);
+}
+
+#[test]
+fn a_plain_registry_with_a_quay_s_name_is_asked_as_what_it_is() {
+    let registry = registry();
+    let proxy = Proxy::before(&registry.host);
+    let here = Here::at("quay.io").and(&["--endpoint", &format!("quay.io=http://{}", proxy.host)]);
+    for api in ["auto", "quay", "distribution"] {
+        proxy.reset();
+        let (code, report) = here.report(&["--api", api]);
+        assert_eq!(code, Some(0), "{api}: {}", first_error(&report));
+        assert_right(&report, &registry.seed);
+        let wrong = proxy.count_where(|l| l.path.contains("/api/v1/"));
+        assert_eq!(wrong, usize::from(api != "distribution"), "{api}");
+    }
+}
+
+// -- logins
+
+#[test]
+fn a_registry_with_a_password_gives_all_to_who_has_it_and_is_an_error_for_others() {
+    let (plain, locked) = (registry(), login::htpasswd(registry()));
+    let proxy = Proxy::before(&locked.host);
+    let here = Here::at(&proxy.host);
+    let authfile = here.authfile(&proxy.host, login::USER, login::PASSWORD);
+    let (code, report) = here.report(&["--authfile", &authfile]);
+    assert_eq!(code, Some(0), "{}", first_error(&report));
+    assert_right(&report, &plain.seed);
+    // Those that were under way before it was known are sent again.
+    assert!(proxy.count() <= 124 * 26 / 10 + 40, "{} requests", proxy.count());
+
+    // Nobody, and somebody whose login is for another host: it is not sent, and nothing is taken for absent.
+    let other = here.authfile("127.0.0.1:1", login::USER, login::PASSWORD);
+    for flags in [vec![], vec!["--authfile", other.as_str()]] {
+        proxy.reset();
+        let (code, report, said) = here.report_and_words(&flags);
+        assert_eq!((code, count(&report, "error")), (Some(3), 124), "{said}");
+        assert!(said.contains(&proxy.host) && said.contains("log in"), "{said}");
+        assert_eq!(proxy.count_where(|l| l.authorization), 0);
+    }
+    // A wrong password is tried, and is said to be wrong.
+    let wrong = here.authfile(&proxy.host, login::USER, "wrong");
+    let (code, report, said) = here.report_and_words(&["--authfile", &wrong]);
+    assert_eq!((code, count(&report, "error")), (Some(3), 124), "{said}");
+    assert!(said.contains("password") || said.contains("refuses the login"), "{said}");
+    for wrong in ["tester", "sesame", "wrong", "dGVz"] {
+        assert!(!said.contains(wrong) && !report.to_string().contains(wrong), "{wrong:?} is a secret: {said}");
+    }
+}
+
+#[test]
+fn an_authfile_that_cannot_be_read_is_a_wrong_usage() {
+    let here = Here::of("127.0.0.1:1", &support::names()[..1]);
+    for content in ["", "[]", "{\"auths\": 1}"] {
+        let file = here.write("auth.json", content);
+        let done = here.run("prepare", &["--authfile", &file], &[]);
+        assert_eq!(done.status.code(), Some(2), "{content}: {}", text(&done.stderr));
+        assert!(text(&done.stderr).contains("auth.json"), "{}", text(&done.stderr));
+    }
+    let done = here.run("prepare", &["--authfile", "/nowhere/auth.json"], &[]);
+    assert_eq!(done.status.code(), Some(2), "{}", text(&done.stderr));
+}
+
+#[test]
+fn a_registry_with_tokens_is_asked_for_one_an_image() {
+    let plain = registry();
+    for login in [login::bare(plain), login::behind_nginx(plain, "*")] {
+        let (code, report) = Here::at(&login.host).report(&[]);
+        assert_eq!(code, Some(0), "{}", first_error(&report));
+        assert_right(&report, &plain.seed);
+        let scopes: BTreeSet<Option<String>> = login.tokens.asked().into_iter().map(|a| a.scope).collect();
+        let want = plain.seed.images.values().map(|i| Some(format!("repository:{}:pull", i.repo))).collect();
+        assert_eq!(scopes, want);
+        assert!(login.tokens.asked().iter().all(|a| !a.authorization && a.status == 200));
+        assert_eq!(login.tokens.asked().len(), 124, "one an image");
+        let total = report["requests"]["total"].as_u64().expect("a number");
+        assert!(total <= 124 * 36 / 10 + 40, "{total} requests");
+        login.tokens.assert_clean();
+    }
+}
+
+/// The few images that the shorter tests ask for.
+const FEW: [&str; 2] = ["--include", "aodh|nova-api|keystone"];
+
+/// The rows of the few are those that the plain registry gives.
+#[track_caller]
+fn assert_few_are_right(report: &Value) {
+    assert_eq!(count(report, "error"), 0, "{}", first_error(report));
+    let rows = rows(report);
+    assert!(rows.len() >= 5, "{} rows", rows.len());
+    for (short, row) in &rows {
+        let image = registry().seed.image(short);
+        assert_eq!(row["digest"].as_str(), image.digest(PROMOTED), "{row}");
+        assert_eq!(row["tag"].as_str().filter(|_| row["status"] == "resolved"), image.hash(PROMOTED), "{row}");
+    }
+}
+
+#[test]
+fn tokens_are_taken_in_every_form_and_used_as_long_as_they_live() {
+    let login = login::behind_nginx(registry(), "*");
+    let here = Here::at(&login.host);
+    type Change = fn(&mut login::Settings);
+    let changes: [(&str, Change); 5] = [
+        ("access_token", |s| s.fields = &["access_token"]),
+        ("both names", |s| s.fields = &["token", "access_token"]),
+        ("no lifetime", |s| s.expires_in = None),
+        ("a short life", |s| s.expires_in = Some(1)),
+        ("good for two requests", |s| s.uses = Some(2)),
+    ];
+    for (name, change) in changes {
+        login.tokens.set(|s| {
+            *s = login::Settings::default();
+            change(s);
+        });
+        let (code, report) = here.report(&FEW);
+        assert_eq!(code, Some(0), "{name}: {}", first_error(&report));
+        assert_few_are_right(&report);
+        login.tokens.assert_clean();
+    }
+}
+
+#[test]
+fn a_token_that_is_revoked_on_the_way_is_replaced() {
+    let login = Arc::new(login::behind_nginx(registry(), "*"));
+    // The first request is refused and the second is let through: the token was good. Siblings are looked for by many questions at
+    // once, each with the same token.
+    for (pin, at) in [("label", 3), ("label", 4), ("sibling", 3), ("sibling", 5), ("sibling", 9)] {
+        let proxy = Proxy::before(&login.host);
+        let (seen, revoker) = (AtomicUsize::new(0), Arc::clone(&login));
+        proxy.fault(move |_: &Seen| {
+            if seen.fetch_add(1, Ordering::Relaxed) + 1 == at {
+                revoker.tokens.revoke();
+            }
+            None
+        });
+        login.tokens.reset();
+        let (code, report) = Here::at(&proxy.host).report(&["--include", "binary-keystone:", "--pin", pin]);
+        assert_eq!(code, Some(0), "{pin}, revoked at {at}: {}\n{}", first_error(&report), proxy.log_text());
+        for (short, row) in rows(&report) {
+            assert_eq!(row["tag"].as_str(), registry().seed.image(&short).hash(PROMOTED), "{row}");
+        }
+        assert!((2..=4).contains(&login.tokens.asked().len()), "{pin}, revoked at {at}: {:?}", login.tokens.asked());
+    }
+    login.tokens.assert_clean();
+}
+
+#[test]
+fn who_gets_no_token_is_told_so_and_nothing_is_absent() {
+    let login = login::behind_nginx(registry(), "*");
+    let here = Here::at(&login.host);
+    let authfile = here.authfile(&login.host, login::USER, login::PASSWORD);
+    let wrong = |here: &Here| here.authfile(&login.host, login::USER, "wrong");
+    let set = |others: Access, refusal: Option<u16>| {
+        login.tokens.reset();
+        login.tokens.set(|s| *s = login::Settings { others, refusal, ..login::Settings::default() });
+    };
+    for refusal in [Some(401), Some(403), None] {
+        set(Access::Members, refusal);
+        let (code, report, said) = here.report_and_words(&FEW);
+        assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")), "{refusal:?}: {said}");
+        assert!(said.contains("log in"), "{said}");
+        assert!(login.tokens.asked().iter().all(|a| !a.authorization));
+        let (code, report) = here.report(&[&FEW[..], &["--authfile", &authfile]].concat());
+        assert_eq!(code, Some(0), "{}", first_error(&report));
+        assert_few_are_right(&report);
+        // Not even with a login: private or missing, which is no absence.
+        set(Access::Nobody, refusal);
+        let (code, report, said) = here.report_and_words(&[&FEW[..], &["--authfile", &authfile]].concat());
+        assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")), "{refusal:?}: {said}");
+    }
+    login.tokens.assert_clean();
+    set(Access::Members, Some(401));
+    let (code, report, said) = here.report_and_words(&[&FEW[..], &["--authfile", &wrong(&here)]].concat());
+    assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")), "{said}");
+    assert!(said.contains("refuses the login") && !said.contains("wrong"), "{said}");
+    // One repository that is private among public ones is one row.
+    let (short, private) = rows(&report).into_iter().next().expect("a row");
+    let repo = registry().seed.image(&short).repo.clone();
+    set(Access::Anyone, Some(401));
+    login.tokens.set(|s| _ = s.access.insert(repo, Access::Nobody));
+    let (code, report) = here.report(&FEW);
+    assert_eq!((code, count(&report, "error")), (Some(3), 1), "{private}");
+    assert_eq!(rows(&report)[&short]["status"], "error");
+}
+
+#[test]
+fn a_token_that_the_registry_never_takes_is_not_asked_for_again_and_again() {
+    let login = login::bare(registry());
+    login.tokens.set(|s| s.valid = 0);
+    let (code, report) = Here::at(&login.host).report(&FEW);
+    assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")));
+    let asked = count(&report, "asked") as usize;
+    assert!(login.tokens.asked().len() <= 2 * asked, "{} tokens for {asked} images", login.tokens.asked().len());
+}
+
+#[test]
+fn a_token_service_in_trouble_is_tried_again() {
+    let login = login::bare(registry());
+    let proxy = Proxy::before(&login.tokens.server.host);
+    proxy.fault(|seen: &Seen| (seen.nth <= 2).then(|| Fault::text(503, "")));
+    let realm = format!("http://{}/token", proxy.host);
+    let login = login::with_realm(registry(), login.tokens, &realm);
+    let (code, report) = Here::at(&login.host).report(&FEW);
+    assert_eq!(code, Some(0), "{}", first_error(&report));
+    assert_few_are_right(&report);
+    proxy.fault(|_: &Seen| Some(Fault::text(503, "")));
+    let (code, report, said) = Here::at(&login.host).report_and_words(&FEW);
+    assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")));
+    assert!(said.contains("token service"), "{said}");
+}
+
+// -- limits
+
+/// All seeded names, and some that the registry lacks.
+fn more_names(n: usize) -> Vec<String> {
+    let mut names: Vec<String> = support::names().iter().map(|n| (*n).to_owned()).collect();
+    names.extend((0..n).map(|i| format!("never-pushed-{i}")));
+    names
+}
+
+#[test]
+fn a_hundred_and_fifty_images_pass_a_limit_of_five_requests_a_second() {
+    let front = nginx::limited(&registry().host, 5, 3, 429, None);
+    let names = more_names(26);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let start = Instant::now();
+    let (code, report) = Here::of(&front.host, &names).report(&[]);
+    assert_eq!((code, count(&report, "error")), (Some(0), 0), "{}", first_error(&report));
+    assert_eq!((count(&report, "asked"), count(&report, "absent")), (150, 31));
+    assert_eq!(report["hash"], registry().seed.majority(PROMOTED).0);
+    assert!(report["requests"]["retries"].as_u64() > Some(0), "the limit was met: {}", report["requests"]);
+    assert!(start.elapsed() < Duration::from_secs(150), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_wait_that_a_server_asks_for_is_kept_and_told() {
+    let names = &support::names()[..40];
+    for retry in [RetryAfter::Seconds(2), RetryAfter::Date(2)] {
+        let front = nginx::limited(&registry().host, 30, 10, 429, Some(retry));
+        let (code, report, said) = Here::of(&front.host, names).report_and_words(&[]);
+        assert_eq!((code, count(&report, "error")), (Some(0), 0), "{retry:?}: {}", first_error(&report));
+        assert!(report["requests"]["retries"].as_u64() > Some(0), "{retry:?}: the limit was met");
+        let told = said.lines().filter(|l| l.contains("waiting") && l.contains(&front.host)).count();
+        assert!((1..=8).contains(&told), "{retry:?}: {said}");
+    }
+}
+
+#[test]
+fn a_limit_that_speaks_of_503_or_in_html_is_one_too() {
+    let names = &support::names()[..40];
+    for front in [
+        // What nginx says unless it is told otherwise.
+        nginx::limited(&registry().host, 10, 2, 503, None),
+        nginx::limited(&registry().host, 10, 2, 503, Some(RetryAfter::Seconds(1))),
+        nginx::limited_unreadable(&registry().host, 10, 2, 429, None),
+    ] {
+        let (code, report) = Here::of(&front.host, names).report(&[]);
+        assert_eq!((code, count(&report, "error")), (Some(0), 0), "{}\n{}", first_error(&report), front.output());
+    }
+}
+
+#[test]
+fn a_wait_of_an_hour_is_an_error_at_once() {
+    let front = nginx::limited(&registry().host, 1, 1, 429, Some(RetryAfter::Seconds(3600)));
+    let start = Instant::now();
+    let (code, report, said) = Here::of(&front.host, &support::names()[..40]).report_and_words(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(count(&report, "error") >= 30 && count(&report, "absent") == 0, "{}", report["counts"]);
+    assert!(said.contains("3600 s") && said.contains(&front.host), "{said}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+// -- odd servers
+
+#[test]
+fn a_registry_that_hides_its_headers_is_answered_right() {
+    let front = nginx::hiding(&registry().host);
+    let (code, report) = Here::at(&front.host).report(&[]);
+    assert_eq!(code, Some(0), "{}", first_error(&report));
+    assert_right(&report, &registry().seed);
+    // Its lists of tags come without Link.
+    let folder = tempfile::tempdir().expect("a folder");
+    let template = folder.path().join("t.j2");
+    fs::write(&template, support::template(&["alpha", "beta"])).expect("written");
+    let (template, namespace) = (template.display().to_string(), format!("{}/versions", front.host));
+    let args = ["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix=", "--tag", r"newest:\d+(\.\d+)+"];
+    let done = overtag(&args);
+    assert!(text(&done.stdout).contains("/alpha:1.2.10"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn a_registry_that_refuses_head_is_answered_right() {
+    let proxy = Proxy::before(&registry().host);
+    proxy.fault(|seen: &Seen| (seen.method == "HEAD").then(|| Fault::registry_error(405, "UNSUPPORTED")));
+    let (code, report) = Here::at(&proxy.host).report(&[]);
+    assert_eq!(code, Some(0), "{}", first_error(&report));
+    assert_right(&report, &registry().seed);
+}
+
+#[test]
+fn what_an_old_registry_signs_has_the_digest_and_the_labels_that_it_says() {
+    // Without Accept, this registry answers as an old one does: in schema 1, signed by itself.
+    let front = Nginx::start(&format!(
+        "location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; proxy_set_header Accept ''; }}",
+        registry().host
+    ));
+    let (code, report) = Here::at(&front.host).report(&[&FEW[..], &["--pin", "label,digest"]].concat());
+    assert_eq!((code, count(&report, "error")), (Some(0), 0), "{}", first_error(&report));
+    for (short, row) in rows(&report) {
+        let image = registry().seed.image(&short);
+        if image.kind != Kind::Docker || image.label(PROMOTED, LABEL).is_none() {
+            continue;
+        }
+        // The tag is part of what is signed, so that no two tags have the same digest: the label was read, and names another.
+        assert_eq!((&row["status"], notes(&row)), (&json!("resolved"), vec!["mismatch"]), "{row}");
+        assert_ne!(row["digest"].as_str(), image.digest(PROMOTED), "{row}");
+    }
+}
+
+#[test]
+fn a_redirect_is_followed_and_the_login_stays_behind() {
+    let locked = login::htpasswd(registry());
+    let storage = Proxy::before(&registry().host);
+    let front = Proxy::before(&locked.host);
+    let to = storage.host.clone();
+    front.fault(move |seen: &Seen| {
+        let place = format!("http://{to}{}", seen.path);
+        (seen.path.contains("/blobs/")
+            || seen.nth % 2 == 1 && seen.path.contains("/manifests/") && seen.header("Authorization").is_some())
+        .then(|| Fault::text(307, "").with("Location", &place))
+    });
+    let here = Here::at(&front.host);
+    let authfile = here.authfile(&front.host, login::USER, login::PASSWORD);
+    let (code, report) = here.report(&["--authfile", &authfile]);
+    assert_eq!(code, Some(0), "{}", first_error(&report));
+    assert_right(&report, &registry().seed);
+    let is_blob = |l: &Logged| l.path.contains("/blobs/");
+    assert!(storage.count_where(is_blob) > 0 && storage.count() > 100, "{}", storage.log_text());
+    assert_eq!(storage.count_where(|l| l.authorization), 0, "the login went to another host");
+    assert!(front.count_where(|l| l.authorization) > 0);
+}
+
+#[test]
+fn redirects_without_an_end_are_an_error() {
+    let front = Proxy::fake(|seen: &Seen| Some(Fault::text(302, "").with("Location", &format!("{}x", seen.path))));
+    let (code, report) = Here::of(&front.host, &support::names()[..3]).report(&[]);
+    assert_eq!((code, count(&report, "error")), (Some(3), 3), "{report}");
+    assert!(first_error(&report).contains("elsewhere"), "{}", first_error(&report));
+    assert!(front.count() <= 40, "{}", front.count());
+}
+
+/// What is made of a registry of a public name, reached through the proxy of the web that the environment names; and that proxy,
+/// which lets in whoever is asked for.
+fn public(more: &[&str], answer: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static) -> (Option<i32>, Value, Proxy) {
+    let web = Proxy::fake(move |seen: &Seen| match seen.method.as_str() {
+        "CONNECT" => Some(Fault::bare(200, &[], "")),
+        _ => answer(seen),
+    });
+    let here = Here::of("registry.example.org", &support::names()[..3]);
+    let proxy = format!("http://{}", web.host);
+    let flags = ["--endpoint", "registry.example.org=http://registry.example.org", "--format", "json"];
+    let done = here.run("prepare", &[&flags, more].concat(), &[("http_proxy", &proxy)]);
+    let report = serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&done.stderr)));
+    (done.status.code(), report, web)
+}
+
+#[test]
+fn a_public_registry_leads_nobody_to_a_private_address() {
+    let (code, report, _) = public(&[], |seen: &Seen| {
+        Some(if seen.method == "HEAD" { Fault::bare(404, &[], "") } else { Fault::registry_error(404, "MANIFEST_UNKNOWN") })
+    });
+    assert_eq!((code, count(&report, "absent")), (Some(1), 3), "it is reached at all: {report}");
+    for place in ["http://127.0.0.1:9/secret", "http://10.0.0.1/secret", "http://localhost/secret", "http://[::1]/secret"] {
+        // By a redirect, by the realm of a token, by the next page of a list.
+        let challenge = format!("Bearer realm=\"{place}\",service=\"s\"");
+        for (flags, fault) in [
+            (&[][..], Fault::bare(307, &[("Location", place)], "")),
+            (&[], Fault::bare(401, &[("WWW-Authenticate", &challenge)], "")),
+            (
+                &["--tag", "newest:.*"],
+                Fault::json(200, &json!({ "tags": ["1.0"] })).with("Link", &format!("<{place}>; rel=\"next\"")),
+            ),
+        ] {
+            let what = fault.clone();
+            let (code, report, web) = public(flags, move |_| Some(what.clone()));
+            assert_eq!((code, count(&report, "error")), (Some(3), 3), "{fault:?}: {report}");
+            let elsewhere = web.count_where(|l| l.method == "CONNECT" && l.path != "registry.example.org:80");
+            assert!(elsewhere == 0 && web.count_where(|l| l.method != "CONNECT") >= 3, "{}", web.log_text());
+            assert!(web.count_where(|l| l.path.contains("secret")) == 0, "{}", web.log_text());
+        }
+    }
+}
+
+// -- a mix
+
+#[test]
+fn a_list_of_several_registries_asks_each_in_its_own_way() {
+    let names = &support::names()[..24];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    let tokens = login::bare(registry());
+    let locked = login::htpasswd(registry());
+    let mut down = Registry::scratch();
+    down.kill();
+    let hosts = ["quay.io", &tokens.host, &locked.host, &registry().host, &down.host];
+    let entry = |host: &str, i: usize, name: &str| {
+        format!(
+            "- imagename: \"{host}/{NAMESPACE}/{PREFIX}{name}:{{{{tag}}}}\"\n  params:\n  - Host{i}{}Image\n",
+            name.replace('-', "")
+        )
+    };
+    let entries: String = hosts.iter().enumerate().flat_map(|(i, h)| names.iter().map(move |n| entry(h, i, n))).collect();
+    let here = Here::with("unused", &format!("container_images_template:\n{entries}"));
+    let authfile = here.authfile(&locked.host, login::USER, login::PASSWORD);
+    let flags = ["--endpoint", &format!("quay.io=http://{}", quay.host), "--authfile", &authfile];
+    let (code, report) = here.report(&flags);
+    assert_eq!(code, Some(3));
+    let of = |host: &str| -> Vec<Value> {
+        let all = report["images"].as_array().into_iter().flatten();
+        all.filter(|r| r["image"].as_str().is_some_and(|i| i.starts_with(&format!("{host}/")))).cloned().collect()
+    };
+    let down_host = &down.host;
+    assert!(of(down_host).len() == 24 && of(down_host).iter().all(|r| r["status"] == "error"), "{:?}", of(down_host).first());
+    assert_eq!(count(&report, "error"), 24, "{}", first_error(&report));
+    for host in &hosts[1..4] {
+        for row in of(host) {
+            let short = row["image"].as_str().and_then(|i| i.rsplit(PREFIX).next()?.split(':').next()).expect("a name");
+            let image = registry().seed.image(short);
+            assert_eq!(row["tag"].as_str().filter(|_| row["status"] == "resolved"), image.hash(PROMOTED), "{row}");
+        }
+    }
+    for row in of("quay.io") {
+        let short = row["image"].as_str().and_then(|i| i.rsplit(PREFIX).next()?.split(':').next()).expect("a name");
+        let want = seed.image(short).hash(PROMOTED);
+        assert_eq!(row["tag"].as_str().filter(|_| row["status"] == "resolved"), want, "{row}");
+    }
+    // What is whole is written, what is not is said.
+    let done = here.run("prepare", &[&flags[..], &["--allow-partial"]].concat(), &[]);
+    assert!(done.status.success() && text(&done.stdout).starts_with("# INCOMPLETE: 24 images"), "{}", text(&done.stderr));
+}
+
+// -- snapshots
+
+/// A file less the line that names the files it was made from.
+fn less_files(text: &str) -> String {
+    text.lines().filter(|l| !l.starts_with("# Files beside the link: ")).collect::<Vec<_>>().join("\n")
+}
+
+/// How a snapshot differs from its registry, with these flags each.
+#[track_caller]
+fn differences(here: &Here, all: &[&[&str]]) -> String {
+    let mut out = String::new();
+    for more in all {
+        let (live_code, live) = here.report(more);
+        let (containers, environment) = here.files(more);
+        let done = here.snapshot("snapshot.json", more);
+        assert!(done.status.success(), "{more:?}: {}", text(&done.stderr));
+        let file = here.path("snapshot.json");
+        let flags = [more, &["--snapshot", &file][..]].concat();
+        let (code, report) = here.report(&flags);
+        assert_eq!(report["requests"]["total"], 0, "the registry was asked");
+        let told = rows(&report);
+        let other: Vec<String> = rows(&live)
+            .into_iter()
+            .filter(|(s, row)| told[s] != *row)
+            .map(|(s, row)| format!("{row} became {}", told[&s]))
+            .collect();
+        if let Some(first) = other.first() {
+            out.push_str(&format!("{more:?}: {} rows; {first}\n", other.len()));
+            continue;
+        }
+        assert_eq!((code, &report["counts"], &report["hash"]), (live_code, &live["counts"], &live["hash"]), "{more:?}");
+        let (a, b) = here.files(&flags);
+        assert!(a.contains("# Files beside the link: t.j2, snapshot.json\n"), "{a}");
+        if (less_files(&a), less_files(&b)) != (less_files(&containers), less_files(&environment)) {
+            out.push_str(&format!("{more:?}: {}\n{}\n", containers, a));
+        }
+    }
+    out
+}
+
+#[test]
+fn a_snapshot_gives_what_the_registry_gave() {
+    let here = Here::at(&registry().host);
+    let same = differences(
+        &here,
+        &[
+            &[][..],
+            &["--pin", "digest"],
+            &["--pin", "channel"],
+            &["--pin", "label"],
+            &["--tag-from-label", LABEL],
+            &["--missing", "keep"],
+            &["--include", "aodh", "--pin", "sibling"],
+            &["--include", "aodh", "--tag", "newest:[0-9a-f]{40}_[0-9a-f]{8}"],
+            &["--tag", "consistent"],
+            &["--push-destination", "u:8787"],
+        ],
+    );
+    assert!(same.is_empty(), "{same}");
+}
+
+#[test]
+fn a_snapshot_of_a_quay_gives_what_the_quay_gave() {
+    let names = &support::names()[..40];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    let here = Here::of("quay.io", names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    let same = differences(
+        &here,
+        &[
+            &[][..],
+            &["--pin", "digest"],
+            &["--pin", "label"],
+            &["--pin", "channel"],
+            &["--tag", "consistent"],
+            &["--tag", &seed.hashes[0]],
+            &["--pin", "sibling,digest"],
+            &["--pin", "label,sibling"],
+            &["--tag", "newest:[0-9a-f]{40}_[0-9a-f]{8}"],
+        ],
+    );
+    assert!(same.is_empty(), "{same}");
+}
+
+#[test]
+fn a_snapshot_of_images_without_labels_gives_what_the_quay_gave() {
+    // The scouts have no labels, and one image is at a hash of its own: both are found among the tags of the same digest.
+    let now = quay::Seed::new(&support::names()[..16]).now;
+    let names = ["one", "two", "three", "four", "torn"];
+    let made = names.map(|name| {
+        let mut repository = Repository::new(&format!("{NAMESPACE}/{PREFIX}{name}"));
+        for back in (0..5).rev() {
+            let digest =
+                repository.push(&quay::hash_tag(back), Manifest::image(&format!("{name} {back}"), &[]), now - 100 - back as u64);
+            if back == if name == "torn" { 2 } else { 1 } {
+                repository.tag(PROMOTED, &digest, now - 50);
+            }
+        }
+        repository
+    });
+    let quay = Quay::start(made.to_vec());
+    let here = Here::of("quay.io", &names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    let (_, report) = here.report(&[]);
+    assert_eq!((report["hash"].as_str(), count(&report, "torn")), (Some(quay::hash_tag(1).as_str()), 1), "{report}");
+    let same = differences(&here, &[&[], &["--pin", "sibling"]]);
+    assert!(same.is_empty(), "{same}");
+}
+
+#[test]
+fn a_snapshot_of_a_quay_holds_what_channels_stood_for_before() {
+    let names = &support::names()[..20];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    let here = Here::of("quay.io", names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    let done = here.snapshot("snapshot.json", &[]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let snapshot: Value = serde_json::from_str(&here.read("snapshot.json")).expect("JSON");
+    for image in seed.having(PROMOTED).filter(|i| i.role != Role::Buried) {
+        let kept = &snapshot["repositories"][format!("quay.io/{}", image.path)];
+        let all = image.repository.as_ref().expect("it is there").history(seed.now);
+        let lives: Vec<Value> = all
+            .iter()
+            .filter(|l| l.name == PROMOTED)
+            .map(|l| match l.end_ts {
+                Some(end) => json!({ "start": l.start_ts, "end": end, "digest": l.digest }),
+                None => json!({ "start": l.start_ts, "digest": l.digest }),
+            })
+            .collect();
+        assert!(lives.len() > 1, "{:?}", image.role);
+        assert_eq!(kept["history"][PROMOTED], json!(lives), "{:?}", image.role);
+        assert_eq!(kept["moved"][PROMOTED], lives[0]["start"], "{:?}", image.role);
+    }
+    // Of the one whose channel is not among the newest tags it is told as well.
+    let buried = seed.one(Role::Buried);
+    let kept = &snapshot["repositories"][format!("quay.io/{}", buried.path)];
+    assert_eq!(kept["tags"][PROMOTED].as_str(), buried.digest(PROMOTED), "{kept}");
+    assert!(kept["history"][PROMOTED].is_array(), "{kept}");
+}
+
+#[test]
+fn a_snapshot_is_the_same_each_time_and_small_and_holds_no_secret() {
+    let login = login::behind_nginx(registry(), "*");
+    login.tokens.set(|s| s.others = Access::Members);
+    let here = Here::at(&login.host);
+    let authfile = here.authfile(&login.host, login::USER, login::PASSWORD);
+    for name in ["a.json", "b.json"] {
+        let done = here.snapshot(name, &["--authfile", &authfile]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    let a = here.read("a.json");
+    assert!(a == here.read("b.json"), "two of the same registry at the same time differ");
+    assert!(a.len() < 150_000 && a.lines().count() == 1, "{} bytes", a.len());
+    assert!(a.contains("\"fetched_at\":\"2017-05-30T00:49:16Z\"") && a.contains("\"overtag_snapshot\":1"));
+    let secret = login::authorization();
+    for word in ["token", "Bearer", "Basic ", "eyJ", login::USER, "sesame", "Authorization", secret.trim_start_matches("Basic ")]
+    {
+        assert!(!a.contains(word), "{word} is in {a}");
+    }
+    // Without --output it is what stands in the file.
+    let epoch = EPOCH.to_string();
+    let done = here.run("snapshot", &["--authfile", &authfile], &[("SOURCE_DATE_EPOCH", &epoch)]);
+    assert_eq!(text(&done.stdout), a);
+}
+
+#[test]
+fn an_incomplete_snapshot_is_not_written_unless_that_is_allowed() {
+    let proxy = Proxy::before(&registry().host);
+    proxy.fault(|seen: &Seen| seen.path.contains("aodh").then(|| Fault::registry_error(403, "DENIED")));
+    let here = Here::at(&proxy.host);
+    let done = here.snapshot("snapshot.json", &[]);
+    assert_eq!(done.status.code(), Some(3), "{}", text(&done.stderr));
+    assert!(!Path::new(&here.path("snapshot.json")).exists(), "no file is written");
+    assert!(text(&done.stderr).contains("--allow-partial"), "{}", text(&done.stderr));
+    let done = here.snapshot("snapshot.json", &["--allow-partial"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let snapshot: Value = serde_json::from_str(&here.read("snapshot.json")).expect("JSON");
+    assert!(snapshot["incomplete"].as_u64() >= Some(4), "{}", snapshot["incomplete"]);
+    // What could not be asked is an error there too, and why is told; the rest is whole.
+    let (code, report) = here.report(&["--snapshot", &here.path("snapshot.json")]);
+    assert_eq!(code, Some(3));
+    for (short, row) in rows(&report) {
+        assert_eq!(row["status"] == "error", short.contains("aodh"), "{row}");
+        assert!(row["status"] != "error" || row["reason"].as_str().is_some_and(|r| r.contains("403")), "{row}");
+    }
+}
+
+#[test]
+fn what_was_not_believed_when_a_snapshot_was_taken_is_not_absent_in_it() {
+    // A 404 without a code, from what proves to be no registry.
+    let proxy = Proxy::before(&registry().host);
+    proxy.fault(|seen: &Seen| (seen.path.contains("aodh") || seen.path == "/v2/").then(|| Fault::text(404, "<html>")));
+    let plain = Here::at(&proxy.host);
+    // And a 401 of a Quay that does not say which repositories are public.
+    let names = &support::names()[..20];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    quay.fault(|seen: &Seen| seen.path.contains("namespace=").then(|| Fault::text(500, "")));
+    let hidden = Here::of("quay.io", names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    for here in [plain, hidden] {
+        let (code, live) = here.report(&[]);
+        assert!(code == Some(3) && count(&live, "error") >= 2, "{live}");
+        let done = here.snapshot("snapshot.json", &["--allow-partial"]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let (_, report) = here.report(&["--snapshot", &here.path("snapshot.json")]);
+        for (short, row) in rows(&live) {
+            assert_eq!(rows(&report)[&short]["status"], row["status"], "{row} became {}", rows(&report)[&short]);
+        }
+    }
+}
+
+#[test]
+fn what_a_snapshot_does_not_hold_is_an_error_and_never_absent() {
+    let here = Here::at(&registry().host);
+    let done = here.snapshot("snapshot.json", &["--include", "aodh"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let file = here.path("snapshot.json");
+    let (code, report) = here.report(&["--snapshot", &file]);
+    assert_eq!(code, Some(3));
+    for (short, row) in rows(&report) {
+        assert_eq!(row["status"] == "error", !short.contains("aodh"), "{row}");
+    }
+    // Another tag, all tags, labels that nobody read, another host.
+    for more in
+        [&["--tag", "consistent"][..], &["--tag", "never-there"], &["--tag", "newest:.*"], &["--pin", "label", "--label", "x"]]
+    {
+        let (code, report) = here.report(&[&["--snapshot", &file, "--include", "aodh"], more].concat());
+        assert!(count(&report, "absent") == 0 && (code == Some(3) || more.contains(&"x")), "{more:?}: {report}");
+    }
+    let (code, report) = Here::at("127.0.0.1:1").report(&["--snapshot", &file, "--include", "aodh"]);
+    assert_eq!((code, count(&report, "absent")), (Some(3), 0), "{report}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_is_a_wrong_usage() {
+    let here = Here::at(&registry().host);
+    let good = here.snapshot("snapshot.json", &["--include", "aodh"]);
+    assert!(good.status.success(), "{}", text(&good.stderr));
+    let text_of = here.read("snapshot.json");
+    let later = text_of.replacen("\"overtag_snapshot\":1", "\"overtag_snapshot\":2", 1);
+    let cut = &text_of[..text_of.len() / 2];
+    let wrong_type = text_of.replacen("\"repositories\":{", "\"repositories\":{\"x\":1,", 1);
+    for (content, words) in [
+        ("", "snapshot"),
+        ("{}", "snapshot"),
+        ("[1]", "snapshot"),
+        (cut, "snapshot"),
+        (&later, "version 2"),
+        (&wrong_type, "damaged"),
+    ] {
+        let file = here.write("wrong.json", content);
+        for verb in ["prepare", "snapshot"] {
+            let more: &[&str] = if verb == "snapshot" { &["--compare", &file] } else { &["--snapshot", &file] };
+            let done = here.run(verb, &[&["--include", "aodh"], more].concat(), &[]);
+            let said = text(&done.stderr);
+            assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(2), ""), "{verb}: {said}");
+            assert!(said.contains(words) && said.contains("wrong.json"), "{verb}: {said}");
+        }
+    }
+    let done = here.run("prepare", &["--snapshot", "/nowhere/snapshot.json"], &[]);
+    assert_eq!(done.status.code(), Some(2), "{}", text(&done.stderr));
+}
+
+#[test]
+fn a_snapshot_older_than_a_day_is_called_stale() {
+    let here = Here::at(&registry().host);
+    assert!(here.snapshot("snapshot.json", &["--include", "aodh"]).status.success());
+    let file = here.path("snapshot.json");
+    for (later, is_stale) in [(0, false), (24 * 3600, false), (24 * 3600 + 1, true), (400 * 24 * 3600, true)] {
+        let now = (EPOCH + later).to_string();
+        let done = here.run("prepare", &["--include", "aodh", "--snapshot", &file], &[("SOURCE_DATE_EPOCH", &now)]);
+        assert!(done.status.success());
+        assert_eq!(text(&done.stderr).contains("2017-05-30T00:49:16Z"), is_stale, "{}", text(&done.stderr));
+        // The file tells when the registry was asked.
+        assert!(text(&done.stdout).contains("# Time: 2017-05-30T00:49:16Z"), "{}", text(&done.stdout));
+    }
+}
+
+#[test]
+fn a_snapshot_is_read_from_an_address_too() {
+    let here = Here::at(&registry().host);
+    assert!(here.snapshot("snapshot.json", &["--include", "aodh"]).status.success());
+    let body: Value = serde_json::from_str(&here.read("snapshot.json")).expect("JSON");
+    let site = Proxy::fake(move |seen: &Seen| (seen.path == "/d/snapshot.json").then(|| Fault::json(200, &body)));
+    let url = format!("http://{}/d/snapshot.json", site.host);
+    let (code, report) = here.report(&["--include", "aodh", "--snapshot", &url]);
+    assert_eq!((code, count(&report, "error")), (Some(0), 0), "{report}");
+    // Beside the page that a link names.
+    let link = format!("http://{}/d/?snapshot=snapshot.json&include=aodh", site.host);
+    let (code, report) = here.report(&["--link", &link]);
+    assert_eq!((code, count(&report, "error")), (Some(0), 0), "{report}");
+    site.assert_clean();
+    let gone = format!("http://{}/nowhere.json", site.host);
+    let done = here.run("prepare", &["--snapshot", &gone], &[]);
+    assert_ne!(done.status.code(), Some(0));
+    assert!(text(&done.stderr).contains("nowhere.json"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn two_snapshots_are_compared_without_a_network() {
+    let registry = Registry::scratch();
+    let host = registry.host.clone();
+    let (old, new) = (quay::hash_tag(1), quay::hash_tag(0));
+    let push = |name: &str, tags: &[&str], build: usize| {
+        let hash = tags[0].to_owned();
+        registry.push(&format!("{NAMESPACE}/{PREFIX}{name}"), tags, Kind::Docker, Some(&[(LABEL, &hash)]), build)
+    };
+    for name in ["moves", "stays", "goes", "unread"] {
+        push(name, &[&old, PROMOTED], 1);
+        push(name, &[&new], 0);
+    }
+    push("comes", &[&new], 0);
+    let proxy = Proxy::before(&host);
+    let names = ["moves", "stays", "goes", "comes", "unread", "never"];
+    let here = Here::of(&proxy.host, &names);
+    assert!(here.snapshot("old.json", &[]).status.success());
+    for name in ["moves", "comes", "unread"] {
+        push(name, &[&new, PROMOTED], 0);
+    }
+    proxy.fault(|seen: &Seen| {
+        let is_gone = seen.path.ends_with(&format!("{PREFIX}goes/manifests/{PROMOTED}"));
+        let is_unread = seen.path.contains("unread");
+        (is_gone.then(|| Fault::registry_error(404, "MANIFEST_UNKNOWN")))
+            .or_else(|| is_unread.then(|| Fault::registry_error(403, "DENIED")))
+    });
+    assert!(here.snapshot("new.json", &["--allow-partial"]).status.success());
+    let key = |name: &str| format!("{}/{NAMESPACE}/{PREFIX}{name}:{PROMOTED}", proxy.host);
+    let want = format!(
+        "added    {}  {new}\nremoved  {}  {old}\nmoved    {}  {old} -> {new}\nunknown  {}\n2 unchanged\n",
+        key("comes"),
+        key("goes"),
+        key("moves"),
+        key("unread")
+    );
+    let before = proxy.count();
+    let (new_file, old_file) = (here.path("new.json"), here.path("old.json"));
+    let done = here.run("snapshot", &["--snapshot", &new_file, "--compare", &old_file], &[]);
+    assert_eq!(text(&done.stdout), want, "{}", text(&done.stderr));
+    assert_eq!((done.status.code(), proxy.count()), (Some(0), before), "nobody was asked");
+    // With itself; and the other way round.
+    let done = here.run("snapshot", &["--snapshot", &old_file, "--compare", &old_file], &[]);
+    assert_eq!(text(&done.stdout), "6 unchanged\n");
+    let done = here.run("snapshot", &["--snapshot", &old_file, "--compare", &new_file], &[]);
+    assert!(text(&done.stdout).contains(&format!("moved    {}  {new} -> {old}\n", key("moves"))), "{}", text(&done.stdout));
+    // Against the registry as it is now.
+    let done = here.run("snapshot", &["--compare", &old_file, "--allow-partial"], &[]);
+    assert_eq!(text(&done.stdout), want, "{}", text(&done.stderr));
+}
+
+#[test]
+fn a_promotion_on_a_quay_shows_in_a_comparison() {
+    let names = &support::names()[..20];
+    let seed = quay::Seed::new(names);
+    let quay = Quay::seeded(&seed);
+    let here = Here::of("quay.io", names).and(&["--endpoint", &format!("quay.io=http://{}", quay.host)]);
+    assert!(here.snapshot("old.json", &[]).status.success());
+    let image = seed.one(Role::Plain);
+    let (from, to) = (image.hash(PROMOTED).expect("it has one").to_owned(), seed.hashes[0].clone());
+    quay.promote(&image.path, PROMOTED, image.digest(&to).expect("it has it"), seed.now);
+    assert!(here.snapshot("new.json", &[]).status.success());
+    let (new, old) = (here.path("new.json"), here.path("old.json"));
+    let done = here.run("snapshot", &["--snapshot", &new, "--compare", &old], &[]);
+    let said = text(&done.stdout);
+    let want = format!("moved    quay.io/{}:{PROMOTED}  {from} -> {to}\n", image.path);
+    assert!(said.starts_with(&want), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+// -- the public quay.io
+
+/// Asks the public quay.io for a few images, which nothing else in these tests does: only with `OVERTAG_QUAY_IO=1` in the
+/// environment, as `OVERTAG_QUAY_IO=1 cargo test --test registries quay_io`. Without it, it says so and is done.
+#[test]
+fn quay_io_itself_answers_where_somebody_asks_for_it() {
+    if std::env::var("OVERTAG_QUAY_IO").as_deref() != Ok("1") {
+        // Not by println, which is kept from whoever reads of a test that passes.
+        _ = writeln!(std::io::stderr(), "quay.io was not asked: set OVERTAG_QUAY_IO=1 for that");
+        return;
+    }
+    let names = ["openstack-nova-api", "openstack-keystone", "openstack-this-is-no-image"];
+    let here = Here::with("quay.io/tripleowallaby", &support::template(&names));
+    let template = here.path("t.j2");
+    let args = ["--template-file", &template, "--namespace", &here.namespace, "--prefix=", "--tag", PROMOTED, "--format", "json"];
+    let done = overtag_with(&[&["prepare"], &args[..]].concat(), &[]);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&done.stderr)));
+    assert_eq!(done.status.code(), Some(0), "{report}");
+    let statuses: Vec<&str> = report["images"].as_array().into_iter().flatten().filter_map(|r| r["status"].as_str()).collect();
+    assert_eq!(statuses, ["resolved", "resolved", "absent"], "{report}");
+    let moving = |row: &Value| row["tag"] == PROMOTED;
+    assert!(report["images"].as_array().is_some_and(|rows| !rows[..2].iter().any(moving)), "{report}");
+    assert!(report["requests"]["total"].as_u64() <= Some(20), "{}", report["requests"]);
+}

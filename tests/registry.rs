@@ -1,0 +1,1744 @@
+//! What the engine makes of every kind of registry, as plain data: a registry is a function from requests to responses, and the
+//! clock is the test's own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use overtag::engine::auth::{Login, Logins};
+use overtag::engine::choices::Settings;
+use overtag::engine::doctor::Cause;
+use overtag::engine::name::{Reference, Repository};
+use overtag::engine::plan::Image;
+use overtag::engine::registry::{
+    Answer, Ask, Caller, Dialect, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, next_page, sha256, step,
+};
+use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
+use overtag::engine::run::{Client, Locked, Next, Run};
+use overtag::engine::share;
+use overtag::engine::wire::{Failure, LIST_LIMIT, Method, Moment, Request, Response, TRIES};
+use overtag::engine::{auth, guard};
+use serde_json::{Value, json};
+
+/// Sat, 30 May 2026 00:49:16 UTC, when each run begins.
+const NOW: u64 = 1_780_102_156;
+/// How long an answer takes, in milliseconds.
+const LATENCY: u64 = 10;
+const CHANNEL: &str = "current-tripleo";
+const PAGE: &str = "https://dash.example.org";
+
+const D1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+const D1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+const D2: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DL: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const OM: &str = "application/vnd.oci.image.manifest.v1+json";
+const OI: &str = "application/vnd.oci.image.index.v1+json";
+
+type Outcome = Result<Response, Failure>;
+
+// -- responses
+
+/// A response with headers and a body.
+fn reply(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Outcome {
+    let mut response = Response { status, body: body.as_ref().to_vec(), ..Response::default() };
+    for (name, value) in headers {
+        response.set_header(name, value);
+    }
+    Ok(response)
+}
+
+/// A refusal as distribution writes it; none where there is no code.
+fn refusal(status: u16, code: &str) -> Outcome {
+    match code {
+        "" => reply(status, &[("content-type", "text/html")], "<html>nothing to see</html>"),
+        code => reply(
+            status,
+            &[("content-type", "application/json")],
+            json!({ "errors": [{ "code": code, "detail": {} }] }).to_string(),
+        ),
+    }
+}
+
+/// What a HEAD makes of an answer to GET.
+fn headed(request: &Request, outcome: Outcome) -> Outcome {
+    outcome.map(|r| if request.method == Method::Head { Response { body: Vec::new(), ..r } } else { r })
+}
+
+/// A manifest with its type and digest, less the body for HEAD.
+fn manifest(request: &Request, media_type: &str, body: &str) -> Outcome {
+    let digest = sha256(body.as_bytes());
+    headed(request, reply(200, &[("content-type", media_type), ("docker-content-digest", &digest)], body))
+}
+
+fn network() -> Outcome {
+    Err(Failure::Network("the test says so".to_owned()))
+}
+
+// -- images
+
+/// The hash that the images of a [`Shelf`] stand for.
+fn hash() -> String {
+    format!("{}_{}", "a".repeat(40), "b".repeat(8))
+}
+
+fn config(labels: &Value) -> String {
+    json!({ "architecture": "amd64", "os": "linux", "config": { "Labels": labels } }).to_string()
+}
+
+fn image(media_type: &str, config: &str) -> String {
+    let config = json!({ "digest": sha256(config.as_bytes()), "size": config.len() });
+    // Indented, so that whoever prints it anew gets another digest.
+    format!("{:#}", json!({ "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [] }))
+}
+
+/// A registry with the same tags in every repository: the channel, and its hash; the label names it.
+fn shelf(request: &Request) -> Outcome {
+    let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+    if path == "v2/" {
+        return reply(200, &[], "{}");
+    }
+    let (repository, kind, what) = parts(path);
+    let config = config(&json!({ "rdo_version": hash(), "name": repository }));
+    match kind {
+        "manifests" if what == CHANNEL || what == hash() => manifest(request, D2, &image(D2, &config)),
+        "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+        "blobs" if what == sha256(config.as_bytes()) => reply(200, &[], &config),
+        _ => refusal(404, "BLOB_UNKNOWN"),
+    }
+}
+
+/// `v2/REPOSITORY/KIND/WHAT`
+fn parts(path: &str) -> (&str, &str, &str) {
+    let path = path.strip_prefix("v2/").unwrap_or_else(|| panic!("{path} is no path of a registry"));
+    let (rest, what) = path.rsplit_once('/').unwrap_or_default();
+    let (repository, kind) = rest.rsplit_once('/').unwrap_or_default();
+    (repository, kind, what)
+}
+
+/// A Quay with the same tags in every repository, and all of these public.
+fn quay_shelf(request: &Request) -> Outcome {
+    let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+    let path = path.strip_prefix("api/v1/repository").unwrap_or_else(|| panic!("{path} is no path of Quay's API"));
+    assert!(request.xhr && request.method == Method::Get && request.accept.is_none(), "{request:?}");
+    let name = path.split(['?', '/']).nth(2).unwrap_or_default();
+    let body = match path.split_once("/manifest/") {
+        Some(_) => json!({ "labels": [{ "key": "rdo_version", "value": hash(), "source_type": "manifest" }] }),
+        None => {
+            let tag = json!({ "manifest_digest": sha256(name.as_bytes()), "last_modified": "Fri, 29 May 2026 00:49:16 -0000" });
+            json!({ "namespace": "ns", "name": name, "tags": { CHANNEL: tag, hash(): tag } })
+        }
+    };
+    reply(200, &[("content-type", "application/json")], body.to_string())
+}
+
+// -- one question
+
+fn repository(name: &str) -> Repository {
+    Reference::parse(name).expect("a reference").repository
+}
+
+fn server(caller: Caller) -> Server<'static> {
+    Server { endpoint: "https://r.example", dialect: Dialect::Distribution, caller, hides_digest: false }
+}
+
+fn tag(manifest: bool) -> Ask {
+    Ask::Tag { repository: repository("r.example/ns/x"), tag: CHANNEL.to_owned(), manifest }
+}
+
+fn tags() -> Ask {
+    Ask::Tags { repository: repository("r.example/ns/x") }
+}
+
+/// Puts a question to a registry until it is answered: the answer, and what was sent.
+fn asked(
+    ask: &Ask,
+    server: Server<'_>,
+    mut registry: impl FnMut(&Request) -> Outcome,
+) -> (Result<Answer, Trouble>, Vec<Request>) {
+    let mut exchanged: Vec<Exchange> = Vec::new();
+    loop {
+        assert!(exchanged.len() < 300, "{ask:?} comes to no end");
+        match step(ask, server, &exchanged) {
+            Step::Done(answer) => return (answer, exchanged.into_iter().map(|e| e.request).collect()),
+            Step::Send(request) => {
+                let outcome = registry(&request);
+                exchanged.push(Exchange { request, outcome, tries: 1 });
+            }
+        }
+    }
+}
+
+fn found(answer: Result<Answer, Trouble>) -> Found {
+    match answer {
+        Ok(Answer::Tag(Ok(found))) => found,
+        other => panic!("it was not found: {other:?}"),
+    }
+}
+
+fn trouble(answer: Result<Answer, Trouble>) -> String {
+    match answer {
+        Err(trouble) => trouble.what,
+        Ok(answer) => panic!("it was answered: {answer:?}"),
+    }
+}
+
+// -- a run
+
+fn browser() -> Client {
+    Client { caller: Caller::Browser, page: PAGE.to_owned(), logins: Logins::default() }
+}
+
+fn native() -> Client {
+    Client::program(Logins::default())
+}
+
+fn with_login(client: Client, host: &str) -> Client {
+    let mut logins = Logins::default();
+    logins.put(host, Login::new("user", "secret"));
+    Client { logins, ..client }
+}
+
+/// So many names of images on a host, at the channel.
+fn names(host: &str, n: usize) -> Vec<String> {
+    (0..n).map(|i| format!("{host}/ns/i{i:03}:{CHANNEL}")).collect()
+}
+
+/// A run of these names, with the choices of a link.
+fn run(names: &[String], link: &str, client: Client) -> Run {
+    let (choices, notices) = share::read(&format!("tag={CHANNEL}&{link}"));
+    let (settings, wrong) = Settings::new(&choices, true);
+    assert!(notices.is_empty() && wrong.is_empty(), "{notices:?}{wrong:?}");
+    let image = |name: &String| Image {
+        imagename: name.clone(),
+        reference: Reference::parse(name),
+        short: name.clone(),
+        why: String::new(),
+        params: Vec::new(),
+        services: Vec::new(),
+    };
+    let facts = Facts { asked_at: NOW, ..Facts::default() };
+    Run::new(Resolver::new(settings, names.iter().map(image).collect()), client, facts, None)
+}
+
+/// What a run did.
+struct Done {
+    rows: Vec<Row>,
+    /// What was sent, and when.
+    sent: Vec<(u64, Request)>,
+    run: Run,
+}
+
+impl Done {
+    fn count(&self, such: impl Fn(&Request) -> bool) -> usize {
+        self.sent.iter().filter(|(_, request)| such(request)).count()
+    }
+
+    /// When the last request was sent.
+    fn last(&self) -> u64 {
+        self.sent.last().map_or(0, |(at, _)| *at)
+    }
+
+    fn all(&self, status: Status) -> bool {
+        self.rows.iter().all(|row| row.status == status)
+    }
+
+    /// The rows in error, for messages.
+    fn errors(&self) -> Vec<&str> {
+        self.rows.iter().filter(|r| r.status == Status::Error).map(|r| r.reason.as_str()).collect()
+    }
+
+    /// Why each host cannot be read.
+    fn causes(&self) -> Vec<Cause> {
+        self.run.causes().into_iter().map(|(_, cause, _)| cause).collect()
+    }
+}
+
+/// Drives a run to its end. A registry is told the time in milliseconds; one that does not answer lets all the time pass that a
+/// request has.
+fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Done {
+    let (mut now, mut sent) = (0_u64, Vec::new());
+    let mut coming: BTreeMap<(u64, u64), Outcome> = BTreeMap::new();
+    let moment = |ms: u64| Moment { ms, unix: NOW + ms / 1000, random: 0.5 };
+    loop {
+        assert!(sent.len() < 20_000 && now < 3_600_000, "no end after {} requests and {now} ms", sent.len());
+        let next = run.next(moment(now));
+        if run.is_done() {
+            break;
+        }
+        let due = match next {
+            Next::Send(send) => {
+                sent.push((now, send.request.clone()));
+                let outcome = registry(&send.request, now);
+                let silent = matches!(outcome, Err(Failure::Timeout));
+                let takes = if silent { send.limit.as_millis() as u64 } else { LATENCY };
+                coming.insert((now + takes, send.id), outcome);
+                continue;
+            }
+            Next::Wait(until) => Some(until.max(now + 1)),
+            Next::Idle => None,
+        };
+        match coming.first_key_value().map(|((at, _), _)| *at) {
+            Some(at) if due.is_none_or(|due| at <= due) => {
+                now = now.max(at);
+                let ((_, id), outcome) = coming.pop_first().expect("there is one");
+                run.deliver(id, outcome, moment(now));
+            }
+            _ => now = due.unwrap_or_else(|| panic!("it waits for nothing after {} requests", sent.len())),
+        }
+    }
+    let (rows, _) = run.conclude();
+    Done { rows: rows.into_iter().map(|row| row.expect("every row is known")).collect(), sent, run }
+}
+
+/// Lets so many requests a second through, and a few at once.
+struct Bucket {
+    per_second: f64,
+    burst: f64,
+    left: f64,
+    at: u64,
+}
+
+impl Bucket {
+    fn new(per_second: f64, burst: f64) -> Self {
+        Self { per_second, burst, left: burst, at: 0 }
+    }
+
+    fn take(&mut self, now: u64) -> bool {
+        self.left = (self.left + (now - self.at) as f64 / 1000.0 * self.per_second).min(self.burst.max(1.0));
+        self.at = now;
+        let is_granted = self.left >= 1.0;
+        self.left -= f64::from(u8::from(is_granted));
+        is_granted
+    }
+}
+
+// -- what an error means
+
+#[test]
+fn an_answer_means_what_the_table_says_and_nothing_else_is_an_absence() {
+    for (status, code, want, words) in [
+        (404, "MANIFEST_UNKNOWN", Status::Absent, "has no tag current-tripleo"),
+        (404, "TAG_EXPIRED", Status::Absent, "has no tag current-tripleo"),
+        (404, "NAME_UNKNOWN", Status::Absent, "has no repository ns/i000"),
+        (401, "UNAUTHORIZED", Status::Error, "private"),
+        (401, "", Status::Error, "private"),
+        (403, "DENIED", Status::Error, "private"),
+        (403, "", Status::Error, "private"),
+        (400, "NAME_INVALID", Status::Error, "the name of the repository"),
+        (400, "TAG_INVALID", Status::Error, "the tag"),
+        (400, "", Status::Error, "400"),
+        (405, "UNSUPPORTED", Status::Error, "405"),
+        (408, "", Status::Error, "408"),
+        (418, "", Status::Error, "418"),
+        (500, "UNKNOWN", Status::Error, "500"),
+        (501, "", Status::Error, "501"),
+        (502, "", Status::Error, "502"),
+        (503, "UNAVAILABLE", Status::Error, "503"),
+        (504, "", Status::Error, "504"),
+        (410, "", Status::Error, "410"),
+        (200, "", Status::Error, "no manifest"),
+        (200, "UNKNOWN", Status::Error, "no manifest"),
+        (204, "", Status::Error, "204"),
+    ] {
+        // A code stands in the body alone, which a HEAD does not have.
+        let says = move |request: &Request, _: u64| headed(request, refusal(status, code));
+        for client in [native(), browser()] {
+            for link in ["", "pin=digest"] {
+                let case = format!("{status} {code} to {:?} with {link}", client.caller);
+                let done = drive(run(&names("r.example", 1), link, client.clone()), says);
+                assert_eq!(done.rows[0].status, want, "{case}: {}", done.rows[0].reason);
+                assert!(done.rows[0].reason.contains(words), "{case}: {}", done.rows[0].reason);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_404_without_a_code_is_an_absence_where_two_forms_say_it_and_it_is_a_registry() {
+    for (ping, want) in [(200, Status::Absent), (401, Status::Absent), (404, Status::Error), (403, Status::Error)] {
+        for client in [native(), browser()] {
+            for link in ["", "pin=digest"] {
+                let done =
+                    drive(run(&names("r.example", 1), link, client.clone()), |request, _| match request.url.ends_with("/v2/") {
+                        true => reply(ping, &[], ""),
+                        false => headed(request, refusal(404, "")),
+                    });
+                assert_eq!(done.rows[0].status, want, "{ping}: {}", done.rows[0].reason);
+                let forms: BTreeSet<String> = done
+                    .sent
+                    .iter()
+                    .filter(|(_, r)| r.url.contains("/manifests/"))
+                    .map(|(_, r)| format!("{:?} {:?}", r.method, r.accept))
+                    .collect();
+                assert!(forms.len() >= 2, "{forms:?}");
+            }
+        }
+    }
+    // The second form finds it: a server that hides from HEAD, and one whose 404 is about the type alone.
+    for client in [native(), browser()] {
+        let done = drive(run(&names("r.example", 1), "pin=digest", client.clone()), |request, _| match request.method {
+            Method::Head => reply(404, &[], ""),
+            _ => shelf(request),
+        });
+        assert_eq!(done.rows[0].status, Status::Resolved, "{}", done.rows[0].reason);
+        let done = drive(run(&names("r.example", 1), "pin=digest", client), |request, _| match request.accept {
+            Some(accept) if accept.contains(OM) => manifest(request, OM, &image(OM, "{}")),
+            _ => reply(404, &[], ""),
+        });
+        assert_eq!(done.rows[0].status, Status::Resolved, "{}", done.rows[0].reason);
+    }
+    // Two forms that do not agree say nothing.
+    let done = drive(run(&names("r.example", 1), "", native()), |request, _| match request.method {
+        Method::Get => reply(404, &[], ""),
+        _ => reply(405, &[], ""),
+    });
+    assert_eq!(done.rows[0].status, Status::Error, "{}", done.rows[0].reason);
+}
+
+#[test]
+fn a_server_that_refuses_head_is_asked_by_get() {
+    for status in [400, 403, 404, 405, 501] {
+        let done = drive(run(&names("r.example", 4), "", native()), |request, _| match request.method {
+            Method::Head if status != 403 => reply(status, &[], ""),
+            _ => shelf(request),
+        });
+        assert!(done.all(Status::Resolved), "{status}: {:?}", done.errors());
+    }
+}
+
+#[test]
+fn what_may_pass_is_tried_four_times_and_is_an_error_then() {
+    let outcomes: [fn() -> Outcome; 8] = [
+        || reply(408, &[], ""),
+        || reply(500, &[], ""),
+        || reply(502, &[], "<html>"),
+        || refusal(503, "UNAVAILABLE"),
+        || reply(504, &[], ""),
+        network,
+        || Err(Failure::Timeout),
+        || reply(503, &[("retry-after", "1")], ""),
+    ];
+    for (i, outcome) in outcomes.into_iter().enumerate() {
+        let done = drive(run(&names("r.example", 1), "pin=digest", native()), |_, _| outcome());
+        let is_silent = matches!(outcome(), Err(Failure::Timeout));
+        // Of tries that take 20 s each there is room for three in the minute that an image has.
+        assert_eq!(done.sent.len(), if is_silent { 3 } else { TRIES as usize }, "outcome {i}");
+        assert_eq!(done.rows[0].status, Status::Error);
+        assert!(done.last() < 60_000, "{i}: {}", done.last());
+        assert_eq!(done.run.retries(), done.sent.len() - 1);
+        // What passes at the last try is no error.
+        if !is_silent {
+            let mut n = 0;
+            let done = drive(run(&names("r.example", 1), "pin=digest", native()), |request, _| {
+                n += 1;
+                if n < TRIES { outcome() } else { shelf(request) }
+            });
+            assert_eq!(done.rows[0].status, Status::Resolved, "outcome {i}: {}", done.rows[0].reason);
+        }
+    }
+}
+
+#[test]
+fn retries_are_spread_and_come_later_each_time() {
+    let done = drive(run(&names("r.example", 1), "pin=digest", native()), |_, _| reply(500, &[], ""));
+    let at: Vec<u64> = done.sent.iter().map(|(at, _)| *at).collect();
+    let waits: Vec<u64> = at.windows(2).map(|w| w[1] - w[0]).collect();
+    assert!(waits.windows(2).all(|w| w[1] > w[0] * 3 / 2) && waits[0] >= 200, "{waits:?}");
+}
+
+#[test]
+fn a_host_in_trouble_is_given_up_before_every_image_has_been_tried() {
+    for outcome in [|| reply(500, &[], ""), network, || Err(Failure::Timeout)] {
+        let done = drive(run(&names("r.example", 120), "", native()), |_, _| outcome());
+        assert!(done.all(Status::Error));
+        assert!(done.sent.len() <= 240 && done.last() <= 70_000, "{} requests in {} ms", done.sent.len(), done.last());
+    }
+}
+
+// -- overload
+
+#[test]
+fn a_refusal_for_overload_waits_as_long_as_it_is_told() {
+    let date = "Sat, 30 May 2026 00:49:33 GMT";
+    for (header, least, most) in [
+        (Some("12"), 12_000, 13_000),
+        (Some(date), 16_000, 18_000),
+        (Some("0"), 0, 3_000),
+        (Some("soon"), 400, 3_000),
+        (None, 400, 3_000),
+        // A date that has passed is no wait.
+        (Some("Sat, 30 May 2026 00:49:00 GMT"), 0, 3_000),
+    ] {
+        for status in [429, 503] {
+            let mut n = 0;
+            let done = drive(run(&names("r.example", 1), "pin=digest", native()), |request, _| {
+                n += 1;
+                match (n, header) {
+                    (1, Some(header)) => reply(status, &[("retry-after", header)], ""),
+                    (1, None) => reply(status, &[], ""),
+                    _ => shelf(request),
+                }
+            });
+            assert_eq!(done.rows[0].status, Status::Resolved, "{status} {header:?}: {}", done.rows[0].reason);
+            assert!((least..=most).contains(&done.sent[1].0), "{status} {header:?}: {} ms", done.sent[1].0);
+        }
+    }
+}
+
+#[test]
+fn a_wait_longer_than_a_minute_is_an_error_at_once_and_says_how_long() {
+    for header in ["61", "3600", "Sat, 30 May 2026 02:00:00 GMT", "99999999999"] {
+        let done = drive(run(&names("r.example", 120), "", native()), |_, _| reply(429, &[("retry-after", header)], ""));
+        assert!(done.all(Status::Error) && done.sent.len() <= 40, "{header}: {} requests", done.sent.len());
+        assert!(done.rows[0].reason.contains("429"), "{}", done.rows[0].reason);
+        assert!(done.last() < 1000, "{header}: {} ms", done.last());
+    }
+}
+
+#[test]
+fn a_host_that_refuses_everything_for_a_minute_is_given_up() {
+    for header in [None, Some("0"), Some("2")] {
+        let done = drive(run(&names("r.example", 120), "", native()), |_, _| {
+            reply(429, &header.map(|h| ("retry-after", h)).into_iter().collect::<Vec<_>>(), "")
+        });
+        assert!(done.all(Status::Error) && done.last() <= 70_000, "{header:?}: {} ms", done.last());
+        assert!(done.sent.len() <= 160, "{header:?}: {} requests", done.sent.len());
+        assert!(done.rows[119].reason.contains("429"), "{}", done.rows[119].reason);
+    }
+}
+
+#[test]
+fn a_hundred_and_fifty_images_pass_a_limit_without_an_error() {
+    let mut wrong = Vec::new();
+    for (status, header, burst) in [
+        (429, None, 1.0),
+        (429, None, 10.0),
+        (429, Some("1"), 1.0),
+        (429, Some("1"), 5.0),
+        (429, Some("3"), 5.0),
+        (429, Some("7"), 5.0),
+        (429, Some("Sat, 30 May 2026 00:49:18 GMT"), 5.0),
+        // What nginx says unless it is told otherwise.
+        (503, None, 1.0),
+        (503, None, 10.0),
+        (503, Some("1"), 5.0),
+    ] {
+        let mut bucket = Bucket::new(5.0, burst);
+        let done = drive(run(&names("r.example", 150), "", native()), |request, now| match bucket.take(now) {
+            true => shelf(request),
+            false => reply(status, &header.map(|h| ("retry-after", h)).into_iter().collect::<Vec<_>>(), ""),
+        });
+        // Two requests an image at 5 a second take a minute at best.
+        if !done.all(Status::Resolved) || done.last() > 150_000 || done.sent.len() > 600 {
+            let (errors, sent, last) = (done.errors(), done.sent.len(), done.last());
+            wrong.push(format!(
+                "{status} {header:?} burst {burst}: {sent} requests in {last} ms, {} errors: {:?}\n",
+                errors.len(),
+                errors.first()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.concat());
+}
+
+#[test]
+fn who_is_waited_for_is_said() {
+    let mut run = run(&names("r.example", 3), "pin=digest", native());
+    let moment = |ms: u64| Moment { ms, unix: NOW, random: 0.5 };
+    let Next::Send(send) = run.next(moment(0)) else { panic!("there is something to send") };
+    run.deliver(send.id, reply(429, &[("retry-after", "12")], ""), moment(5));
+    let (host, pause) = run.waits_for(moment(1005).ms).expect("it waits for somebody");
+    assert_eq!((host.as_str(), pause.as_secs()), ("r.example", 11));
+    assert!(matches!(run.next(moment(1005)), Next::Wait(until) if until >= 12_005));
+    run.cancel();
+    assert!(run.is_done() && run.conclude().0.iter().flatten().all(|r| r.reason.contains("cancelled")));
+}
+
+// -- forms
+
+#[test]
+fn every_form_of_a_manifest_has_the_digest_of_its_bytes_and_its_labels() {
+    let label = json!({ "rdo_version": hash() });
+    let config = config(&label);
+    let child = |media_type: &str, body: &str, os: &str, arch: &str| json!({ "mediaType": media_type, "digest": sha256(body.as_bytes()), "size": body.len(), "platform": { "os": os, "architecture": arch } });
+    for (plain, list) in [(D2, DL), (OM, OI)] {
+        let one = image(plain, &config);
+        let other = image(plain, "{\"of\":\"arm64\"}");
+        let mut attestation = child(plain, &image(plain, "{}"), "unknown", "unknown");
+        attestation["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
+        // The attestation stands first, and an image for another machine: neither has the labels that are read.
+        let children = [attestation, child(plain, &other, "linux", "arm64"), child(plain, &one, "linux", "amd64")];
+        let index = format!("{:#}", json!({ "schemaVersion": 2, "mediaType": list, "manifests": children }));
+        for (media_type, body) in [(plain, &one), (list, &index)] {
+            for client in [native(), browser()] {
+                let case = format!("{media_type} to {:?}", client.caller);
+                let done = drive(run(&names("r.example", 1), "", client), |request, _| {
+                    let (_, kind, what) = parts(request.url.splitn(4, '/').nth(3).unwrap_or_default());
+                    let accepts = |t: &str| request.accept.is_some_and(|a| a.split(',').any(|x| x == t));
+                    match (kind, what) {
+                        ("blobs", digest) if digest == sha256(config.as_bytes()) => reply(200, &[], &config),
+                        ("manifests", digest) if digest == sha256(one.as_bytes()) => manifest(request, plain, &one),
+                        ("manifests", reference) if [CHANNEL, &hash()].contains(&reference) && accepts(media_type) => {
+                            manifest(request, media_type, body)
+                        }
+                        _ => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+                    }
+                });
+                let row = &done.rows[0];
+                assert_eq!((row.status, row.pinned_by, &row.tag), (Status::Resolved, "label", &hash()), "{case}: {}", row.reason);
+                assert_eq!(row.digest.as_deref(), Some(sha256(body.as_bytes()).as_str()), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_platform_that_is_gone_costs_the_labels_and_not_the_image() {
+    let gone = json!({ "mediaType": D2, "digest": sha256(b"gone"), "platform": { "os": "linux", "architecture": "amd64" } });
+    let list = json!({ "schemaVersion": 2, "mediaType": DL, "manifests": [gone] }).to_string();
+    let done =
+        drive(run(&names("r.example", 1), "pin=label,digest", native()), |request, _| match request.url.ends_with(CHANNEL) {
+            true => manifest(request, DL, &list),
+            false => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+        });
+    assert_eq!((done.rows[0].status, done.rows[0].pinned_by), (Status::Resolved, "digest"), "{}", done.rows[0].reason);
+    // A list without any image, as a repository of attestations alone has.
+    let empty = json!({ "schemaVersion": 2, "mediaType": OI, "manifests": [] }).to_string();
+    let done = drive(run(&names("r.example", 1), "pin=label,digest", native()), |request, _| manifest(request, OI, &empty));
+    assert_eq!((done.rows[0].status, done.rows[0].pinned_by), (Status::Resolved, "digest"), "{}", done.rows[0].reason);
+}
+
+/// What was signed of a schema 1 manifest, and the whole as it is served: the signatures stand before the last two bytes
+/// (<https://distribution.github.io/distribution/spec/deprecated-schema-v1/>).
+fn signed(labels: &Value) -> (String, String) {
+    let history = json!({ "v1Compatibility": json!({ "id": "1", "config": { "Labels": labels } }).to_string() });
+    let older =
+        json!({ "v1Compatibility": json!({ "id": "0", "config": { "Labels": { "rdo_version": "older" } } }).to_string() });
+    let payload = format!(
+        "{:#}",
+        json!({ "schemaVersion": 1, "name": "ns/i000", "tag": CHANNEL, "architecture": "amd64",
+                "fsLayers": [{ "blobSum": sha256(b"a") }, { "blobSum": sha256(b"b") }], "history": [history, older] })
+    );
+    let length = payload.len() - 2;
+    let (text, tail) = payload.split_at(length);
+    assert_eq!(tail, "\n}");
+    let protected = json!({ "formatLength": length, "formatTail": URL_SAFE_NO_PAD.encode(tail), "time": "2017-05-30T00:49:16Z" });
+    let signature = json!([{ "header": { "alg": "ES256" }, "signature": "c2ln", "protected": URL_SAFE_NO_PAD.encode(protected.to_string()) }]);
+    let whole = format!("{text},\n  \"signatures\": {signature}{tail}");
+    (payload, whole)
+}
+
+#[test]
+fn schema_1_has_the_digest_of_what_was_signed_and_its_labels_in_its_history() {
+    let (payload, whole) = signed(&json!({ "rdo_version": hash() }));
+    let unsigned = payload.clone();
+    let digest = sha256(payload.as_bytes());
+    assert_ne!(sha256(whole.as_bytes()), digest);
+    for (media_type, body) in [(D1_SIGNED, &whole), (D1, &unsigned), ("application/json", &whole)] {
+        for told in [true, false] {
+            for client in [native(), browser()] {
+                let case = format!("{media_type} to {:?}, digest told: {told}", client.caller);
+                let done = drive(run(&names("r.example", 1), "", client), |request, _| {
+                    let digest = if told { vec![("docker-content-digest", digest.as_str())] } else { Vec::new() };
+                    let headers = [vec![("content-type", media_type)], digest].concat();
+                    headed(request, reply(200, &headers, body))
+                });
+                let row = &done.rows[0];
+                assert_eq!((row.status, row.pinned_by), (Status::Resolved, "label"), "{case}: {}", row.reason);
+                assert_eq!((row.tag.as_str(), row.digest.as_deref()), (hash().as_str(), Some(digest.as_str())), "{case}");
+                assert_eq!(done.count(|r| r.url.contains("/blobs/")), 0, "{case}: it has no config");
+            }
+        }
+    }
+    // Some registries tell the digest of the whole, which is not its digest.
+    let wrong = sha256(whole.as_bytes());
+    let headers = [("content-type", D1_SIGNED), ("docker-content-digest", wrong.as_str())];
+    let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &headers, &whole));
+    assert!(trouble(answer).contains("the registry says"));
+    // Without labels, and with a history that cannot be read.
+    let (_, bare) = signed(&Value::Null);
+    let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1_SIGNED)], &bare));
+    assert_eq!(found(answer).manifest, Some(Manifest::Labelled(BTreeMap::new())));
+    let broken = json!({ "schemaVersion": 1, "history": [{ "v1Compatibility": "{" }] }).to_string();
+    let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1)], &broken));
+    assert!(answer.is_err());
+}
+
+#[test]
+fn the_labels_of_schema_1_are_of_the_text_that_has_its_digest() {
+    let (payload, whole) = signed(&json!({ "rdo_version": hash() }));
+    // What was not signed says something else: it has the same digest, and must not count.
+    let forged = json!([{ "v1Compatibility": json!({ "config": { "Labels": { "rdo_version": "forged" } } }).to_string() }]);
+    let whole = whole.replacen(",\n  \"signatures\"", &format!(",\n  \"history\": {forged},\n  \"signatures\""), 1);
+    let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1_SIGNED)], &whole));
+    if let Ok(Answer::Tag(Ok(found))) = answer {
+        assert_eq!(found.digest, sha256(payload.as_bytes()));
+        let labels = BTreeMap::from([("rdo_version".to_owned(), hash())]);
+        assert_eq!(found.manifest, Some(Manifest::Labelled(labels)));
+    }
+}
+
+#[test]
+fn a_digest_that_is_not_the_body_s_is_an_error() {
+    let body = image(D2, "{}");
+    let wrong = sha256(b"something else");
+    for caller in [Caller::Native, Caller::Browser] {
+        let (answer, _) =
+            asked(&tag(true), server(caller), |_| reply(200, &[("content-type", D2), ("docker-content-digest", &wrong)], &body));
+        assert!(trouble(answer).contains(&wrong));
+    }
+    // Of HEAD there is no body to compare, and a digest that is none is read from the body.
+    for told in [Some("sha256:short"), Some("nonsense"), None] {
+        let (answer, sent) = asked(&tag(false), server(Caller::Native), |request| {
+            let told = told.filter(|_| request.method == Method::Head).map(|t| ("docker-content-digest", t));
+            headed(request, reply(200, &[told, Some(("content-type", D2))].into_iter().flatten().collect::<Vec<_>>(), &body))
+        });
+        assert_eq!(found(answer).digest, sha256(body.as_bytes()));
+        assert_eq!(sent.len(), 2);
+    }
+    // A child or a config of another digest than its name.
+    for ask in [
+        Ask::Manifest { repository: repository("r.example/ns/x"), digest: sha256(b"other"), form: Form::All },
+        Ask::Labels { repository: repository("r.example/ns/x"), config: sha256(b"other") },
+    ] {
+        let (answer, _) = asked(&ask, server(Caller::Native), |_| reply(200, &[("content-type", D2)], &body));
+        assert!(trouble(answer).contains("something else"));
+    }
+}
+
+#[test]
+fn a_registry_that_hides_digests_is_asked_by_get_from_then_on() {
+    let done = drive(run(&names("r.example", 30), "", browser()), |request, _| {
+        shelf(request).map(|r| Response { digest: None, link: None, challenge: None, retry_after: None, ..r })
+    });
+    assert!(done.all(Status::Resolved), "{:?}", done.errors());
+    // At most those that were under way when it showed.
+    assert!(done.count(|r| r.method == Method::Head) <= 12, "{}", done.count(|r| r.method == Method::Head));
+}
+
+#[test]
+fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
+    let oci = image(OM, "{}");
+    for wants_manifest in [false, true] {
+        let (answer, sent) = asked(&tag(wants_manifest), server(Caller::Browser), |request| match request.accept {
+            Some(accept) if accept.contains(OM) => manifest(request, OM, &oci),
+            _ => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+        });
+        assert_eq!(found(answer).digest, sha256(oci.as_bytes()));
+        let accepts: Vec<&str> = sent.iter().filter_map(|r| r.accept).collect();
+        assert_eq!(accepts, [format!("{DL},{D2}"), format!("{OI},{OM}")]);
+        assert!(sent.iter().all(|r| !r.needs_preflight() && r.accept.is_some_and(|a| a.len() <= 128)));
+    }
+    // "Absent" is said of both pairs or of none.
+    let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| headed(request, refusal(404, "MANIFEST_UNKNOWN")));
+    assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(Missing::Tag))), 2));
+    // A type outside the pair that was asked for means that nothing is sure: its own pair is asked.
+    let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| manifest(request, OM, &oci));
+    assert_eq!(found(answer).digest, sha256(oci.as_bytes()));
+    assert!(sent.len() > 1 && sent.last().and_then(|r| r.accept).is_some_and(|a| a.contains(OM)), "{sent:?}");
+    // A program asks for all at once, without weights, schema 1 last.
+    let (_, sent) = asked(&tag(false), server(Caller::Native), |request| manifest(request, OM, &oci));
+    assert_eq!(sent[0].accept, Some([DL, D2, OI, OM, D1_SIGNED].join(",").as_str()));
+}
+
+#[test]
+fn an_answer_that_is_no_manifest_is_an_error() {
+    for body in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"schemaVersion\":2}",
+        "{\"schemaVersion\":2,\"config\":{}}",
+        "{\"schemaVersion\":2,\"config\":{\"digest\":\"sha256:x\"}}",
+        "<html>",
+        "{\"manifests\":{}}",
+        "\u{0}",
+    ] {
+        for caller in [Caller::Native, Caller::Browser] {
+            let (answer, _) = asked(&tag(true), server(caller), |_| reply(200, &[("content-type", D2)], body));
+            assert!(answer.is_err(), "{body}: {answer:?}");
+        }
+    }
+}
+
+// -- names
+
+#[test]
+fn names_mean_the_host_and_the_repository_that_docker_means() {
+    let digest = sha256(b"x");
+    for (name, host, path, reference) in [
+        ("x", "docker.io", "library/x", "latest"),
+        ("docker.io/x", "docker.io", "library/x", "latest"),
+        ("docker.io/library/x:1", "docker.io", "library/x", "1"),
+        ("ns/x:t", "docker.io", "ns/x", "t"),
+        ("docker.io/ns/x:t", "docker.io", "ns/x", "t"),
+        ("localhost/x", "localhost", "x", "latest"),
+        ("localhost:5000/x:t", "localhost:5000", "x", "t"),
+        ("192.168.24.1:8787/ns/x:t", "192.168.24.1:8787", "ns/x", "t"),
+        ("[::1]:5000/x:t", "[::1]:5000", "x", "t"),
+        ("[fd00::1]/ns/x:t", "[fd00::1]", "ns/x", "t"),
+        ("quay.io/a/b/c:t", "quay.io", "a/b/c", "t"),
+        ("r.example/ns/x__y.z-0:T_1.2-3", "r.example", "ns/x__y.z-0", "T_1.2-3"),
+        (&format!("r.example/ns/x@{digest}"), "r.example", "ns/x", &digest),
+        (&format!("r.example/ns/x:t@{digest}"), "r.example", "ns/x", &digest),
+        (&format!("x@{digest}"), "docker.io", "library/x", &digest),
+    ] {
+        let read = Reference::parse(name).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!((read.repository.host.as_str(), read.repository.path.as_str()), (host, path), "{name}");
+        assert_eq!(read.digest.as_deref().unwrap_or(&read.tag), reference, "{name}");
+    }
+    for name in [
+        "",
+        "/x",
+        "r.example/",
+        "r.example/Ns/x",
+        "r.example/ns/X:t",
+        "r.example/ns//x",
+        "r.example/ns/x:",
+        "r.example/ns/x:-t",
+        "r.example/ns/x:a b",
+        "r.example/ns/-x",
+        "r.example/ns/x-",
+        "r.example/ns/x..y",
+        "r.example/ns/x___y",
+        "r.example/ns/x@sha256:0",
+        &format!("r.example/ns/x@{}", digest.to_uppercase()),
+        &format!("r.example/ns/x@{digest}:t"),
+        "r.example/ns/../x:t",
+        "r.example/ns/x?y:t",
+        "https://r.example/ns/x:t",
+        "user@r.example/ns/x:t",
+    ] {
+        assert!(Reference::parse(name).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_name_is_asked_where_its_registry_is() {
+    let digest = sha256(image(D2, &config(&json!({ "rdo_version": hash(), "name": "x" }))).as_bytes());
+    for (name, link, url) in [
+        (format!("docker.io/x:{CHANNEL}"), "", format!("https://registry-1.docker.io/v2/library/x/manifests/{CHANNEL}")),
+        (format!("ns/x:{CHANNEL}"), "", format!("https://registry-1.docker.io/v2/ns/x/manifests/{CHANNEL}")),
+        (format!("[::1]:5000/x:{CHANNEL}"), "", format!("http://[::1]:5000/v2/x/manifests/{CHANNEL}")),
+        (format!("127.0.0.1:5000/x:{CHANNEL}"), "", format!("http://127.0.0.1:5000/v2/x/manifests/{CHANNEL}")),
+        (format!("localhost/x:{CHANNEL}"), "", format!("http://localhost/v2/x/manifests/{CHANNEL}")),
+        (format!("r.example:8443/x:{CHANNEL}"), "", format!("https://r.example:8443/v2/x/manifests/{CHANNEL}")),
+        (
+            format!("r.example/x:{CHANNEL}"),
+            "endpoint=r.example%3Dhttp%3A%2F%2F10.0.0.1%3A5000",
+            format!("http://10.0.0.1:5000/v2/x/manifests/{CHANNEL}"),
+        ),
+        (format!("r.example/x@{digest}"), "", format!("https://r.example/v2/x/manifests/{digest}")),
+        (format!("r.example/x:{CHANNEL}@{digest}"), "", format!("https://r.example/v2/x/manifests/{digest}")),
+    ] {
+        let done = drive(run(std::slice::from_ref(&name), link, native()), |request, _| {
+            let at_tag = request.url.replace(&format!("manifests/{digest}"), &format!("manifests/{CHANNEL}"));
+            let repository = request.url.split("/v2/").nth(1).and_then(|r| r.split("/manifests/").next()).unwrap_or_default();
+            let is_x = repository == "x" || !name.contains('@');
+            shelf(&Request { url: if is_x { at_tag } else { request.url.clone() }, ..request.clone() })
+        });
+        assert_eq!(done.sent[0].1.url, url, "{name}");
+        assert_eq!(done.rows[0].status, Status::Resolved, "{name}: {}", done.rows[0].reason);
+        if name.contains('@') {
+            // A digest does not move: it is written as it stands, once the registry has shown it.
+            assert_eq!(
+                (done.rows[0].written.as_deref(), done.rows[0].pinned_by, done.sent.len()),
+                (Some(name.as_str()), "exact", 1)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_digest_in_a_name_is_absent_only_on_the_registry_s_word_and_never_another_one() {
+    let digest = sha256(b"x");
+    let name = [format!("r.example/ns/x@{digest}")];
+    let done = drive(run(&name, "", native()), |request, _| headed(request, refusal(404, "MANIFEST_UNKNOWN")));
+    assert_eq!(done.rows[0].status, Status::Absent);
+    let done = drive(run(&name, "", native()), |request, _| manifest(request, D2, &image(D2, "{}")));
+    assert_eq!(done.rows[0].status, Status::Error, "{}", done.rows[0].reason);
+    let done = drive(run(&name, "", native()), |_, _| reply(500, &[], ""));
+    assert_eq!(done.rows[0].status, Status::Error);
+}
+
+// -- lists of tags
+
+/// A page of a list of tags.
+fn page(tags: &[String], link: Option<&str>) -> Outcome {
+    let link = link.map(|l| ("link", l));
+    reply(200, &link.into_iter().collect::<Vec<_>>(), json!({ "name": "ns/x", "tags": tags }).to_string())
+}
+
+fn versions(n: usize) -> Vec<String> {
+    let mut all: Vec<String> = (0..n).map(|i| format!("1.{i}")).collect();
+    all.sort();
+    all
+}
+
+/// The value of a parameter of an address.
+fn parameter(url: &str, name: &str) -> Option<String> {
+    let query = url.split_once('?')?.1;
+    form_urlencoded::parse(query.as_bytes()).find(|(k, _)| k == name).map(|(_, v)| v.into_owned())
+}
+
+#[test]
+fn a_list_of_tags_is_read_to_its_end_whatever_a_server_makes_of_n() {
+    let all = versions(250);
+    /// How a server gives a page after a tag.
+    type Giver = fn(&Request, &[String]) -> Outcome;
+    /// Seven a page, whatever was asked for, and a Link of some form.
+    fn clamped(request: &Request, all: &[String], link: impl Fn(&str) -> String) -> Outcome {
+        let after = parameter(&request.url, "last").unwrap_or_default();
+        let some: Vec<String> = all.iter().filter(|t| **t > after).take(7).cloned().collect();
+        let next = some.last().filter(|l| *l != all.last().expect("tags")).map(|l| link(l));
+        page(&some, next.as_deref())
+    }
+    let servers: [(&str, Giver); 9] = [
+        ("relative Link", |r, all| clamped(r, all, |l| format!("</v2/ns/x/tags/list?n=7&last={l}>; rel=\"next\""))),
+        ("absolute Link", |r, all| clamped(r, all, |l| format!("<https://r.example/v2/ns/x/tags/list?last={l}&n=7>; rel=next"))),
+        ("Link of a query", |r, all| clamped(r, all, |l| format!("<?n=7&last={l}>; rel=\"next\""))),
+        ("several links", |r, all| {
+            clamped(r, all, |l| format!("</v2/>; rel=\"up\", <list?n=7&last={l}>; title=\"a, b\"; rel=\"next\""))
+        }),
+        ("TLS ends before it", |r, all| {
+            clamped(r, all, |l| format!("<http://r.example/v2/ns/x/tags/list?last={l}>; rel=\"next\""))
+        }),
+        ("no Link", |r, all| clamped(r, all, |_| "<x>; rel=\"prev\"".to_owned()).map(|r| Response { link: None, ..r })),
+        ("no n", |r, all| match r.url.contains("n=") {
+            true => refusal(400, "PAGINATION_NUMBER_INVALID"),
+            false => page(if r.url.contains("last=") { &[] } else { all }, None),
+        }),
+        ("too large", |r, all| match r.url.contains("n=") {
+            true => reply(413, &[], ""),
+            false => page(all, None),
+        }),
+        ("deaf to parameters", |_, all| page(all, None)),
+    ];
+    for (name, give) in servers {
+        for caller in [Caller::Native, Caller::Browser] {
+            let (answer, sent) = asked(&tags(), server(caller), |request| give(request, &all));
+            assert_eq!(answer, Ok(Answer::Tags(Ok(all.clone()))), "{name}");
+            assert!(sent.len() <= 40, "{name}: {}", sent.len());
+            assert!(sent.iter().all(|r| r.url.starts_with("https://r.example/v2/ns/x/tags/list") && r.limit == LIST_LIMIT));
+        }
+    }
+}
+
+#[test]
+fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
+    let some = versions(3);
+    for link in [
+        "<https://evil.example/v2/ns/x/tags/list?last=1.2>; rel=\"next\"",
+        "<//evil.example/v2/ns/x/tags/list?last=1.2>; rel=\"next\"",
+        "<https://r.example:8443/v2/ns/x/tags/list?last=1.2>; rel=\"next\"",
+        "<https://r.example@evil.example/>; rel=\"next\"",
+        "<https://r.example\\@evil.example/>; rel=\"next\"",
+        "<http://127.0.0.1/>; rel=\"next\"",
+        // The same page again, and one that goes on for ever.
+        "</v2/ns/x/tags/list?n=1000>; rel=\"next\"",
+    ] {
+        let (answer, sent) = asked(&tags(), server(Caller::Native), |_| page(&some, Some(link)));
+        assert!(answer.is_err() && sent.len() <= 2, "{link}: {answer:?} after {} requests", sent.len());
+        assert!(sent.iter().all(|r| r.url.starts_with("https://r.example/")), "{link}");
+    }
+    let mut n = 0;
+    let (answer, sent) = asked(&tags(), server(Caller::Native), |_| {
+        n += 1;
+        page(&[format!("1.{n}")], Some(&format!("</v2/ns/x/tags/list?last=1.{n}>; rel=\"next\"")))
+    });
+    assert!(answer.is_err() && sent.len() <= 250, "{answer:?}");
+    // All pages together have a bound too.
+    let large = vec![" ".repeat(1 << 20); 1];
+    let mut n = 0;
+    let (answer, sent) = asked(&tags(), server(Caller::Native), |_| {
+        n += 1;
+        page(&[format!("1.{n}"), large[0].clone()], Some(&format!("<?last=1.{n}>; rel=\"next\"")))
+    });
+    assert!(trouble(answer).contains("larger than 16 MiB") && sent.len() <= 20, "{}", sent.len());
+}
+
+#[test]
+fn a_link_is_read_as_its_grammar_says() {
+    let current = "https://r.example/v2/ns/x/tags/list?n=2";
+    for (link, want) in [
+        ("</a>; rel=\"next\"", Some("https://r.example/a")),
+        ("</a>;rel=next", Some("https://r.example/a")),
+        ("</a>; REL=\"NEXT\"", Some("https://r.example/a")),
+        ("</a>; rel=\"prev next\"", Some("https://r.example/a")),
+        ("</a>; rel=\"prev\"; title=\"rel=next\"", None),
+        ("</a>; rel=\"nextish\"", None),
+        ("</a>; rel=\"prev\", </b>; rel=\"next\"", Some("https://r.example/b")),
+        ("</a>; rel=\"next\", </b>; rel=\"last\"", Some("https://r.example/a")),
+        ("</a,b>; rel=\"next\"", Some("https://r.example/a,b")),
+        ("</a>", None),
+        ("", None),
+        ("<", None),
+        ("nonsense", None),
+    ] {
+        assert_eq!(next_page(link, current).ok().flatten().as_deref(), want, "{link}");
+    }
+}
+
+#[test]
+fn what_a_list_of_tags_may_say_beside_tags() {
+    let ask = |outcome: fn() -> Outcome| asked(&tags(), server(Caller::Native), move |_| outcome()).0;
+    assert_eq!(ask(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(vec![]))));
+    assert_eq!(ask(|| refusal(404, "NAME_UNKNOWN")), Ok(Answer::Tags(Err(Missing::Repository))));
+    for outcome in [
+        || refusal(404, ""),
+        || refusal(401, "UNAUTHORIZED"),
+        || refusal(403, "DENIED"),
+        || refusal(500, ""),
+        || reply(200, &[], "<html>"),
+        || reply(200, &[], "{\"tags\":{}}"),
+        network,
+    ] {
+        assert!(ask(outcome).is_err());
+    }
+    assert!(trouble(ask(|| refusal(400, "PAGINATION_NUMBER_INVALID"))).contains("pages"));
+}
+
+// -- the doctor
+
+/// What a page sees of a registry that does not allow it: nothing, and a probe shows that something answers.
+fn unreadable(request: &Request) -> Outcome {
+    if request.method == Method::Probe { Ok(Response::default()) } else { network() }
+}
+
+#[test]
+fn why_a_page_cannot_read_a_registry_is_found_out_without_hammering_it() {
+    type Registry = fn(&Request, u64) -> Outcome;
+    let dead: Registry = |_, _| network();
+    let blocked: Registry = |request, _| unreadable(request);
+    let offline: Registry = |_, _| Err(Failure::Offline);
+    for (host, page, link, registry, want) in [
+        ("r.example", PAGE, "endpoint=r.example%3Dhttp%3A%2F%2Fr.example", dead, Cause::MixedContent),
+        ("r.example", PAGE, "", offline, Cause::Offline),
+        ("r.example", PAGE, "", blocked, Cause::CorsOff),
+        ("r.example", "http://dash.example.org", "", blocked, Cause::CorsOff),
+        ("r.example", PAGE, "", dead, Cause::Unreachable),
+        ("192.168.24.1:8787", PAGE, "", dead, Cause::LocalNetwork),
+        ("127.0.0.1:5000", PAGE, "", dead, Cause::LocalNetwork),
+        ("127.0.0.1:5000", PAGE, "", blocked, Cause::CorsOff),
+        ("192.168.24.1:8787", "http://192.168.24.2", "", dead, Cause::Unreachable),
+        ("quay.io", PAGE, "", dead, Cause::Unreachable),
+        ("quay.example.org", PAGE, "", blocked, Cause::CorsOff),
+        ("r.example", PAGE, "api=quay", blocked, Cause::CorsOff),
+        ("r.example", PAGE, "api=distribution", blocked, Cause::CorsOff),
+    ] {
+        let case = format!("{want:?} of {host} on {page} with {link}");
+        let client = Client { page: page.to_owned(), ..browser() };
+        let done = drive(run(&names(host, 120), link, client), registry);
+        assert_eq!(done.causes(), std::slice::from_ref(&want), "{case}");
+        let trouble = want.trouble(host, &done.run.endpoint(host));
+        assert!(done.rows.iter().all(|r| r.status == Status::Error && r.reason == trouble.what), "{case}: {:?}", done.errors());
+        assert!(done.sent.len() <= 24, "{case}: {} requests", done.sent.len());
+        assert!(done.last() <= 20_000, "{case}: {} ms", done.last());
+        let probes = done.count(|r| r.method == Method::Probe);
+        let wants_probe = matches!(want, Cause::CorsOff | Cause::Unreachable | Cause::LocalNetwork);
+        assert_eq!(probes, usize::from(wants_probe), "{case}");
+    }
+}
+
+#[test]
+fn a_registry_that_hangs_is_not_hammered_either() {
+    let done = drive(run(&names("r.example", 120), "", browser()), |_, _| Err(Failure::Timeout));
+    assert!(done.all(Status::Error) && done.sent.len() <= 60, "{} requests", done.sent.len());
+    assert!(done.last() <= 90_000, "{} ms", done.last());
+}
+
+#[test]
+fn a_quay_under_another_name_is_found_where_its_v2_cannot_be_read() {
+    let done =
+        drive(run(&names("registry.example.org", 60), "", browser()), |request, _| match request.url.contains("/api/v1/") {
+            true => quay_shelf(request),
+            false => unreadable(request),
+        });
+    assert!(done.all(Status::Resolved), "{:?}", done.errors());
+    assert_eq!(done.causes(), []);
+    assert!(done.count(|r| r.url.contains("/v2/")) <= 16, "{}", done.count(|r| r.url.contains("/v2/")));
+    assert!(done.count(|r| r.url.contains("/api/v1/")) <= 65);
+    // And a registry that only looks like one by its name is asked as what it is, whoever asks.
+    for client in [native(), browser()] {
+        let done = drive(run(&names("quay.example.org", 60), "", client), |request, _| match request.url.contains("/api/v1/") {
+            true => reply(404, &[], "404 page not found\n"),
+            false => shelf(request),
+        });
+        assert!(done.all(Status::Resolved), "{:?}", done.errors());
+        assert_eq!(done.count(|r| r.url.contains("/api/v1/")), 1);
+    }
+}
+
+/// A registry that wants tokens for everything.
+fn wants_token(request: &Request, realm: &str) -> Option<Outcome> {
+    let challenge = format!("Bearer realm=\"{realm}\",service=\"s\",scope=\"repository:user/image:pull\"");
+    match &request.authorization {
+        _ if request.url.contains("/token") => None,
+        Some(header) if header.reveal().starts_with("Bearer good") => None,
+        _ => Some(reply(401, &[("www-authenticate", &challenge)], "{\"errors\":[{\"code\":\"UNAUTHORIZED\"}]}")),
+    }
+}
+
+fn token(text: &str, expires_in: u64) -> Outcome {
+    reply(200, &[], json!({ "token": text, "expires_in": expires_in }).to_string())
+}
+
+#[test]
+fn a_registry_that_refuses_the_preflight_is_told_apart() {
+    let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
+        match wants_token(request, "https://auth.example/token") {
+            Some(challenge) => challenge,
+            None if request.url.contains("/token") => token("good", 300),
+            // The browser asks leave for the token, and gets a 401 without the headers that would give it.
+            None => network(),
+        }
+    });
+    assert_eq!(done.causes(), [Cause::PreflightRefused]);
+    assert!(done.all(Status::Error) && done.rows[0].reason.contains("leave"), "{:?}", done.errors());
+    assert!(done.sent.len() <= 60, "{} requests", done.sent.len());
+}
+
+#[test]
+fn a_token_service_that_a_page_cannot_read_is_named_without_hammering_it() {
+    let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
+        wants_token(request, "https://auth.example/token").unwrap_or_else(network)
+    });
+    assert_eq!(done.causes(), [Cause::TokenService("https://auth.example".to_owned())]);
+    assert!(done.all(Status::Error) && done.rows[119].reason.contains("https://auth.example"), "{:?}", done.errors());
+    assert!(done.sent.len() <= 80, "{} requests", done.sent.len());
+}
+
+#[test]
+fn a_fetch_that_fails_after_a_success_is_tried_again() {
+    // A line that breaks now and then, in a page.
+    let mut n = 0;
+    let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
+        n += 1;
+        if n > 20 && n % 9 == 0 { network() } else { shelf(request) }
+    });
+    assert!(done.all(Status::Resolved), "{:?}", done.errors());
+    assert_eq!(done.causes(), []);
+    // And one that is gone for good: no image is absent, and what answered is told from what did not.
+    let mut n = 0;
+    let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
+        n += 1;
+        if n > 20 { network() } else { shelf(request) }
+    });
+    assert!(done.rows.iter().all(|r| matches!(r.status, Status::Resolved | Status::Error)));
+    assert!(done.rows.iter().any(|r| r.status == Status::Error) && done.sent.len() <= 200, "{} requests", done.sent.len());
+}
+
+#[test]
+fn a_quay_that_throttles_a_page_is_asked_more_slowly_until_all_is_known() {
+    let mut bucket = Bucket::new(5.0, 25.0);
+    let mut refused = 0;
+    let done = drive(run(&names("quay.io", 150), "", browser()), |request, now| {
+        // Each address is asked leave for first, and that counts too; over the limit neither can be read.
+        if bucket.take(now) && bucket.take(now) {
+            return quay_shelf(request);
+        }
+        refused += 1;
+        network()
+    });
+    assert!(refused > 0 && done.all(Status::Resolved), "{:?}", done.errors());
+    assert_eq!((done.causes().len(), done.run.requests()), (0, done.sent.len()));
+    assert!(done.last() < 150_000, "{} ms", done.last());
+}
+
+#[test]
+fn a_cause_that_a_page_can_do_nothing_about_has_lines_for_who_can() {
+    let page = "https://dash.example.org";
+    let lines = |cause: &Cause, dialect| -> String {
+        cause.remedies(page, dialect).iter().map(|r| format!("{}\n{}\n", r.title, r.lines)).collect()
+    };
+    for cause in [Cause::CorsOff, Cause::PreflightRefused, Cause::TokenService("https://auth.example".to_owned())] {
+        let text = lines(&cause, Dialect::Distribution);
+        assert!(text.contains(page) && text.contains("Access-Control-Allow-Origin") && text.contains("Authorization"), "{text}");
+        assert!(!matches!(cause, Cause::TokenService(_)) || text.contains("https://auth.example"), "{text}");
+    }
+    // A registry that wants a login answers OPTIONS with 401 whatever its own headers say: only a proxy helps.
+    assert!(!lines(&Cause::PreflightRefused, Dialect::Distribution).contains("http:\n  headers:"));
+    assert!(lines(&Cause::CorsOff, Dialect::Quay).contains("CORS_ORIGIN"));
+    for cause in [Cause::MixedContent, Cause::Offline, Cause::Unreachable, Cause::LocalNetwork] {
+        assert_eq!(lines(&cause, Dialect::Distribution), "");
+        assert!(!cause.trouble("r.example", "https://r.example").cure.is_empty());
+    }
+}
+
+// -- tokens and logins
+
+#[test]
+fn a_token_is_asked_for_once_an_image_and_given_at_once_when_it_has_helped() {
+    let done = drive(run(&names("r.example", 60), "", native()), |request, _| {
+        match wants_token(request, "https://r.example/token?k=v") {
+            Some(challenge) => challenge,
+            None if request.url.contains("/token") => token("good", 300),
+            None => shelf(request),
+        }
+    });
+    assert!(done.all(Status::Resolved), "{:?}", done.errors());
+    assert_eq!(done.count(|r| r.url.contains("/token")), 60);
+    let scopes: BTreeSet<Option<String>> =
+        done.sent.iter().filter(|(_, r)| r.url.contains("/token")).map(|(_, r)| parameter(&r.url, "scope")).collect();
+    assert_eq!(scopes, (0..60).map(|i| Some(format!("repository:ns/i{i:03}:pull"))).collect());
+    assert!(
+        done.sent.iter().filter(|(_, r)| r.url.contains("/token")).all(|(_, r)| parameter(&r.url, "k").as_deref() == Some("v"))
+    );
+    // Those under way while nobody knew that one is wanted were refused; the others were not.
+    assert!(done.sent.len() <= 60 * 3 + 45, "{} requests", done.sent.len());
+}
+
+#[test]
+fn a_token_is_renewed_at_four_fifths_of_its_life() {
+    let mut issued = Vec::new();
+    let mut renewed_late = 0;
+    // One image with many checks, one a second: a token of 20 s is renewed every 16.
+    let name = [format!("r.example/ns/x:{CHANNEL}")];
+    let mut bucket = Bucket::new(1.0, 1.0);
+    let other = image(D2, "{\"other\":1}");
+    let done = drive(run(&name, "pin=sibling,digest", native()), |request, now| {
+        if request.url.contains("/token") {
+            issued.push(now);
+            return token(&format!("good-{}", issued.len()), 20);
+        }
+        if let Some(challenge) = wants_token(request, "https://r.example/token") {
+            return challenge;
+        }
+        if let (Some(last), Some(header)) = (issued.last(), &request.authorization) {
+            assert_eq!(header.reveal(), format!("Bearer good-{}", issued.len()));
+            renewed_late += usize::from(now > last + 17_000);
+        }
+        if request.url.contains("/tags/list") {
+            return page(&if request.url.contains("last=") { Vec::new() } else { versions(40) }, None);
+        }
+        if !bucket.take(now) {
+            return reply(429, &[], "");
+        }
+        if request.url.ends_with(CHANNEL) { manifest(request, D2, &image(D2, "{}")) } else { manifest(request, D2, &other) }
+    });
+    assert_eq!((done.rows[0].status, done.rows[0].pinned_by), (Status::Resolved, "digest"), "{}", done.rows[0].reason);
+    assert_eq!(renewed_late, 0);
+    assert!(issued.len() >= 3 && issued.windows(2).all(|w| w[1] - w[0] >= 16_000), "{issued:?}");
+}
+
+#[test]
+fn a_token_that_runs_out_before_its_time_is_renewed_once_for_each_question() {
+    // Each is good for one request alone.
+    for expires_in in [300, 60] {
+        let (mut issued, mut used) = (0, BTreeSet::new());
+        let done = drive(run(&names("r.example", 20), "", native()), |request, _| {
+            if request.url.contains("/token") {
+                issued += 1;
+                return token(&format!("good-{issued}"), expires_in);
+            }
+            let given = request.authorization.as_ref().map(|a| a.reveal().to_owned());
+            match given {
+                Some(given) if used.insert(given.clone()) => shelf(request),
+                Some(_) => {
+                    wants_token(&Request { authorization: None, ..request.clone() }, "https://r.example/token").expect("a 401")
+                }
+                None => wants_token(request, "https://r.example/token").expect("a 401"),
+            }
+        });
+        assert!(done.all(Status::Resolved), "{:?}", done.errors());
+        assert!(done.sent.len() <= 20 * 8, "{} requests", done.sent.len());
+    }
+    // One that is never good is not asked for again and again.
+    let done = drive(run(&names("r.example", 20), "", native()), |request, _| match request.url.contains("/token") {
+        true => token("bad", 300),
+        false => wants_token(request, "https://r.example/token").expect("a 401"),
+    });
+    assert!(done.all(Status::Error) && done.rows[0].reason.contains("private"), "{:?}", done.errors());
+    assert!(done.sent.len() <= 20 * 3, "{} requests", done.sent.len());
+}
+
+#[test]
+fn a_token_that_is_revoked_while_many_questions_are_under_way_is_renewed_for_all_of_them() {
+    let name = [format!("r.example/ns/x:{CHANNEL}")];
+    let (mut issued, mut revoked, mut checks) = (0, 0, 0);
+    let other = image(D2, "{\"other\":1}");
+    let done = drive(run(&name, "pin=sibling,digest", native()), |request, _| {
+        if request.url.contains("/token") {
+            issued += 1;
+            return token(&format!("good-{issued}"), 300);
+        }
+        // After a few of the sixteen questions that go out together, all tokens so far are void.
+        if request.url.contains("/manifests/1.") && request.authorization.is_some() {
+            checks += 1;
+            if checks == 4 {
+                revoked = issued;
+            }
+        }
+        let number = request.authorization.as_ref().and_then(|a| a.reveal().rsplit_once('-')?.1.parse::<usize>().ok());
+        match number {
+            Some(number) if number > revoked => {}
+            _ => {
+                return wants_token(&Request { authorization: None, ..request.clone() }, "https://r.example/token")
+                    .expect("a 401");
+            }
+        }
+        if request.url.contains("/tags/list") {
+            return page(&if request.url.contains("last=") { Vec::new() } else { versions(40) }, None);
+        }
+        if request.url.ends_with(CHANNEL) { manifest(request, D2, &image(D2, "{}")) } else { manifest(request, D2, &other) }
+    });
+    assert_eq!(done.rows[0].status, Status::Resolved, "{} after {issued} tokens", done.rows[0].reason);
+    assert!(issued <= 8, "{issued} tokens for one image");
+}
+
+#[test]
+fn what_a_token_service_may_answer() {
+    let bodies: [(&str, bool); 7] = [
+        (r#"{"token":"good"}"#, true),
+        (r#"{"access_token":"good"}"#, true),
+        (r#"{"token":"","access_token":"good"}"#, true),
+        (r#"{"token":"good","expires_in":0}"#, true),
+        (r#"{"token":"good","expires_in":null,"issued_at":null}"#, true),
+        (r#"{"token":"good","expires_at":"2030-01-01T00:00:00Z"}"#, true),
+        (r#"{"expires_in":300}"#, false),
+    ];
+    for (body, is_good) in bodies {
+        let done = drive(run(&names("r.example", 3), "", native()), |request, _| {
+            match wants_token(request, "https://r.example/token") {
+                Some(challenge) => challenge,
+                None if request.url.contains("/token") => reply(200, &[], body),
+                None => shelf(request),
+            }
+        });
+        let want = if is_good { Status::Resolved } else { Status::Error };
+        assert!(done.all(want), "{body}: {:?}", done.errors());
+    }
+    // Refusals are no absence; trouble is tried again, and passes or not.
+    for (status, tries) in
+        [(400, 1), (401, 1), (403, 1), (404, 1), (500, TRIES as usize), (503, TRIES as usize), (429, TRIES as usize)]
+    {
+        let done = drive(run(&names("r.example", 1), "", native()), |request, _| {
+            wants_token(request, "https://r.example/token").unwrap_or_else(|| reply(status, &[], "{}"))
+        });
+        assert_eq!(done.rows[0].status, Status::Error, "{status}");
+        assert_eq!(done.count(|r| r.url.contains("/token")), tries, "{status}");
+        let is_locked = matches!(status, 400 | 401 | 403).then_some(&Locked::Wanted);
+        assert_eq!(done.run.locked().get("r.example"), is_locked, "{status}");
+    }
+}
+
+#[test]
+fn a_login_goes_to_its_own_host_and_nowhere_else() {
+    // Basic: the host that it is for gets it when it asks, no other does though it asks too.
+    let basic = [("www-authenticate", "Basic realm=\"r\"")];
+    let both = [names("r.example", 5), names("other.example", 5)].concat();
+    let done = drive(run(&both, "", with_login(native(), "r.example")), |request, _| match &request.authorization {
+        Some(header) => {
+            assert!(request.url.starts_with("https://r.example/"), "a login at {}", request.url);
+            assert_eq!(header.reveal(), format!("Basic {}", STANDARD.encode("user:secret")));
+            shelf(request)
+        }
+        None => reply(401, &basic, ""),
+    });
+    assert!(done.rows[..5].iter().all(|r| r.status == Status::Resolved), "{:?}", done.errors());
+    assert!(done.rows[5..].iter().all(|r| r.status == Status::Error));
+    assert_eq!(done.run.locked().iter().collect::<Vec<_>>(), [(&"other.example".to_owned(), &Locked::Wanted)]);
+    // A host that asks for none gets none.
+    let done = drive(run(&names("r.example", 5), "", with_login(native(), "r.example")), |request, _| {
+        assert!(request.authorization.is_none());
+        shelf(request)
+    });
+    assert!(done.all(Status::Resolved));
+    // A wrong one is given once an image, and is said to be refused.
+    let done = drive(run(&names("r.example", 5), "", with_login(native(), "r.example")), |_, _| reply(401, &basic, ""));
+    assert!(done.all(Status::Error) && done.sent.len() <= 10, "{}", done.sent.len());
+    assert_eq!(done.run.locked().get("r.example"), Some(&Locked::Refused));
+}
+
+#[test]
+fn a_realm_is_followed_only_where_it_may_lead() {
+    for (endpoint, realm, has_login, may) in [
+        ("https://r.example.org", "https://auth.example.net/token", false, true),
+        ("https://r.example.org", "https://auth.example.net/token", true, false),
+        ("https://r.example.org", "https://auth.example.org/token", true, true),
+        ("https://r.example.org", "https://r.example.org:8443/token", true, true),
+        ("https://r.example.org", "http://r.example.org/token", false, false),
+        ("https://r.example.org", "https://127.0.0.1/token", false, false),
+        ("https://r.example.org", "https://localhost/token", false, false),
+        ("https://r.example.org", "https://10.1.2.3/token", false, false),
+        ("https://r.example.org", "https://[::1]/token", false, false),
+        ("https://r.example.org", "https://[::ffff:10.0.0.1]/token", false, false),
+        ("https://r.example.org", "https://169.254.169.254/latest/meta-data", false, false),
+        ("https://r.example.org", "https://100.64.0.1/token", false, false),
+        ("https://r.example.org", "https://0x7f.1/token", false, false),
+        ("https://r.example.org", "file:///etc/passwd", false, false),
+        ("https://r.example.org", "/token", false, false),
+        ("https://r.example.org", "https://r.example.org@evil.example/token", false, false),
+        ("http://192.168.24.1:8787", "http://192.168.24.1:5001/token", true, true),
+        ("http://192.168.24.1:8787", "http://192.168.24.2/token", true, false),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", true, true),
+    ] {
+        let case = format!("{endpoint} to {realm}, login: {has_login}");
+        let link =
+            format!("endpoint=r.example.org%3D{}", form_urlencoded::byte_serialize(endpoint.as_bytes()).collect::<String>());
+        let client = if has_login { with_login(native(), "r.example.org") } else { native() };
+        let done = drive(run(&names("r.example.org", 3), &link, client), |request, _| {
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+            match (request.url.contains("/token") || !request.url.contains("/v2/"), &request.authorization) {
+                (true, authorization) => {
+                    assert!(may && authorization.is_some() == has_login, "{case}: it was asked");
+                    token("good", 300)
+                }
+                (false, Some(_)) => shelf(request),
+                (false, None) => reply(401, &[("www-authenticate", &challenge)], ""),
+            }
+        });
+        assert!(done.all(if may { Status::Resolved } else { Status::Error }), "{case}: {:?}", done.errors());
+    }
+}
+
+#[test]
+fn a_redirect_leaves_the_login_behind_and_leads_nowhere_private() {
+    let mut request = Request::get("https://r.example.org/v2/ns/x/blobs/y".to_owned(), 1);
+    request.authorization = Some(Login::new("u", "p").basic());
+    request.accept = Some("x");
+    for (to, want) in [
+        ("https://cdn.example.net/b?sig=1", Some(("https://cdn.example.net/b?sig=1", false))),
+        ("/other", Some(("https://r.example.org/other", true))),
+        ("z", Some(("https://r.example.org/v2/ns/x/blobs/z", true))),
+        ("https://r.example.org/other", Some(("https://r.example.org/other", true))),
+        ("https://r.example.org:444/other", Some(("https://r.example.org:444/other", false))),
+        ("//cdn.example.net/b", Some(("https://cdn.example.net/b", false))),
+        ("http://r.example.org/other", None),
+        ("http://cdn.example.net/b", None),
+        ("https://127.0.0.1/b", None),
+        ("https://192.168.0.1/b", None),
+        ("https://[fe80::1]/b", None),
+        ("https://nas.local/b", None),
+        ("https://intranet/b", None),
+        ("ftp://cdn.example.net/b", None),
+        ("javascript:alert(1)", None),
+        ("https://a@cdn.example.net/b", None),
+        ("https://cdn.example.net\\@127.0.0.1/", None),
+    ] {
+        let led = guard::redirected(&request, to);
+        let got = led.as_ref().ok().map(|r| (r.url.as_str(), r.authorization.is_some()));
+        // Not an address of the web is as good as a path of ours, as long as nobody else is asked.
+        let harmless = want.is_none() && got.is_some_and(|(url, _)| url.starts_with("https://r.example.org/"));
+        assert!(got == want || harmless, "{to}: {led:?}");
+        assert!(led.is_err() || led.is_ok_and(|r| r.accept == Some("x")));
+    }
+}
+
+#[test]
+fn a_login_of_an_authfile_is_for_the_longest_path_that_it_names() {
+    let entry = |text: &str| json!({ "auth": STANDARD.encode(text) });
+    let file = json!({ "auths": {
+        "r.example": entry("host:1"), "r.example/ns": entry("space:2"), "r.example/ns/x": entry("image:3:with:colons"),
+        "https://index.docker.io/v1/": entry("hub:4"), "127.0.0.1:5000": entry("local:5"),
+    }});
+    let (logins, without) = Logins::read(&file.to_string(), "auth.json").expect("an authfile");
+    assert_eq!(without, Vec::<String>::new());
+    let header =
+        |text: &str| Some(Login::new(text.split_once(':').expect("a pair").0, text.split_once(':').expect("a pair").1).basic());
+    for (name, want) in [
+        ("r.example/ns/x", Some("image:3:with:colons")),
+        ("r.example/ns/y", Some("space:2")),
+        ("r.example/nsx/y", Some("host:1")),
+        ("r.example/z", Some("host:1")),
+        ("nginx", Some("hub:4")),
+        ("127.0.0.1:5000/x", Some("local:5")),
+        ("127.0.0.1:5001/x", None),
+        ("r.example.evil.net/ns/x", None),
+        ("sub.r.example/ns/x", None),
+    ] {
+        let got = logins.of(&repository(name)).map(Login::basic);
+        assert_eq!(got.as_ref().map(|s| s.reveal()), want.and_then(header).as_ref().map(|s| s.reveal()), "{name}");
+    }
+}
+
+#[test]
+fn a_challenge_is_taken_apart_whatever_its_order() {
+    for header in [
+        "Bearer realm=\"https://a.example/t\",service=\"s\",scope=\"repository:x:pull\"",
+        "bearer  service=s , realm=https://a.example/t",
+        "BEARER scope=\"a,b\",error=\"insufficient_scope\",realm=\"https://a.example/t\",service=\"s\"",
+        "Basic realm=\"x\", Bearer service=\"s\", realm=\"https://a.example/t\"",
+        "Bearer realm=\"https://a.example/t\",service=\"s\", Basic realm=\"x\"",
+        "Negotiate, Bearer realm=\"https://a.example/t\", service=\"s\"",
+    ] {
+        let realm = "https://a.example/t".to_owned();
+        assert_eq!(auth::wanted(header), Some(auth::Wanted::Bearer { realm, service: Some("s".to_owned()) }), "{header}");
+    }
+}
+
+// -- Quay
+
+fn quay() -> Server<'static> {
+    Server { dialect: Dialect::Quay, ..server(Caller::Browser) }
+}
+
+fn quay_error(status: u16, kind: &str) -> Outcome {
+    let body = json!({ "detail": "", "error_message": "", "error_type": kind, "title": kind, "type": "", "status": status });
+    reply(status, &[("content-type", "application/json")], body.to_string())
+}
+
+#[test]
+fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
+    let ask = Ask::Overview { repository: repository("quay.io/ns/x") };
+    let (answer, sent) = asked(&ask, quay(), quay_shelf);
+    let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("no overview: {answer:?}") };
+    assert!(overview.whole && overview.tags.len() == 2 && overview.tags[CHANNEL].digest == overview.tags[&hash()].digest);
+    assert_eq!(overview.tags[CHANNEL].moved_at, Some(1_780_015_756));
+    assert_eq!((sent.len(), sent[0].url.as_str()), (1, "https://r.example/api/v1/repository/ns/x?includeTags=true"));
+    for (outcome, want) in [
+        (quay_error(401, "invalid_token"), Some(Missing::Hidden)),
+        (quay_error(404, "not_found"), Some(Missing::Repository)),
+        // What is not Quay's own word says nothing.
+        (reply(401, &[], "<html>login</html>"), None),
+        (reply(404, &[], "<html>not here</html>"), None),
+        (quay_error(403, "insufficient_scope"), None),
+        (quay_error(400, "invalid_request"), None),
+        (reply(200, &[], "{}"), None),
+        (reply(200, &[], "{\"tags\":[]}"), None),
+        (reply(200, &[], "{\"tags\":{\"x\":{\"name\":\"x\"}}}"), None),
+        (reply(200, &[], "<html>"), None),
+        (network(), None),
+    ] {
+        let (answer, _) = asked(&ask, quay(), |_| outcome.clone());
+        match want {
+            Some(missing) => assert_eq!(answer, Ok(Answer::Overview(Err(missing)))),
+            None => assert!(answer.is_err(), "{outcome:?}: {answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn rows_that_a_push_shifts_between_pages_are_counted_once() {
+    let digest = sha256(b"x");
+    let row = |name: &str, start: u64| json!({ "name": name, "manifest_digest": digest, "start_ts": start });
+    let rows: Vec<Value> = (0..230).map(|i| row(&format!("1.{i}"), NOW - i)).collect();
+    let list = |from: usize, to: usize, more: bool| {
+        reply(200, &[], json!({ "tags": rows[from..to], "page": 1, "has_additional": more }).to_string())
+    };
+    let ask = Ask::Tags { repository: repository("quay.io/ns/x") };
+    let (answer, sent) = asked(&ask, quay(), |request| match parameter(&request.url, "page").as_deref() {
+        Some("1") => list(0, 100, true),
+        // Somebody pushed: what was the last of page 1 is the first of page 2.
+        Some("2") => list(99, 199, true),
+        Some("3") => list(199, 230, false),
+        other => panic!("page {other:?}"),
+    });
+    let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
+    assert_eq!((overview.tags.len(), overview.whole, sent.len()), (230, true, 3));
+    assert!(sent.iter().all(|r| parameter(&r.url, "limit").as_deref() == Some("100")));
+    // Pages without an end, and a page that fails: no list.
+    let (answer, sent) = asked(&ask, quay(), |_| list(0, 100, true));
+    assert!(answer.is_err() && sent.len() <= 250);
+    let (answer, _) =
+        asked(&ask, quay(), |request| if request.url.contains("page=2") { reply(500, &[], "") } else { list(0, 9, true) });
+    assert!(answer.is_err());
+}
+
+#[test]
+fn the_history_of_a_tag_is_its_lives_the_newest_first() {
+    let row = |name: &str, start: u64, end: Option<u64>, digest: &str| json!({ "name": name, "manifest_digest": digest, "start_ts": start, "end_ts": end, "reversion": false });
+    let (a, b) = (sha256(b"a"), sha256(b"b"));
+    let rows =
+        [row(CHANNEL, 30, None, &a), row("other", 25, None, &a), row(CHANNEL, 20, Some(30), &b), row(CHANNEL, 10, Some(20), &a)];
+    let ask = Ask::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
+    let (answer, sent) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
+    let Ok(Answer::History(lives)) = answer else { panic!("{answer:?}") };
+    assert_eq!(
+        lives.iter().map(|l| (l.start, l.end, &l.digest)).collect::<Vec<_>>(),
+        [(30, None, &a), (20, Some(30), &b), (10, Some(20), &a)]
+    );
+    assert!(!sent[0].url.contains("onlyActiveTags") && parameter(&sent[0].url, "specificTag").as_deref() == Some(CHANNEL));
+}
+
+#[test]
+fn public_repositories_are_listed_over_all_pages_with_an_opaque_token() {
+    let ask = Ask::Repositories { host: "quay.io".to_owned(), namespace: "ns".to_owned() };
+    let token = "g+A/&=1 ==";
+    let (answer, sent) = asked(&ask, quay(), |request| {
+        let next = parameter(&request.url, "next_page");
+        assert!(next.is_none() || next.as_deref() == Some(token), "{}", request.url);
+        let name = if next.is_none() { "a" } else { "b" };
+        let mut body = json!({ "repositories": [{ "namespace": "ns", "name": name }] });
+        if next.is_none() {
+            body["next_page"] = json!(token);
+        }
+        reply(200, &[], body.to_string())
+    });
+    assert_eq!(answer, Ok(Answer::Repositories(["a".to_owned(), "b".to_owned()].into())));
+    assert!(sent.len() == 2 && sent.iter().all(|r| r.url.contains("namespace=ns") && r.url.contains("public=true")));
+    let (answer, sent) = asked(&ask, quay(), |_| reply(200, &[], json!({ "repositories": [], "next_page": "x" }).to_string()));
+    assert!(answer.is_err() && sent.len() <= 250);
+}
+
+#[test]
+fn what_quay_hides_is_absent_only_where_its_namespace_is_public_and_does_not_list_it() {
+    let listed = |names: &[&str]| {
+        let names: Vec<Value> = names.iter().map(|n| json!({ "namespace": "ns", "name": n })).collect();
+        reply(200, &[], json!({ "repositories": names }).to_string())
+    };
+    for (list, want, words) in [
+        (listed(&["another"]), Status::Absent, "no public repository i000"),
+        (listed(&[]), Status::Error, "private"),
+        (listed(&["i000"]), Status::Error, "listed as public"),
+        (quay_error(401, "invalid_token"), Status::Error, ""),
+        (reply(500, &[], ""), Status::Error, ""),
+        (network(), Status::Error, ""),
+    ] {
+        let done = drive(run(&names("quay.io", 1), "", native()), |request, _| match request.url.contains("namespace=") {
+            true => list.clone(),
+            false => quay_error(401, "invalid_token"),
+        });
+        let reason = done.rows[0].reason.replace("lists it as public", "listed as public");
+        assert!(done.rows[0].status == want && reason.contains(words), "{list:?}: {reason}");
+    }
+    // Asked once for all.
+    let done = drive(run(&names("quay.io", 50), "", native()), |request, _| match request.url.contains("namespace=") {
+        true => listed(&["another"]),
+        false => quay_error(401, "invalid_token"),
+    });
+    assert!(done.all(Status::Absent));
+    assert_eq!(done.count(|r| r.url.contains("namespace=")), 1);
+}
+
+#[test]
+fn a_channel_that_is_not_among_the_newest_five_hundred_is_asked_for_by_name() {
+    let crowd = |request: &Request, is_there: bool| {
+        let digest = sha256(b"x");
+        if request.url.contains("specificTag=") {
+            let rows = if is_there && request.url.contains(CHANNEL) {
+                vec![json!({ "name": CHANNEL, "manifest_digest": digest, "start_ts": 1 })]
+            } else {
+                Vec::new()
+            };
+            return reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string());
+        }
+        if request.url.contains("/labels") {
+            return reply(200, &[], "{\"labels\":[]}");
+        }
+        if request.url.contains("/manifest/") {
+            let data = image(OM, "{}");
+            return reply(200, &[], json!({ "digest": digest, "manifest_data": data }).to_string());
+        }
+        let tags: serde_json::Map<String, Value> =
+            (0..500).map(|i| (format!("1.{i}"), json!({ "manifest_digest": sha256(b"other") }))).collect();
+        reply(200, &[], json!({ "namespace": "ns", "name": "i000", "tags": tags }).to_string())
+    };
+    for (is_there, want) in [(true, Status::Resolved), (false, Status::Absent)] {
+        let done = drive(run(&names("quay.io", 1), "pin=label,digest", native()), |request, _| crowd(request, is_there));
+        assert_eq!(done.rows[0].status, want, "{}", done.rows[0].reason);
+    }
+}
+
+#[test]
+fn the_labels_of_an_index_on_quay_are_those_of_its_image() {
+    let child = sha256(b"child");
+    let platform = json!({ "os": "linux", "architecture": "amd64" });
+    let attestation = json!({ "mediaType": OM, "digest": sha256(b"attestation"), "platform": { "os": "unknown", "architecture": "unknown" }, "annotations": { "vnd.docker.reference.type": "attestation-manifest" } });
+    let index = format!(
+        "{:#}",
+        json!({ "schemaVersion": 2, "mediaType": OI, "manifests": [attestation, { "mediaType": OM, "digest": child, "platform": platform }] })
+    );
+    let digest = sha256(index.as_bytes());
+    let done = drive(run(&names("quay.io", 1), "pin=label", native()), |request, _| {
+        let tag = json!({ "manifest_digest": digest });
+        let body = match request.url.split("/manifest/").nth(1) {
+            None => json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: tag, hash(): tag } }),
+            Some(rest) if rest == format!("{child}/labels") => {
+                // What somebody added in Quay does not overrule the image.
+                let label = |value: &str, source: &str| json!({ "key": "rdo_version", "value": value, "source_type": source });
+                json!({ "labels": [label(&hash(), "manifest"), label("added", "api")] })
+            }
+            Some(rest) if rest.ends_with("/labels") => json!({ "labels": [] }),
+            Some(_) => json!({ "digest": digest, "is_manifest_list": true, "manifest_data": index }),
+        };
+        reply(200, &[], body.to_string())
+    });
+    let row = &done.rows[0];
+    assert_eq!((row.status, row.pinned_by, &row.tag), (Status::Resolved, "label", &hash()), "{}", row.reason);
+    assert_eq!(row.digest.as_ref(), Some(&digest));
+}
+
+#[test]
+fn a_tag_that_has_expired_is_not_there() {
+    let date = |seconds: u64| {
+        httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).replace("GMT", "-0000")
+    };
+    for (expires, want) in [(NOW + 3600, Status::Resolved), (NOW - 1, Status::Absent)] {
+        let done = drive(run(&names("quay.io", 1), "pin=digest", native()), |_, _| {
+            let tag = json!({ "manifest_digest": sha256(b"x"), "expiration": date(expires) });
+            reply(200, &[], json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: tag } }).to_string())
+        });
+        assert_eq!(done.rows[0].status, want, "{}", done.rows[0].reason);
+    }
+    // Nor is it one to pin another to.
+    let done = drive(run(&names("quay.io", 1), "pin=sibling,digest", native()), |_, _| {
+        let digest = sha256(b"x");
+        let dead = json!({ "manifest_digest": digest, "expiration": date(NOW - 1) });
+        reply(
+            200,
+            &[],
+            json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: { "manifest_digest": digest }, hash(): dead } })
+                .to_string(),
+        )
+    });
+    assert_eq!(done.rows[0].pinned_by, "digest", "{}", done.rows[0].tag);
+}
+
+// -- a mix
+
+#[test]
+fn each_host_of_a_list_is_asked_in_its_own_way_and_one_that_fails_fails_alone() {
+    let hosts = ["r.example", "quay.io", "locked.example", "slow.example", "down.example"];
+    let all: Vec<String> = hosts.iter().flat_map(|h| names(h, 20)).collect();
+    let mut bucket = Bucket::new(5.0, 2.0);
+    let done = drive(run(&all, "", native()), |request, now| {
+        let host = request.url.split('/').nth(2).unwrap_or_default();
+        match host {
+            "r.example" => shelf(request),
+            "quay.io" => quay_shelf(request),
+            "locked.example" => match wants_token(request, "https://locked.example/token") {
+                Some(challenge) => challenge,
+                None if request.url.contains("/token") => token("good", 300),
+                None => shelf(request),
+            },
+            "slow.example" if bucket.take(now) => shelf(request),
+            "slow.example" => reply(429, &[("retry-after", "1")], ""),
+            _ => network(),
+        }
+    });
+    let by_host = |host: &str| done.rows[hosts.iter().position(|h| *h == host).expect("it is one") * 20..][..20].iter();
+    for host in &hosts[..4] {
+        assert!(by_host(host).all(|r| r.status == Status::Resolved && r.tag == hash()), "{host}: {:?}", done.errors());
+    }
+    assert!(by_host("down.example").all(|r| r.status == Status::Error && r.notes.is_empty()));
+    // Nobody waited for the one that is slow or down.
+    let ended = |host: &str| done.sent.iter().filter(|(_, r)| r.url.contains(host)).map(|(at, _)| *at).max();
+    assert!(ended("r.example") < Some(1000) && ended("quay.io") < Some(2000), "{:?}", ended("quay.io"));
+}
+
+#[test]
+fn hashes_are_told_for_each_namespace_by_itself() {
+    // Two channels of the same name on two hosts stand for two hashes, and neither is torn.
+    let other = format!("{}_{}", "c".repeat(40), "d".repeat(8));
+    let all = [names("r.example", 5), names("s.example", 5)].concat();
+    let done = drive(run(&all, "", native()), |request, _| {
+        if request.url.contains("r.example") {
+            return shelf(request);
+        }
+        let (repository, kind, what) = parts(request.url.splitn(4, '/').nth(3).unwrap_or_default());
+        let config = config(&json!({ "rdo_version": other, "name": repository }));
+        match kind {
+            "manifests" if what == CHANNEL || what == other => manifest(request, D2, &image(D2, &config)),
+            "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+            _ => reply(200, &[], &config),
+        }
+    });
+    let tags: HashMap<&str, usize> = done.rows.iter().fold(HashMap::new(), |mut all, r| {
+        *all.entry(r.tag.as_str()).or_default() += 1;
+        all
+    });
+    assert_eq!(tags, HashMap::from([(hash().as_str(), 5), (other.as_str(), 5)]));
+    assert!(done.rows.iter().all(|r| !r.notes.contains(&Note::Torn)), "{:?}", done.rows[9]);
+}
