@@ -2,7 +2,6 @@
 //! address and upstreams are put in by plain text substitution, as a person does it.
 
 #[path = "support/shown.rs"]
-#[allow(dead_code)]
 mod shown;
 mod support;
 

@@ -219,7 +219,10 @@ impl Loader {
             requests: run.requests() - work.requests_before,
             took: web::now().saturating_sub(work.since),
             as_of: work.asked_at,
-            waits: run.waits_for(web::now()).map(|(host, pause)| (host, pause.as_secs())).filter(|(_, seconds)| *seconds > 0),
+            waits: run
+                .waits_for(web::now())
+                .map(|(host, pause)| (host, pause.as_millis().div_ceil(1000) as u64))
+                .filter(|(_, seconds)| *seconds > 0),
             unreadable: run.causes(),
             locked: run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect(),
         });

@@ -43,6 +43,7 @@ fn commands(store: Store) -> String {
     let files = store.files.get();
     let choices = store.choices.get();
     let query = share::write(&choices, files.template.is_some());
+    let wants_login = store.results.with(|r| !r.locked.is_empty()) || store.logins.with(|l| *l != Default::default());
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let mut own = String::new();
     for (flag, source) in [("--template-file", &files.template), ("--roles-file", &files.roles)] {
@@ -53,9 +54,14 @@ fn commands(store: Store) -> String {
     for source in &files.environments {
         own.push_str(&format!(" -e {}", quoted(&source.name)));
     }
+    let mut login = "";
+    if wants_login {
+        own.push_str(" --authfile auth.json");
+        login = "# auth.json is what podman login --authfile auth.json writes\n";
+    }
     let link = quoted(&format!("{}?{query}", browser::address()));
     format!(
-        "# the files\novertag prepare --link {link}{own} \\\n  --output-images-file overcloud_containers.yaml --output-env-file overcloud_images.yaml\n\
+        "{login}# the files\novertag prepare --link {link}{own} \\\n  --output-images-file overcloud_containers.yaml --output-env-file overcloud_images.yaml\n\
          # or a snapshot, to be dropped on this page\novertag snapshot --link {link}{own} \\\n  --output snapshot.json\n"
     )
 }

@@ -341,26 +341,30 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
     let mut choices = invocation.choices.clone();
     choices.clear("snapshot");
     let link = share::write(&choices, files.template.is_some());
-    let (taken, outcome_of) = match (snapshot_in(&files)?, &older) {
+    let taken = match (snapshot_in(&files)?, &older) {
         // Two files are compared as they are.
-        (Some(newer), Some(_)) => (Arc::unwrap_or_clone(newer), None),
+        (Some(newer), Some(_)) => Arc::unwrap_or_clone(newer),
         _ => {
             let mut run = ask(invocation, &settings, &files, &plan)?;
+            let first = Outcome::of_run(&settings, &plan, &run);
+            eprintln!("{}", first.sentence());
+            if let Some(refusal) = first.refusal(invocation.allow_partial).filter(|r| r.kind == Kind::Registry) {
+                return Err(refusal);
+            }
+            let rows = run.conclude().0;
+            // Who reads it may want other images, and so other scouts: every label is read, not only those that this link needs.
+            if run.snapshot().is_none() && settings.newest.is_none() {
+                let by_label = Settings { pin: vec![Pin::Label], ..settings.clone() };
+                let resolver = Resolver::new(by_label, plan.images.clone());
+                run = native::drive(Run::new(resolver, client(invocation)?, run.take_facts(), None), &progress());
+            }
             let references: Vec<&Reference> = plan.images.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
             run.also(snapshot::histories(run.facts(), &references));
             let run = native::drive(run, &progress());
             let asked_at = run.snapshot().map_or_else(now, |s| Ok(s.fetched()))?;
-            let taken = Snapshot::new(run.facts(), &run.conclude().0, link, asked_at, run.plain_hosts());
-            (taken, Some(run))
+            Snapshot::new(run.facts(), &rows, link, asked_at, run.plain_hosts())
         }
     };
-    if let Some(run) = &outcome_of {
-        let outcome = Outcome::of_run(&settings, &plan, run);
-        eprintln!("{}", outcome.sentence());
-        if let Some(refusal) = outcome.refusal(invocation.allow_partial).filter(|r| r.kind == Kind::Registry) {
-            return Err(refusal);
-        }
-    }
     if let Some(older) = older {
         let (changes, unchanged) = taken.compare(&older);
         let mut text = String::new();

@@ -670,7 +670,12 @@ pub(super) fn refused(response: &Response) -> Trouble {
         (400, _) => ("the registry finds the question wrong", "check the name and the tag"),
         _ => ("the registry gave an answer that says nothing of the image", "check the endpoint: is this a registry?"),
     };
-    let code: String = if code.is_empty() { code } else { format!(" {}", clean(&code).chars().take(60).collect::<String>()) };
+    // HEAD has no body and so no code: without it both refusals read alike.
+    let code: String = match status {
+        401 | 403 => String::new(),
+        _ if code.is_empty() => code,
+        _ => format!(" {}", clean(&code).chars().take(60).collect::<String>()),
+    };
     Trouble { what: format!("{what} ({status}{code})"), cure: cure.to_owned() }
 }
 

@@ -345,10 +345,12 @@ impl Run {
                 (_, Caller::Browser) => Pace::new(12, 24),
                 (_, Caller::Native) => Pace::new(32, 64),
             };
+            // What was learnt before tells what it speaks.
+            let is_sure = self.facts.answers.iter().any(|(ask, a)| ask.host() == name && matches!(a, Ok(Answer::Overview(_))));
             let host = Host {
                 pace,
                 dialect,
-                is_sure: false,
+                is_sure,
                 sniffed: self.resolver.settings().api == Api::Distribution,
                 answered: false,
                 answered_preflighted: false,
@@ -562,7 +564,8 @@ impl Run {
         host.answered = true;
         host.answered_preflighted |= flight.request.needs_preflight();
         if !host.is_sure && !may_pass(&outcome) {
-            if host.dialect == Dialect::Quay && !quay::speaks(response) && !host.sniffed {
+            let is_telling = matches!(ask, Ask::Overview { .. });
+            if host.dialect == Dialect::Quay && is_telling && !quay::speaks(response) && !host.sniffed {
                 return self.switch(&name, Dialect::Distribution);
             }
             host.is_sure = true;
