@@ -480,6 +480,8 @@ fn a_refusal_for_overload_waits_as_long_as_it_is_told() {
                 }
             });
             assert_eq!(done.rows[0].status, Status::Resolved, "{status} {header:?}: {}", done.rows[0].reason);
+            // A 503 that names no time is trouble like any other until the host has answered well.
+            let least = if status == 503 && least < 1_000 { 250 } else { least };
             assert!((least..=most).contains(&done.sent[1].0), "{status} {header:?}: {} ms", done.sent[1].0);
         }
     }

@@ -3,7 +3,7 @@
 //! A registry is no more than the host that somebody named; what it answers must not make overtag ask hosts of the reader's own
 //! network, leave TLS, or hand a login to others (as go-containerregistry guards a realm).
 
-use super::name::{is_loopback, is_private};
+use super::name::{is_host, is_loopback, is_private};
 use super::wire::Request;
 
 /// An address in its parts.
@@ -26,7 +26,7 @@ impl<'a> Address<'a> {
         let (host, rest) = after.split_at(end);
         let is_plain = url.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
         let is_web = matches!(scheme, "http" | "https");
-        (is_plain && is_web && !host.is_empty() && !host.contains('@')).then_some(Self { scheme, host, rest })
+        (is_plain && is_web && is_host(host)).then_some(Self { scheme, host, rest })
     }
 
     /// `scheme://host`

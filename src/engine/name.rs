@@ -76,10 +76,13 @@ impl Reference {
             return Err(format!("`{tag}` is no tag"));
         }
         let (host, path) = match name.split_once('/') {
-            Some((first, path)) if is_host(first) => (first, path.to_owned()),
+            Some((first, path)) if first == "localhost" || first.contains(['.', ':']) => (first, path.to_owned()),
             Some(_) => (HUB.0, name.to_owned()),
             None => (HUB.0, format!("library/{name}")),
         };
+        if !is_host(host) {
+            return Err(format!("`{}` is no host", super::error::clean(host)));
+        }
         let path = if host == HUB.0 && !path.contains('/') { format!("library/{path}") } else { path };
         if path.is_empty() || path.len() > 255 || !path.split('/').all(is_component) {
             return Err(format!("`{name}` is no name of a repository"));
@@ -122,9 +125,9 @@ fn is_hex(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether the first component of a name is a host.
-fn is_host(first: &str) -> bool {
-    first == "localhost" || (first.contains(['.', ':']) && !first.contains(char::is_whitespace))
+/// Whether `text` is spelt as `HOST[:PORT]` is. `%` is not in it: browsers decode it, and read another host than we do.
+pub fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`

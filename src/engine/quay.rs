@@ -132,9 +132,10 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
             match pages(&first, exchanged)? {
                 Err(next) => send(next),
                 Ok(rows) => {
+                    let rows = rows.into_iter().filter(|r| is_tag(&r.name));
                     let active = |r: RowOf| (r.name, Active { digest: r.digest, moved_at: Some(r.start), expires_at: r.end });
                     done(Answer::Overview(Ok(Overview {
-                        tags: rows.into_iter().map(active).collect(),
+                        tags: rows.map(active).collect(),
                         others: BTreeSet::new(),
                         whole: true,
                     })))

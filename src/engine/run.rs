@@ -100,10 +100,10 @@ struct Host {
     hides_digest: bool,
     /// What it wants, since a 401 said so.
     wants: Option<Wanted>,
+    /// Whether its token service gave a token. Until then it is sent one question at a time; from then on a token is got at once.
+    has_tokens: bool,
     /// Why its token service cannot be asked.
     no_token: Option<Trouble>,
-    /// Whether giving it that helped: from then on it is given at once.
-    is_proven: bool,
     probed: Option<bool>,
     is_probing: bool,
     /// Questions in a row that came to nothing.
@@ -212,7 +212,8 @@ impl Run {
                 let host = &reference.repository.host;
                 if !facts.dialects.contains_key(host) {
                     let dialect = match &snapshot {
-                        Some(snapshot) => snapshot.dialect(host),
+                        // A snapshot tells tags and digests at once, as Quay does.
+                        Some(_) => Dialect::Quay,
                         None => first_dialect(host, resolver.settings().api, &client),
                     };
                     facts.dialects.insert(host.clone(), dialect);
@@ -358,8 +359,8 @@ impl Run {
                 is_failing: false,
                 hides_digest: false,
                 wants: None,
+                has_tokens: false,
                 no_token: None,
-                is_proven: false,
                 probed: None,
                 is_probing: false,
                 failures: 0,
@@ -461,7 +462,9 @@ impl Run {
         }
         let name = ask.host().to_owned();
         if let (Some(repository), Some(wants)) = (ask.repository().cloned(), self.host(&name).wants.clone()) {
-            let is_due = self.host(&name).is_proven || self.refusals.contains(&repository);
+            // While the first token is on its way, what would only be refused too waits for it.
+            let is_due =
+                self.host(&name).has_tokens || self.refusals.contains(&repository) || self.parked.keys().any(|r| r.host == name);
             let login = self.client.logins.of(&repository).cloned();
             match wants {
                 Wanted::Basic => request.authorization = login.map(|l| l.basic()),
@@ -472,8 +475,8 @@ impl Run {
                     } else if let Some(trouble) = self.host(&name).no_token.clone() {
                         self.learn(ask, Err(trouble));
                         return None;
-                    } else if let Some(parked) = self.parked.get_mut(&repository) {
-                        parked.push(ask);
+                    } else if let Some(fetched) = self.token_under_way(&repository) {
+                        self.parked.entry(fetched).or_default().push(ask);
                         return None;
                     } else {
                         let endpoint = self.endpoint(&name);
@@ -493,6 +496,15 @@ impl Run {
             }
         }
         Some(self.launch(Purpose::Ask(ask), name, request, left.min(TRY_LIMIT)))
+    }
+
+    /// The repository whose token is to be waited for before this one's is asked for.
+    fn token_under_way(&self, repository: &Repository) -> Option<Repository> {
+        if self.parked.contains_key(repository) {
+            return Some(repository.clone());
+        }
+        let is_new = self.hosts.get(&repository.host).is_some_and(|h| !h.has_tokens);
+        self.parked.keys().find(|r| is_new && r.host == repository.host).cloned()
     }
 
     fn launch(&mut self, purpose: Purpose, host: String, request: Request, limit: Duration) -> Send {
@@ -588,11 +600,10 @@ impl Run {
                 if matches!(status, 401 | 403) && is_login {
                     let has_login = ask.repository().is_some_and(|r| self.client.logins.of(r).is_some());
                     self.locked.insert(name.clone(), if has_login { Locked::Refused } else { Locked::Wanted });
-                } else if flight.request.authorization.is_some() {
-                    self.host(&name).is_proven = true;
-                    if let Some(held) = ask.repository().and_then(|r| self.tokens.get_mut(r)) {
-                        held.was_good = true;
-                    }
+                } else if flight.request.authorization.is_some()
+                    && let Some(held) = ask.repository().and_then(|r| self.tokens.get_mut(r))
+                {
+                    held.was_good = true;
                 }
                 let host = self.host(&name);
                 host.pace.took();
@@ -675,6 +686,10 @@ impl Run {
                 let host = self.host(&flight.host);
                 host.cause = Some(cause);
                 host.no_token = Some(trouble.clone());
+                // Where nothing was readable without a token so far, nothing will be.
+                if !host.took {
+                    self.give_up(&flight.host, trouble.clone());
+                }
                 Err(trouble)
             }
             Err(failure) => Err(super::registry::failed(failure)),
@@ -686,6 +701,7 @@ impl Run {
         self.facts.logins.entry(repository.clone()).or_default().push(without_secrets(exchange));
         match token {
             Ok(token) => {
+                self.host(&flight.host).has_tokens = true;
                 self.tokens.insert(repository, Held { token, since: flight.sent, was_good: false });
                 for ask in asks {
                     self.put_back(ask);
@@ -696,7 +712,12 @@ impl Run {
                     self.locked.insert(flight.host, if has_login { Locked::Refused } else { Locked::Wanted });
                 }
                 for ask in asks {
-                    self.learn(ask, Err(trouble.clone()));
+                    // Others only waited to see how this one fares.
+                    if ask.repository() == Some(&repository) {
+                        self.learn(ask, Err(trouble.clone()));
+                    } else {
+                        self.put_back(ask);
+                    }
                 }
             }
         }
@@ -735,13 +756,13 @@ impl Run {
             doctor::Next::Slow if is_quay => self.refused(ask, flight, Ok(Response { status: 429, ..Response::default() }), None),
             doctor::Next::Slow => {
                 host.pace.refused(flight.sent, now.ms, None, now.random);
-                self.put_off(ask, flight, Err(Failure::Network("the browser does not say why".to_owned())), tries);
+                self.put_off(ask, flight, Err(unsaid()), tries, backoff(tries, now.random));
             }
             doctor::Next::Retry => {
                 // One that never answered is not sent everything else meanwhile.
-                let pause = backoff(tries, now.random).as_millis() as u64;
-                host.pace.hold(now.ms + pause);
-                self.put_off(ask, flight, Err(Failure::Network("the browser does not say why".to_owned())), tries);
+                let pause = backoff(tries, now.random);
+                host.pace.hold(now.ms + pause.as_millis() as u64);
+                self.put_off(ask, flight, Err(unsaid()), tries, pause);
             }
             doctor::Next::Probe if !host.sniffed && ask.repository().is_some() => {
                 host.sniffed = true;
@@ -800,18 +821,19 @@ impl Run {
         let tries = self.tries.entry(ask.clone()).or_default();
         *tries += 1;
         let tries = *tries;
+        let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
+        let pause = told.unwrap_or_default().max(backoff(tries, now.random));
         let host = self.host(&flight.host);
         host.is_failing = true;
-        if !host.took {
-            // One that never answered well is not sent everything else meanwhile.
-            host.pace.hold(now.ms + backoff(tries, now.random).as_millis() as u64);
+        if !host.took || told.is_some() {
+            // One that never answered well, or asks for time, is not sent everything else meanwhile.
+            host.pace.hold(now.ms + pause.min(IMAGE_LIMIT).as_millis() as u64);
         }
-        self.put_off(ask, flight, outcome, tries);
+        self.put_off(ask, flight, outcome, tries, pause);
     }
 
     /// Puts a question off, or ends it where it was tried often enough.
-    fn put_off(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, tries: u32) {
-        let pause = backoff(tries, self.now.random);
+    fn put_off(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, tries: u32, pause: Duration) {
         let left = self.clocks.entry(clock_of(&ask)).or_default().left(self.now.ms);
         if tries < TRIES && pause < left {
             self.retries += 1;
@@ -997,6 +1019,11 @@ impl Run {
             }
         }
     }
+}
+
+/// What a browser tells of a failure.
+fn unsaid() -> Failure {
+    Failure::Network("the browser does not say why".to_owned())
 }
 
 /// An exchange as it may be kept and shown.

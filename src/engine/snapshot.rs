@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::name::{Reference, Repository, TagClass};
+use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::quay::{Active, Life, Overview};
-use super::registry::{Answer, Ask, Dialect, Form, Found, Manifest, Missing, Trouble};
+use super::registry::{Answer, Ask, Form, Found, Manifest, Missing, Trouble};
 use super::resolve::{Facts, Row, Status};
 use super::time;
 
@@ -38,9 +38,6 @@ pub struct Snapshot {
     /// Hosts that were asked over plain http.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub plain_hosts: BTreeSet<String>,
-    /// Hosts that were asked by Quay's own API.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    quays: BTreeSet<String>,
     /// The names of tags that stand in lists, sorted: repositories that are built together have the same ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
@@ -155,9 +152,6 @@ impl Snapshot {
             let Some(repository) = ask.repository() else { continue };
             let name = repository.to_string();
             let kept = out.repositories.entry(name.clone()).or_default();
-            if facts.dialects.get(&repository.host) == Some(&Dialect::Quay) {
-                out.quays.insert(repository.host.clone());
-            }
             match (ask, answer) {
                 (_, Err(trouble)) => kept.error = kept.error.take().max(Some(trouble.what.clone())),
                 (Ask::Tag { tag, .. }, Ok(Answer::Tag(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
@@ -209,18 +203,9 @@ impl Snapshot {
         out
     }
 
-    /// By which API a host was asked.
-    pub fn dialect(&self, host: &str) -> Dialect {
-        if self.quays.contains(host) { Dialect::Quay } else { Dialect::Distribution }
-    }
-
     /// Whether a tag is among those whose digests are not kept.
     fn lists(&self, kept: &Kept, tag: &str) -> bool {
         self.names.binary_search_by(|name| name.as_str().cmp(tag)).is_ok_and(|i| kept.list.contains(&i))
-    }
-
-    fn listed(&self, kept: &Kept) -> BTreeSet<String> {
-        kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect()
     }
 
     /// Reads a snapshot.
@@ -238,7 +223,19 @@ impl Snapshot {
             let what = format!("the snapshot is of version {}, and this overtag reads version {VERSION}", head.overtag_snapshot);
             return Err(Error::usage(what, name, "read it with a newer overtag"));
         }
-        serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))
+        let read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
+        let in_order = read.names.is_sorted_by(|a, b| a < b) && read.names.iter().all(|tag| is_tag(tag));
+        let is_sound = |kept: &Kept| {
+            kept.tags.iter().all(|(tag, digest)| (is_tag(tag) || is_digest(tag)) && digest.as_deref().is_none_or(is_digest))
+                && kept.list.iter().all(|i| read.names.get(*i).is_some_and(|tag| !kept.tags.contains_key(tag)))
+                && kept.history.values().all(|lives| lives.is_sorted_by(|a, b| a.start >= b.start))
+                && kept.history.values().flatten().all(|life| is_digest(&life.digest))
+        };
+        match read.repositories.iter().find(|(_, kept)| !is_sound(kept)) {
+            Some((place, _)) => Err(wrong(format!("the snapshot is damaged (at {place})"))),
+            None if !in_order => Err(wrong("the snapshot is damaged (at its names)".to_owned())),
+            None => Ok(read),
+        }
     }
 
     /// The file.
@@ -259,7 +256,7 @@ impl Snapshot {
         (age > STALE).then(text)
     }
 
-    /// The answer to a question, as a registry would have given it.
+    /// The answer to a question, as a Quay would have given it, which is the API that tells tags and digests at once.
     ///
     /// # Errors
     /// What the snapshot does not hold.
@@ -314,39 +311,22 @@ impl Snapshot {
                 Some(labels) => Ok(Answer::Labels(labels.clone())),
                 None => Err(unknown("its labels")),
             },
-            Ask::Overview { .. } | Ask::Tags { .. } if kept.absent || kept.hidden => {
-                let missing = if kept.hidden { Missing::Hidden } else { Missing::Repository };
-                Ok(if self.quays.contains(&repository.host) {
-                    Answer::Overview(Err(missing))
-                } else {
-                    Answer::Tags(Err(missing))
-                })
-            }
-            Ask::Overview { .. } | Ask::Tags { .. } if self.quays.contains(&repository.host) => {
-                if kept.tags.is_empty() && kept.list.is_empty() && !kept.whole {
-                    return Err(unknown("its tags"));
-                }
+            Ask::Overview { .. } | Ask::Tags { .. } if kept.absent => Ok(Answer::Overview(Err(Missing::Repository))),
+            Ask::Overview { .. } | Ask::Tags { .. } if kept.hidden => Ok(Answer::Overview(Err(Missing::Hidden))),
+            Ask::Overview { .. } | Ask::Tags { .. } if kept.silent => Ok(Answer::Overview(Err(Missing::Silent))),
+            Ask::Tags { .. } if !kept.whole => Err(unknown("all of its tags")),
+            Ask::Overview { .. } | Ask::Tags { .. } => {
                 let active = |(tag, digest): (&String, &Option<String>)| {
                     let moved_at = kept.moved.get(tag).copied();
                     Some((tag.clone(), Active { digest: digest.clone()?, moved_at, expires_at: None }))
                 };
-                let whole = kept.whole || matches!(ask, Ask::Tags { .. });
-                if whole && !kept.whole {
-                    return Err(unknown("all of its tags"));
-                }
-                Ok(Answer::Overview(Ok(Overview {
-                    tags: kept.tags.iter().filter_map(active).collect(),
-                    others: self.listed(kept),
-                    whole,
-                })))
-            }
-            Ask::Tags { .. } if kept.whole => {
-                let there = kept.tags.iter().filter(|(_, digest)| digest.is_some()).map(|(tag, _)| tag.clone());
-                let all: BTreeSet<String> = there.chain(self.listed(kept)).collect();
-                Ok(Answer::Tags(Ok(all.into_iter().collect())))
+                let tags = kept.tags.iter().filter_map(active).collect();
+                let others = kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
+                Ok(Answer::Overview(Ok(Overview { tags, others, whole: kept.whole })))
             }
             Ask::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
-            _ => Err(unknown("all of its tags")),
+            Ask::History { .. } => Err(unknown("what its tags stood for before")),
+            Ask::Repositories { .. } | Ask::Ping { .. } => Ok(Answer::Ping),
         }
     }
 

@@ -3,8 +3,6 @@
 
 // Each test binary that compiles this uses only a part of it.
 #![allow(dead_code)]
-// As in `support`: each test binary uses a part of it.
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::fs;
