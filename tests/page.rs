@@ -492,3 +492,15 @@ fn a_frame_has_no_header_and_no_controls() {
     assert_accessible(&page, "embed");
     screenshot(&page, "embed");
 }
+
+#[test]
+fn an_open_preview_outlives_a_change_of_release() {
+    let page = open(&site().url);
+    unfold(&page);
+    page.eval("document.querySelectorAll('.preview').forEach(d => { d.open = true })", &[]);
+    page.wait_for_text("container_images:", LIMIT);
+    page.choose("Release", "train");
+    done(&page);
+    assert!(!page.text().contains("fault of its own"), "{}", page.text());
+    assert!(page.url().contains("release=train"));
+}

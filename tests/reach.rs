@@ -882,8 +882,15 @@ fn a_broken_snapshot_says_so() {
         ("{}", "snapshot"),
         (r#"{"overtag_snapshot":2,"tool":"x","fetched_at":"","fetched":0,"link":"","repositories":{}}"#, "version"),
     ] {
+        // What is dropped by mistake takes the place of nothing.
         visit(&page, &link);
         drop_on(&page, "broken.json", content);
+        page.wait_for_text("broken.json was not read", PATIENCE);
+        assert_shows(&page, &["broken.json", words]);
+        assert_whole(&rows(&page), &registry().seed);
+        // What is chosen is what is wanted.
+        unfold(&page);
+        choose_file(&page, "Snapshot file", "broken.json", content);
         page.wait_for("document.querySelector('main [role=alert]')", PATIENCE);
         done(&page);
         let alert = page.eval("return document.querySelector('main [role=alert]').innerText", &[]);

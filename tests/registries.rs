@@ -1140,3 +1140,23 @@ fn quay_io_itself_answers_where_somebody_asks_for_it() {
     assert!(report["images"].as_array().is_some_and(|rows| !rows[..2].iter().any(moving)), "{report}");
     assert!(report["requests"]["total"].as_u64() <= Some(20), "{}", report["requests"]);
 }
+
+#[test]
+fn a_snapshot_of_a_snapshot_holds_no_more_and_asks_nobody() {
+    let here = Here::at(&registry().host);
+    let done = here.snapshot("first.json", &["--include", "aodh", "--tag", "newest:[a-z-]+"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let first = here.path("first.json");
+    let proxy = Proxy::fake(|_| None);
+    let (from, to) = (format!("{}=http://{}", registry().host, proxy.host), "second.json");
+    let done = here.snapshot(to, &["--include", "aodh", "--tag", "newest:[a-z-]+", "--snapshot", &first, "--endpoint", &from]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(proxy.count(), 0, "{}", proxy.log_text());
+    for tag in ["never-there", registry().seed.hashes[3].as_str()] {
+        let of = |file: &str| {
+            let (_, report) = here.report(&["--include", "aodh", "--tag", tag, "--snapshot", &here.path(file)]);
+            rows(&report).into_iter().map(|(short, row)| (short, row["status"].clone())).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(of("first.json"), of("second.json"), "{tag}");
+    }
+}

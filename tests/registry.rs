@@ -1312,9 +1312,7 @@ fn what_a_token_service_may_answer() {
         assert!(done.all(want), "{body}: {:?}", done.errors());
     }
     // Refusals are no absence; trouble is tried again, and passes or not.
-    for (status, tries) in
-        [(400, 1), (401, 1), (403, 1), (404, 1), (500, TRIES as usize), (503, TRIES as usize), (429, TRIES as usize)]
-    {
+    for (status, tries) in [(400, 1), (401, 1), (403, 1), (404, 1), (500, TRIES as usize), (503, TRIES as usize)] {
         let done = drive(run(&names("r.example", 1), "", native()), |request, _| {
             wants_token(request, "https://r.example/token").unwrap_or_else(|| reply(status, &[], "{}"))
         });
@@ -1379,7 +1377,9 @@ fn a_realm_is_followed_only_where_it_may_lead() {
         let case = format!("{endpoint} to {realm}, login: {has_login}");
         let link =
             format!("endpoint=r.example.org%3D{}", form_urlencoded::byte_serialize(endpoint.as_bytes()).collect::<String>());
-        let client = if has_login { with_login(native(), "r.example.org") } else { native() };
+        // A login is for the host that is asked, whatever name a link gives it.
+        let asked = endpoint.split("://").nth(1).unwrap_or_default();
+        let client = if has_login { with_login(native(), asked) } else { native() };
         let done = drive(run(&names("r.example.org", 3), &link, client), |request, _| {
             let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
             match (request.url.contains("/token") || !request.url.contains("/v2/"), &request.authorization) {
@@ -1743,4 +1743,83 @@ fn hashes_are_told_for_each_namespace_by_itself() {
     });
     assert_eq!(tags, HashMap::from([(hash().as_str(), 5), (other.as_str(), 5)]));
     assert!(done.rows.iter().all(|r| !r.notes.contains(&Note::Torn)), "{:?}", done.rows[9]);
+}
+
+// -- what a stranger's review found
+
+#[test]
+fn a_link_does_not_send_a_registry_s_login_elsewhere() {
+    let elsewhere = "endpoint=r.example%3Dhttps%3A%2F%2Fevil.example.net";
+    for (host, is_sent) in [("r.example", false), ("evil.example.net", true)] {
+        let done = drive(run(&names("r.example", 2), elsewhere, with_login(native(), host)), |request, _| {
+            match request.authorization.is_some() {
+                true => shelf(request),
+                false => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+            }
+        });
+        assert_eq!(done.count(|r| r.authorization.is_some()) > 0, is_sent, "{host}");
+        // The host that would get the login is the one that is named.
+        let locked: Vec<&String> = done.run.locked().keys().collect();
+        assert_eq!(locked, if is_sent { vec![] } else { vec!["evil.example.net"] });
+    }
+}
+
+#[test]
+fn one_image_in_trouble_does_not_hold_up_the_others() {
+    for bad in [1, 3] {
+        let is_bad = move |request: &Request| (0..bad).any(|i| request.url.contains(&format!("i{:03}/", 70 + i)));
+        let html = drive(run(&names("r.example", 150), "", native()), |request, _| match is_bad(request) {
+            true => reply(503, &[], "<html>"),
+            false => shelf(request),
+        });
+        let unreadable = drive(run(&names("quay.io", 150), "", browser()), |request, _| {
+            match is_bad(request) || request.url.contains(&format!("i{:03}?", 70)) {
+                true => network(),
+                false => quay_shelf(request),
+            }
+        });
+        for done in [html, unreadable] {
+            let errors = done.errors().len();
+            assert!((1..=bad).contains(&errors), "{errors} errors of {bad}: {:?}", done.errors());
+            assert!(done.last() < 60_000, "{bad}: {} ms", done.last());
+        }
+    }
+}
+
+#[test]
+fn what_needs_no_login_is_read_although_leave_to_send_one_is_refused() {
+    let done = drive(run(&names("r.example", 120), "pin=digest", with_login(browser(), "r.example")), |request, _| {
+        match (request.url.contains("i070/"), &request.authorization) {
+            (true, None) => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+            (true, Some(_)) => network(),
+            _ => shelf(request),
+        }
+    });
+    assert_eq!(done.causes(), [Cause::PreflightRefused]);
+    assert_eq!(done.errors().len(), 1, "{:?}", done.errors());
+}
+
+#[test]
+fn a_registry_that_hides_what_login_it_wants_is_told_apart() {
+    let done = drive(run(&names("r.example", 3), "", browser()), |_, _| reply(401, &[], ""));
+    assert_eq!(done.causes(), [Cause::Unexposed]);
+    assert!(done.rows[0].reason.contains("WWW-Authenticate"), "{}", done.rows[0].reason);
+    assert_eq!(done.run.locked().get("r.example"), Some(&Locked::Wanted));
+}
+
+#[test]
+fn a_host_that_never_answers_in_time_is_looked_into_too() {
+    let done = drive(run(&names("r.example", 50), "", browser()), |_, _| Err(Failure::Timeout));
+    assert_eq!(done.causes(), [Cause::Unreachable]);
+    assert!(done.all(Status::Error));
+}
+
+#[test]
+fn a_token_service_that_is_gone_is_not_one_without_cors() {
+    let done = drive(run(&names("r.example", 20), "", browser()), |request, _| match request.method {
+        Method::Probe => network(),
+        _ => wants_token(request, "https://auth.example/token").unwrap_or_else(network),
+    });
+    assert_eq!(done.causes(), [Cause::Unreachable]);
+    assert!(done.rows[0].reason.contains("https://auth.example"), "{}", done.rows[0].reason);
 }

@@ -101,6 +101,13 @@ pub async fn read_files(input: &HtmlInputElement) -> Vec<Result<Source, String>>
     out
 }
 
+/// Whether files are dragged over the page, and not text, or over a field that takes files itself.
+pub fn is_file_for_page(event: &web_sys::DragEvent) -> bool {
+    let has_files = event.data_transfer().is_some_and(|d| d.types().includes(&"Files".into(), 0));
+    let over = event.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok()).map(|e| e.tag_name().to_ascii_lowercase());
+    has_files && !matches!(over.as_deref(), Some("input" | "textarea"))
+}
+
 /// Reads the files that were dropped on the page.
 pub async fn read_dropped(event: web_sys::DragEvent) -> Vec<Result<Source, String>> {
     read_all(event.data_transfer().and_then(|d| d.files())).await

@@ -10,6 +10,7 @@ use super::loader::Loader;
 use super::results::Results;
 use super::store::{Phase, Store};
 use super::ui::sentence;
+use crate::engine::snapshot::Snapshot;
 
 /// The whole page.
 #[component]
@@ -47,12 +48,26 @@ pub fn App() -> impl IntoView {
         e.prevent_default();
     });
     // A snapshot that is dropped anywhere on the page is read.
-    _ = window_event_listener(ev::dragover, move |e| e.prevent_default());
+    _ = window_event_listener(ev::dragover, move |e| {
+        if browser::is_file_for_page(&e) {
+            e.prevent_default();
+        }
+    });
     _ = window_event_listener(ev::drop, move |e| {
+        if !browser::is_file_for_page(&e) {
+            return;
+        }
         e.prevent_default();
         wasm_bindgen_futures::spawn_local(async move {
-            let read = browser::read_dropped(e).await;
-            store.take(read, |f, s| f.snapshot = Some(s));
+            for read in browser::read_dropped(e).await {
+                // What is none must not take the place of what is shown.
+                if let Some(error) = read.as_ref().ok().and_then(|s| Snapshot::read(&s.text, &s.name).err()) {
+                    store.said.set(format!("{} was not read.", error.place));
+                    store.notices.update(|n| n.push(error));
+                } else {
+                    store.take(vec![read], |f, s| f.snapshot = Some(s));
+                }
+            }
         });
     });
     let busy = move || store.is_busy().to_string();

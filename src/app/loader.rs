@@ -105,6 +105,9 @@ impl Loader {
                         return;
                     }
                     (None, Some(url)) => {
+                        // Rows of a registry are none of the snapshot's.
+                        self.work.set_value(None);
+                        self.store.results.set(Results::default());
                         self.store.phase.set(Phase::Busy);
                         self.later(move || self.fetch_snapshot(url.clone()));
                         return;
@@ -249,9 +252,15 @@ impl Loader {
     /// Cancel: keeps what is known, and calls the rest an error.
     pub fn cancel(self) {
         self.stop();
-        if self.store.prepared.with_untracked(|p| p.plan.is_none()) {
-            let cure = "press Refresh to try again";
-            self.store.phase.set(Phase::Stuck(Error::new(Kind::Registry, "the template was not fetched: cancelled", "", cure)));
+        let lacks = match self.store.prepared.with_untracked(|p| (p.plan.is_none(), p.settings.snapshot.is_some())) {
+            (true, _) => Some("template"),
+            (_, true) if self.store.snapshot.with_untracked(Option::is_none) => Some("snapshot"),
+            _ => None,
+        };
+        if let Some(what) = lacks {
+            let error =
+                Error::new(Kind::Registry, format!("the {what} was not fetched: cancelled"), "", "press Refresh to try again");
+            self.store.phase.set(Phase::Stuck(error));
             return;
         }
         self.work.update_value(|w| {

@@ -126,7 +126,8 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             Phase::Busy | Phase::Done => {}
         }
         if s.asked == 0 {
-            let text = if store.is_busy() { "Reading the template …" } else { "No image is left." };
+            let text =
+                if store.is_busy() { format!("Reading the {} …", store.reads()) } else { "No image is left.".to_owned() };
             return view! { <p class="sentence">{text}</p> }.into_any();
         }
         let (is_all, all) = match &s.hash {
@@ -211,7 +212,7 @@ fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
         let (known, asked) = answered.get_untracked();
         let r = store.results.get_untracked();
         match phase {
-            Phase::Busy if asked == 0 => "Reading the template".to_owned(),
+            Phase::Busy if asked == 0 => format!("Reading the {}", store.reads()),
             Phase::Busy => format!("{known} of {asked}, {:.1} requests an image", r.requests as f64 / asked as f64),
             Phase::Stuck(error) => error.to_string(),
             Phase::Blocked(hosts) => format!("Nothing was sent yet to {}", hosts.join(", ")),

@@ -317,6 +317,12 @@ impl Store {
         })
     }
 
+    /// What is read before there is anything to ask: the template, or the snapshot.
+    pub fn reads(self) -> &'static str {
+        let wants_snapshot = self.prepared.with(|p| p.plan.is_some() && p.settings.snapshot.is_some());
+        if wants_snapshot && self.snapshot.with(Option::is_none) { "snapshot" } else { "template" }
+    }
+
     /// Whether anything is under way.
     pub fn is_busy(self) -> bool {
         self.phase.with(|p| *p == Phase::Busy)

@@ -105,7 +105,11 @@ pub fn Logins(
     /// Who asks again with it.
     loader: Loader,
 ) -> impl IntoView {
-    let locked = Memo::new(move |_| store.results.with(|r| r.locked.clone()));
+    // It stays while it is tried, so that what is typed and the focus stay too.
+    let locked = Memo::new(move |before: Option<&Vec<(String, Locked)>>| {
+        let now = store.results.with(|r| r.locked.clone());
+        if store.is_busy() && now.is_empty() { before.cloned().unwrap_or_default() } else { now }
+    });
     let form = move |(host, locked): (String, Locked)| {
         let (user, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
         let to = host.clone();
@@ -136,12 +140,12 @@ pub fn Logins(
                         on:input=move |e| password.set(event_target_value(&e))
                     />
                 </label>
-                <button class="button" type="submit" disabled=move || user.with(String::is_empty)>{format!("Log in to {host}")}</button>
+                <button class="button" type="submit" disabled=move || user.with(String::is_empty) || store.is_busy()>{format!("Log in to {host}")}</button>
                 <p class="quiet">"Kept in the memory of this page until it is closed, sent to this registry and its token service alone, in no link and no file."</p>
             </form>
         }
     };
-    move || (!store.is_busy()).then(|| locked.get().into_iter().map(form).collect_view())
+    move || locked.get().into_iter().map(form).collect_view()
 }
 
 /// Says that a snapshot is read, of when, and whether that is too long ago.

@@ -57,6 +57,8 @@ pub struct Invocation {
     pub output: Option<PathBuf>,
     /// `--compare`
     pub compare: Option<PathBuf>,
+    /// The selectors that were given as flags, beside those of the link.
+    pub given: Vec<&'static str>,
 }
 
 const ABOUT: &str = "Which container images, at exactly which tags, does a channel mean right now?
@@ -222,9 +224,11 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         }
         super::say(&notice);
     }
+    let mut given = Vec::new();
     for d in DEFINITIONS {
         let values: Vec<String> = m.get_many::<String>(d.key).into_iter().flatten().cloned().collect();
         if !values.is_empty() {
+            given.push(d.key);
             choices.put_all(d.key, values);
         }
     }
@@ -260,6 +264,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         authfile: file(m, "authfile"),
         output: file(m, "output"),
         compare: file(m, "compare"),
+        given,
     })
 }
 

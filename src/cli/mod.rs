@@ -76,9 +76,17 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
 }
 
 /// An address of a link; one without a scheme is beside the page, where the link names one.
-fn address(invocation: &Invocation, url: &str) -> String {
+fn address(invocation: &Invocation, key: &str, url: &str) -> Result<String, Error> {
+    let is_of_link = !invocation.given.contains(&key) && invocation.link.is_some();
+    if url.contains("://") || !is_of_link {
+        return Ok(url.to_owned());
+    }
     let base = invocation.link.as_deref().map_or("", share::base);
-    if url.contains("://") { url.to_owned() } else { guard::join(base, url).unwrap_or_else(|| url.to_owned()) }
+    // A link is not to name files of this machine.
+    guard::join(base, url).ok_or_else(|| {
+        let cure = "give the whole link, or name it by its own flag";
+        Error::usage("this is an address beside a page, and the link names no page", format!("{key}={}", clean(url)), cure)
+    })
 }
 
 /// The snapshot that was named, by an address or as a file.
@@ -125,7 +133,7 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
         environments: invocation.environment_files.iter().map(|f| file::read(f)).collect::<Result<_, _>>()?,
         snapshot: match &settings.snapshot {
             Some(place) => {
-                let at = address(invocation, place);
+                let at = address(invocation, "snapshot", place)?;
                 Some(if at.contains("://") { file::fetch(&at)? } else { file::read(Path::new(&at))? })
             }
             None => None,
@@ -139,7 +147,7 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
             Box::new(move |name: &str| file::read(&folder.join(template::base_name(name))))
         }
         (None, Some(url)) => {
-            let mut source = file::fetch(&address(invocation, url))?;
+            let mut source = file::fetch(&address(invocation, "template", url)?)?;
             let at = std::mem::replace(&mut source.name, url.clone());
             files.template = Some(source);
             Box::new(move |name: &str| file::fetch(&template::beside(&at, name)))
@@ -345,19 +353,16 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         // Two files are compared as they are.
         (Some(newer), Some(_)) => Arc::unwrap_or_clone(newer),
         _ => {
-            let mut run = ask(invocation, &settings, &files, &plan)?;
+            check_names(&plan)?;
+            let resolver = Resolver::for_snapshot(settings.clone(), plan.images.clone());
+            let run = Run::new(resolver, client(invocation)?, facts()?, snapshot_in(&files)?);
+            let mut run = native::drive(run, &progress());
             let first = Outcome::of_run(&settings, &plan, &run);
             eprintln!("{}", first.sentence());
             if let Some(refusal) = first.refusal(invocation.allow_partial).filter(|r| r.kind == Kind::Registry) {
                 return Err(refusal);
             }
             let rows = run.conclude().0;
-            // Who reads it may want other images, and so other scouts: every label is read, not only those that this link needs.
-            if run.snapshot().is_none() && settings.newest.is_none() {
-                let by_label = Settings { pin: vec![Pin::Label], ..settings.clone() };
-                let resolver = Resolver::new(by_label, plan.images.clone());
-                run = native::drive(Run::new(resolver, client(invocation)?, run.take_facts(), None), &progress());
-            }
             let references: Vec<&Reference> = plan.images.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
             run.also(snapshot::histories(run.facts(), &references));
             let run = native::drive(run, &progress());

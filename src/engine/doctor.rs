@@ -45,6 +45,8 @@ pub enum Cause {
     PreflightRefused,
     /// The token service at this origin cannot be read.
     TokenService(String),
+    /// It answers 401, and hides what it wants.
+    Unexposed,
     /// Nothing answers.
     Unreachable,
     /// Nothing answers, and the browser may have kept the page from the local network.
@@ -88,9 +90,14 @@ pub fn diagnose(sight: Sight<'_>) -> Next {
     match sight.probed {
         None => Next::Probe,
         Some(true) => Next::Verdict(Cause::CorsOff),
-        Some(false) if is_private(host) && !page.is_some_and(|p| is_private(p.host)) => Next::Verdict(Cause::LocalNetwork),
-        Some(false) => Next::Verdict(Cause::Unreachable),
+        Some(false) => Next::Verdict(silence(sight.page, sight.url)),
     }
+}
+
+/// What it means where nothing answers at all.
+pub fn silence(page: &str, url: &str) -> Cause {
+    let is_private = |url: &str| Address::parse(url).is_some_and(|a| is_private(a.host));
+    if is_private(url) && !is_private(page) { Cause::LocalNetwork } else { Cause::Unreachable }
 }
 
 /// Whether a browser sees from the spelling alone that a host is local, and asks for leave in place of calling it mixed content
@@ -137,6 +144,12 @@ impl Cause {
                 ),
                 "its owner can allow it, or the command line does the same without a browser".to_owned(),
             ),
+            Self::Unexposed => (
+                format!(
+                    "it is private, or it is not there, and {host} hides from this page what login it wants (401, WWW-Authenticate is not exposed)"
+                ),
+                "its owner can expose it, or the command line does the same without a browser".to_owned(),
+            ),
             Self::Unreachable => (
                 format!("nothing answers at {origin}"),
                 "check the name, the port, the certificate and the network, and whether an extension blocks it".to_owned(),
@@ -161,7 +174,7 @@ impl Cause {
                 Remedy { title: "The registry's config.yml, where it wants no login".to_owned(), lines: registry_lines(page) },
                 Remedy { title: "nginx before any registry".to_owned(), lines: nginx_lines(page, "/v2/") },
             ],
-            Self::PreflightRefused => {
+            Self::PreflightRefused | Self::Unexposed => {
                 vec![Remedy { title: "nginx before the registry".to_owned(), lines: nginx_lines(page, "/v2/") }]
             }
             Self::TokenService(service) => {
@@ -250,5 +263,6 @@ mod tests {
         let local = Sight { probed: Some(false), url: "https://192.168.24.1:8787/v2/", ..SIGHT };
         verdict(local, Cause::LocalNetwork);
         verdict(Sight { page: "http://localhost:8080", ..local }, Cause::Unreachable);
+        assert!(Cause::Unexposed.remedies("https://d.example", Dialect::Distribution)[0].lines.contains("WWW-Authenticate"));
     }
 }

@@ -16,7 +16,7 @@ use super::registry::{
     Answer, Ask, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed, read_manifest, refused,
 };
 use super::time::rfc2822;
-use super::wire::{BODY_LIMIT, LIST_LIMIT, Request, Response};
+use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
 
 /// How many tags an overview holds at most.
 const WINDOW: usize = 500;
@@ -158,7 +158,8 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
 }
 
 fn request(url: String) -> Request {
-    Request { xhr: true, ..Request::get(url, LIST_LIMIT.max(BODY_LIMIT)) }
+    let limit = if url.contains("/manifest/") { BODY_LIMIT } else { LIST_LIMIT };
+    Request { xhr: true, ..Request::get(url, limit) }
 }
 
 fn json(body: &[u8]) -> Result<Value, Trouble> {
@@ -211,6 +212,10 @@ fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), Trouble> {
 /// All rows of a list that is paged by number, or the address of its next page.
 fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, Trouble> {
     let mut rows: BTreeMap<(std::cmp::Reverse<u64>, String), RowOf> = BTreeMap::new();
+    let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
+    if size > LIST_LIMIT {
+        return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
+    }
     for (i, exchange) in exchanged.iter().enumerate() {
         let response = exchange.outcome.as_ref().map_err(failed)?;
         if response.status != 200 {

@@ -539,9 +539,10 @@ pub fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
     }
     let Some(target) = next else { return Ok(None) };
     let url = guard::join(current, target).ok_or_else(|| malformed("the next page of the list of tags has no address"))?;
+    let bare = |host: &str| host.to_ascii_lowercase().trim_end_matches(":443").trim_end_matches(":80").to_owned();
     match (guard::Address::parse(&url), guard::Address::parse(current)) {
         // Behind a proxy that ends TLS the scheme may be another one; the host must be the same, and ours is kept.
-        (Some(next), Some(own)) if next.host == own.host => Ok(Some(format!("{}{}", own.origin(), next.rest))),
+        (Some(next), Some(own)) if bare(next.host) == bare(own.host) => Ok(Some(format!("{}{}", own.origin(), next.rest))),
         _ => Err(malformed("the next page of the list of tags is on another server")),
     }
 }

@@ -157,6 +157,7 @@ pub struct Resolver {
     images: Vec<Image>,
     channels: HashMap<Channel, Vec<usize>>,
     pins_exact: bool,
+    every_label: bool,
     hashes: RefCell<HashMap<Channel, Vec<String>>>,
 }
 
@@ -355,12 +356,18 @@ impl Resolver {
                 channels.entry(Self::channel(reference)).or_default().push(i);
             }
         }
-        Self { settings, images, channels, pins_exact: false, hashes: RefCell::default() }
+        Self { settings, images, channels, pins_exact: false, every_label: false, hashes: RefCell::default() }
     }
 
     /// A resolver that goes through the chain even where the tag asked for does not move.
     pub fn discovering(settings: Settings, image: Image) -> Self {
         Self { pins_exact: true, ..Self::new(settings, vec![image]) }
+    }
+
+    /// A resolver that reads every image's labels, needed or not: for a snapshot, of which readers may want other images, and so
+    /// other scouts.
+    pub fn for_snapshot(settings: Settings, images: Vec<Image>) -> Self {
+        Self { every_label: true, ..Self::new(settings, images) }
     }
 
     fn is_to_pin(&self, tag: &str) -> bool {
@@ -502,6 +509,9 @@ impl Resolver {
             }
             return Ok(());
         }
+        if self.every_label {
+            look.labels(repository, &found)?;
+        }
         let mut pinned = self.pin(reference, &found, &hashes, look)?;
         // A scout did not wait for the others. Where it stands for another hash than they do, its own tag of theirs may still have
         // the same digest: then it stands for both, and is not torn.
@@ -565,7 +575,13 @@ impl Resolver {
         row.status = Status::Absent;
         row.reason = match missing {
             Missing::Repository => format!("{} has no repository {}", repository.host, repository.path),
-            Missing::Hidden => format!("{} has no public repository {}", repository.namespace(), repository.short()),
+            Missing::Hidden => {
+                format!(
+                    "{} has no public repository {} (it is private, or not there)",
+                    repository.namespace(),
+                    repository.short()
+                )
+            }
             Missing::Tag | Missing::Silent => format!("{repository} has no tag {tag}"),
         };
         Ok(())
@@ -588,7 +604,7 @@ impl Resolver {
         }
         let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
         let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
-        let manifest = self.is_to_pin(tag) && reads_label && (is_scout || !shares);
+        let manifest = self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label);
         match look.at(Ask::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
             Answer::Tag(found) => Ok(found.clone()),
             _ => Ok(Err(Missing::Silent)),

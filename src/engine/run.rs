@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::{self, Logins, Wanted};
+use super::auth::{self, Login, Logins, Wanted};
 use super::choices::Api;
 use super::doctor::{self, Cause, Sight};
 use super::guard;
@@ -95,6 +95,10 @@ struct Host {
     answered_preflighted: bool,
     /// Whether it ever answered something that was no trouble.
     took: bool,
+    /// When it last did.
+    took_at: u64,
+    /// Whether a password helped.
+    took_login: bool,
     /// Whether something it was asked came to nothing.
     is_failing: bool,
     hides_digest: bool,
@@ -104,6 +108,7 @@ struct Host {
     has_tokens: bool,
     /// Why its token service cannot be asked.
     no_token: Option<Trouble>,
+    tokens_probed: Option<bool>,
     probed: Option<bool>,
     is_probing: bool,
     /// Questions in a row that came to nothing.
@@ -113,6 +118,8 @@ struct Host {
     cause: Option<Cause>,
 }
 
+/// How often a question is tried that may only have met a host that is overloaded.
+const PATIENCE: u32 = 2 * TRIES;
 /// Questions in a row that come to nothing until a host is given up.
 const FAILURES: u32 = 6;
 
@@ -144,6 +151,8 @@ enum Purpose {
     Sniff(Ask),
     /// Whether anything answers there.
     Probe,
+    /// Whether anything answers at the token service.
+    TokenProbe(Repository),
 }
 
 #[derive(Clone, Debug)]
@@ -187,6 +196,8 @@ pub struct Run {
     /// Questions that were sent and have no answer yet, numbered in the order in which they began.
     begun: HashMap<Ask, u64>,
     tries: HashMap<Ask, u32>,
+    /// When a question last met what may have been overload.
+    refused_at: HashMap<Ask, u64>,
     hosts: BTreeMap<String, Host>,
     tokens: HashMap<Repository, Held>,
     /// Repositories that answered 401, and questions for which a token was renewed.
@@ -237,6 +248,7 @@ impl Run {
             clocks: HashMap::new(),
             begun: HashMap::new(),
             tries: HashMap::new(),
+            refused_at: HashMap::new(),
             hosts: BTreeMap::new(),
             tokens: HashMap::new(),
             refusals: HashSet::new(),
@@ -257,7 +269,10 @@ impl Run {
     /// Asks this too, beside what the images need.
     pub fn also(&mut self, asks: impl IntoIterator<Item = Ask>) {
         for ask in asks {
-            if !self.facts.answers.contains_key(&ask) && !self.waiting.contains_key(&ask) {
+            if let Some(snapshot) = &self.snapshot {
+                let answer = snapshot.answer(&ask);
+                self.facts.answers.insert(ask, answer);
+            } else if !self.facts.answers.contains_key(&ask) && !self.waiting.contains_key(&ask) {
                 self.waiting.insert(ask.clone(), Vec::new());
                 self.queue.push_back(ask);
             }
@@ -356,11 +371,14 @@ impl Run {
                 answered: false,
                 answered_preflighted: false,
                 took: false,
+                took_at: 0,
+                took_login: false,
                 is_failing: false,
                 hides_digest: false,
                 wants: None,
                 has_tokens: false,
                 no_token: None,
+                tokens_probed: None,
                 probed: None,
                 is_probing: false,
                 failures: 0,
@@ -370,6 +388,25 @@ impl Run {
             self.hosts.insert(name.to_owned(), host);
         }
         self.hosts.get_mut(name).unwrap_or_else(|| unreachable!("it was put there"))
+    }
+
+    /// Whose login answers for a repository: that of the host where its API is. A link can name another place for a registry, and must
+    /// not get the registry's login by that.
+    fn login_place(&self, repository: &Repository) -> Repository {
+        let (endpoint, usual) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
+        let host = guard::Address::parse(&endpoint).map_or("", |a| a.host);
+        let is_usual = guard::Address::parse(&usual).is_some_and(|a| a.host == host);
+        if is_usual { repository.clone() } else { Repository { host: host.to_owned(), ..repository.clone() } }
+    }
+
+    fn login(&self, repository: &Repository) -> Option<Login> {
+        self.client.logins.of(&self.login_place(repository)).cloned()
+    }
+
+    /// Notes that a login is wanted, or that the one that was sent is refused.
+    fn lock(&mut self, repository: &Repository, was_sent: bool) {
+        let host = self.login_place(repository).host;
+        self.locked.insert(host, if was_sent { Locked::Refused } else { Locked::Wanted });
     }
 
     fn step(&mut self, ask: &Ask) -> Step {
@@ -465,9 +502,12 @@ impl Run {
             // While the first token is on its way, what would only be refused too waits for it.
             let is_due =
                 self.host(&name).has_tokens || self.refusals.contains(&repository) || self.parked.keys().any(|r| r.host == name);
-            let login = self.client.logins.of(&repository).cloned();
+            let login = self.login(&repository);
             match wants {
-                Wanted::Basic => request.authorization = login.map(|l| l.basic()),
+                // What was readable without a login is not asked with one, which costs a page a preflight.
+                Wanted::Basic if self.refusals.contains(&repository) || self.host(&name).took_login => {
+                    request.authorization = login.map(|l| l.basic());
+                }
                 Wanted::Bearer { realm, service } if is_due => {
                     let fresh = |held: &&Held| now < held.since + held.token.lifetime.as_millis() as u64;
                     if let Some(held) = self.tokens.get(&repository).filter(fresh) {
@@ -476,12 +516,15 @@ impl Run {
                         self.learn(ask, Err(trouble));
                         return None;
                     } else if let Some(fetched) = self.token_under_way(&repository) {
+                        // To wait for somebody else's token takes none of its own time.
+                        self.close(&ask);
                         self.parked.entry(fetched).or_default().push(ask);
                         return None;
                     } else {
                         let endpoint = self.endpoint(&name);
                         match auth::token_request(&endpoint, &realm, service.as_deref(), &repository, login.as_ref()) {
                             Ok(request) => {
+                                self.close(&ask);
                                 self.parked.insert(repository.clone(), vec![ask]);
                                 return Some(self.launch(Purpose::Token(repository), name, request, left.min(TRY_LIMIT)));
                             }
@@ -525,6 +568,10 @@ impl Run {
         match flight.purpose.clone() {
             Purpose::Ask(ask) => self.take(ask, flight, outcome),
             Purpose::Token(repository) => self.take_token(repository, flight, outcome),
+            Purpose::TokenProbe(repository) => {
+                self.host(&flight.host).tokens_probed = Some(outcome.is_ok());
+                self.take_token(repository, flight, Err(unsaid()));
+            }
             Purpose::Sniff(ask) => {
                 let host = self.host(&flight.host);
                 let other = match host.dialect {
@@ -597,17 +644,28 @@ impl Run {
             }
             status => {
                 let is_login = self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. });
-                if matches!(status, 401 | 403) && is_login {
-                    let has_login = ask.repository().is_some_and(|r| self.client.logins.of(r).is_some());
-                    self.locked.insert(name.clone(), if has_login { Locked::Refused } else { Locked::Wanted });
+                if let Some(repository) = ask.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
+                    self.lock(repository, flight.request.authorization.is_some());
+                    let was_sent = flight.request.authorization.is_some();
+                    if is_browser && status == 401 && response.challenge.is_none() && !was_sent {
+                        let cause = Cause::Unexposed;
+                        let trouble = cause.trouble(&name, &self.endpoint(&name));
+                        self.host(&name).cause = Some(cause);
+                        self.note(&ask, flight, outcome);
+                        return self.learn(ask, Err(trouble));
+                    }
                 } else if flight.request.authorization.is_some()
                     && let Some(held) = ask.repository().and_then(|r| self.tokens.get_mut(r))
                 {
                     held.was_good = true;
+                } else if flight.request.authorization.is_some() {
+                    self.host(&name).took_login = true;
                 }
+                let now = self.now.ms;
                 let host = self.host(&name);
                 host.pace.took();
                 host.took = true;
+                host.took_at = now;
                 host.failures = 0;
                 host.hides_digest |= flight.request.method == Method::Head && status == 200 && response.digest.is_none();
                 let is_refused = matches!(status, 401 | 403) && flight.request.authorization.is_some();
@@ -626,7 +684,7 @@ impl Run {
     fn can_log_in(&mut self, ask: &Ask, flight: &Flight, response: &Response) -> bool {
         let Some(repository) = ask.repository().cloned() else { return false };
         let was_sent = flight.request.authorization.is_some();
-        let has_login = self.client.logins.of(&repository).is_some();
+        let has_login = self.login(&repository).is_some();
         let wanted = response.challenge.as_deref().and_then(auth::wanted);
         match wanted {
             Some(wanted @ Wanted::Bearer { .. }) => {
@@ -652,6 +710,7 @@ impl Run {
             }
             // A page may not be let see what is wanted; then a password is the likely thing.
             Some(Wanted::Basic) | None if has_login && !was_sent => {
+                self.refusals.insert(repository);
                 self.host(&flight.host).wants = Some(Wanted::Basic);
                 true
             }
@@ -663,26 +722,51 @@ impl Run {
         let has_login = flight.request.authorization.is_some();
         let asks = self.parked.remove(&repository).unwrap_or_default();
         self.renewing.remove(&repository);
+        let now = self.now;
+        if let Err(Failure::Offline) = &outcome {
+            let trouble = Cause::Offline.trouble(&flight.host, "");
+            self.host(&flight.host).cause = Some(Cause::Offline);
+            self.give_up(&flight.host, trouble.clone());
+            return asks.into_iter().for_each(|ask| self.learn(ask, Err(trouble.clone())));
+        }
+        let is_unreadable = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
+        let host = self.host(&flight.host);
+        // A page cannot read the refusal of a service that has answered before.
+        let is_overload = match &outcome {
+            Ok(response) => response.status == 429 || response.status == 503 && host.has_tokens,
+            Err(_) => is_unreadable && host.has_tokens,
+        };
+        if is_overload {
+            let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
+            host.pace.refused(flight.sent, now.ms, told.map(|t| t.min(IMAGE_LIMIT)), now.random);
+        }
+        let is_hopeless = host.pace.is_hopeless(now.ms);
         let tries = self.token_tries.entry(repository.clone()).or_default();
         *tries += 1;
         let tries = *tries;
-        if may_pass(&outcome) && tries < TRIES {
-            let mut pause = backoff(tries, self.now.random);
-            if let Ok(Response { status: 429, retry_after: told, .. }) = &outcome {
-                let told = told.as_deref().and_then(|text| retry_after(text, self.now.unix));
-                pause = told.unwrap_or(pause).min(IMAGE_LIMIT);
-            }
+        if is_overload && !is_hopeless {
             self.retries += 1;
-            let due = self.now.ms + pause.as_millis() as u64;
+            return asks.into_iter().for_each(|ask| self.put_back(ask));
+        }
+        if may_pass(&outcome) && tries < TRIES {
+            self.retries += 1;
+            let due = now.ms + backoff(tries, now.random).as_millis() as u64;
             return self.later.extend(asks.into_iter().map(|ask| (due, ask)));
         }
         self.token_tries.remove(&repository);
-        let is_unreadable = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
+        if is_unreadable && !is_hopeless && self.host(&flight.host).tokens_probed.is_none() {
+            let probe = Request { method: Method::Probe, ..Request::get(format!("{}/", guard::origin(&flight.request.url)), 0) };
+            self.urgent.push_back((Purpose::TokenProbe(repository.clone()), flight.host, probe, PROBE_LIMIT));
+            self.parked.insert(repository, asks);
+            return;
+        }
         let token = match &outcome {
             Ok(response) => auth::read_token(response, has_login),
             Err(_) if is_unreadable => {
-                let cause = Cause::TokenService(guard::origin(&flight.request.url));
-                let trouble = cause.trouble(&flight.host, &self.endpoint(&flight.host));
+                let origin = guard::origin(&flight.request.url);
+                let answers = self.host(&flight.host).tokens_probed == Some(true);
+                let cause = if answers { Cause::TokenService(origin.clone()) } else { Cause::Unreachable };
+                let trouble = cause.trouble(&flight.host, &origin);
                 let host = self.host(&flight.host);
                 host.cause = Some(cause);
                 host.no_token = Some(trouble.clone());
@@ -709,7 +793,7 @@ impl Run {
             }
             Err(trouble) => {
                 if is_refused {
-                    self.locked.insert(flight.host, if has_login { Locked::Refused } else { Locked::Wanted });
+                    self.lock(&repository, has_login);
                 }
                 for ask in asks {
                     // Others only waited to see how this one fares.
@@ -748,12 +832,18 @@ impl Run {
         match doctor::diagnose(sight) {
             doctor::Next::Verdict(cause) => {
                 let trouble = cause.trouble(&flight.host, &endpoint);
+                // What needs no login may still be read.
+                let is_all = cause != Cause::PreflightRefused || !host.took;
                 host.cause = Some(cause);
-                self.give_up(&flight.host, trouble.clone());
+                if is_all {
+                    self.give_up(&flight.host, trouble.clone());
+                }
                 self.learn(ask, Err(trouble));
             }
             // Quay's 429 cannot be read by a page.
-            doctor::Next::Slow if is_quay => self.refused(ask, flight, Ok(Response { status: 429, ..Response::default() }), None),
+            // Where nothing else passes either, the line is dead rather than the host overloaded; but of a Quay that is how a page sees
+            // its 429.
+            doctor::Next::Slow if is_quay || host.took_at > flight.sent => self.may_be_refused(ask, flight, Err(unsaid()), None),
             doctor::Next::Slow => {
                 host.pace.refused(flight.sent, now.ms, None, now.random);
                 self.put_off(ask, flight, Err(unsaid()), tries, backoff(tries, now.random));
@@ -787,7 +877,8 @@ impl Run {
         let now = self.now;
         let left = self.clocks.entry(clock_of(&ask)).or_default().left(now.ms);
         if let Some(told) = told.filter(|told| *told >= IMAGE_LIMIT) {
-            let what = format!("{} lets no more requests through for {} s (429)", flight.host, told.as_secs());
+            let status = outcome.as_ref().map_or(429, |r| r.status);
+            let what = format!("{} lets no more requests through for {} s ({status})", flight.host, told.as_secs());
             let trouble = Trouble { what, cure: "retry then".to_owned() };
             self.give_up(&flight.host, trouble.clone());
             return self.learn(ask, Err(trouble));
@@ -795,7 +886,10 @@ impl Run {
         let pace = &mut self.host(&flight.host).pace;
         pace.refused(flight.sent, now.ms, told, now.random);
         if pace.is_hopeless(now.ms) {
-            let trouble = super::registry::refused(&Response { status: 429, ..Response::default() });
+            let trouble = match &outcome {
+                Ok(response) => super::registry::refused(response),
+                Err(failure) => super::registry::failed(failure),
+            };
             self.give_up(&flight.host, trouble.clone());
             self.learn(ask, Err(trouble));
         } else if told.is_some_and(|told| told >= left) {
@@ -804,6 +898,28 @@ impl Run {
             self.retries += 1;
             self.put_back(ask);
         }
+    }
+
+    /// Takes what is overload, most likely. Where it happens to one question again and again while others pass, it is that question's
+    /// own trouble, and the others do not wait for it.
+    fn may_be_refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
+        let (now, tries) = (self.now, self.tries.get(&ask).copied().unwrap_or(1));
+        let Some(before) = self.refused_at.insert(ask.clone(), now.ms) else { return self.refused(ask, flight, outcome, told) };
+        let host = self.host(&flight.host);
+        let others_pass = host.took_at > before;
+        if !others_pass || tries < TRIES {
+            host.pace.refused(flight.sent, now.ms, told, now.random);
+            if host.pace.is_hopeless(now.ms) {
+                return self.refused(ask, flight, outcome, told);
+            }
+        }
+        if others_pass && tries >= PATIENCE {
+            return self.put_off(ask, flight, outcome, tries, Duration::ZERO);
+        }
+        // Behind the others, to see whether they pass.
+        let pause = host.pace.pause(now.ms) + backoff(tries, now.random);
+        self.retries += 1;
+        self.later.push((now.ms + pause.as_millis() as u64, ask));
     }
 
     /// Takes what may pass by itself.
@@ -816,7 +932,8 @@ impl Run {
         {
             // Overload by another name: nginx says it so unless it is told otherwise.
             let told = response.retry_after.as_deref().and_then(|text| retry_after(text, now.unix));
-            return self.refused(ask, flight, outcome, told);
+            *self.tries.entry(ask.clone()).or_default() += 1;
+            return self.may_be_refused(ask, flight, outcome, told);
         }
         let tries = self.tries.entry(ask.clone()).or_default();
         *tries += 1;
@@ -840,6 +957,14 @@ impl Run {
             return self.later.push((self.now.ms + pause.as_millis() as u64, ask));
         }
         let name = flight.host.clone();
+        if self.client.caller == Caller::Browser && outcome == Err(Failure::Timeout) && !self.host(&name).answered {
+            let (page, endpoint) = (self.client.page.clone(), self.endpoint(&name));
+            let cause = doctor::silence(&page, &endpoint);
+            let trouble = cause.trouble(&name, &endpoint);
+            self.host(&name).cause = Some(cause);
+            self.give_up(&name, trouble.clone());
+            return self.learn(ask, Err(trouble));
+        }
         self.host(&name).failures += 1;
         self.record(ask.clone(), flight, outcome);
         // Where one question after the other comes to nothing, so will the rest.
@@ -954,6 +1079,7 @@ impl Run {
         self.clocks.clear();
         self.begun.clear();
         self.tries.clear();
+        self.refused_at.clear();
         self.token_tries.clear();
     }
 
@@ -966,6 +1092,7 @@ impl Run {
         }
         self.close(&ask);
         self.tries.remove(&ask);
+        self.refused_at.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
         self.facts.answers.insert(ask, answer);
         images.retain(|i| {
@@ -1036,7 +1163,7 @@ fn without_secrets(mut exchange: Exchange) -> Exchange {
 fn asked(purpose: &Purpose) -> Option<Ask> {
     match purpose {
         Purpose::Ask(ask) | Purpose::Sniff(ask) => Some(ask.clone()),
-        Purpose::Token(_) | Purpose::Probe => None,
+        Purpose::Token(_) | Purpose::TokenProbe(_) | Purpose::Probe => None,
     }
 }
 

@@ -153,6 +153,7 @@ impl Snapshot {
             let name = repository.to_string();
             let kept = out.repositories.entry(name.clone()).or_default();
             match (ask, answer) {
+                (Ask::History { .. }, Err(_)) => {}
                 (_, Err(trouble)) => kept.error = kept.error.take().max(Some(trouble.what.clone())),
                 (Ask::Tag { tag, .. }, Ok(Answer::Tag(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
                 (Ask::Check { tag, .. }, Ok(Answer::Check(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
@@ -172,6 +173,7 @@ impl Snapshot {
                 }
                 (_, Ok(Answer::Overview(Ok(overview)))) => {
                     kept.whole |= overview.whole;
+                    lists.entry(name.clone()).or_default().extend(overview.others.iter().cloned());
                     for (tag, active) in &overview.tags {
                         if active.expires_at.is_some_and(|at| at <= facts.asked_at) {
                             continue;
@@ -234,7 +236,7 @@ impl Snapshot {
         match read.repositories.iter().find(|(_, kept)| !is_sound(kept)) {
             Some((place, _)) => Err(wrong(format!("the snapshot is damaged (at {place})"))),
             None if !in_order => Err(wrong("the snapshot is damaged (at its names)".to_owned())),
-            None => Ok(read),
+            None => Ok(Self { fetched_at: time::utc(read.fetched), ..read }),
         }
     }
 
@@ -325,8 +327,7 @@ impl Snapshot {
                 Ok(Answer::Overview(Ok(Overview { tags, others, whole: kept.whole })))
             }
             Ask::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
-            Ask::History { .. } => Err(unknown("what its tags stood for before")),
-            Ask::Repositories { .. } | Ask::Ping { .. } => Ok(Answer::Ping),
+            _ => Err(unknown("what its tags stood for before")),
         }
     }
 
