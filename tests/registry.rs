@@ -1823,3 +1823,21 @@ fn a_token_service_that_is_gone_is_not_one_without_cors() {
     assert_eq!(done.causes(), [Cause::Unreachable]);
     assert!(done.rows[0].reason.contains("https://auth.example"), "{}", done.rows[0].reason);
 }
+
+#[test]
+fn a_token_service_with_a_limit_is_waited_for_and_one_that_only_refuses_is_given_up() {
+    let mut bucket = Bucket::new(5.0, 5.0);
+    let done = drive(run(&names("r.example", 150), "", native()), |request, now| {
+        match wants_token(request, "https://auth.example/token") {
+            Some(challenge) => challenge,
+            None if !request.url.contains("/token") => shelf(request),
+            None if bucket.take(now) => token("good", 300),
+            None => reply(429, &[], ""),
+        }
+    });
+    assert!(done.all(Status::Resolved) && done.last() < 90_000, "{} ms: {:?}", done.last(), done.errors().first());
+    let done = drive(run(&names("r.example", 150), "", native()), |request, _| {
+        wants_token(request, "https://auth.example/token").unwrap_or_else(|| reply(429, &[], ""))
+    });
+    assert!(done.all(Status::Error) && done.last() < 80_000, "{} ms", done.last());
+}

@@ -347,7 +347,7 @@ impl Run {
 
     /// The host that is waited for longest, and how long.
     pub fn waits_for(&self, now: u64) -> Option<(String, Duration)> {
-        let open: HashSet<&str> = self.queue.iter().map(Ask::host).collect();
+        let open: HashSet<&str> = self.queue.iter().chain(self.later.iter().map(|(_, ask)| ask)).map(Ask::host).collect();
         let paused = self.hosts.iter().filter(|(name, _)| open.contains(name.as_str()));
         paused.map(|(name, host)| (name.clone(), host.pace.pause(now))).max_by_key(|(_, pause)| *pause)
     }
@@ -645,8 +645,8 @@ impl Run {
             status => {
                 let is_login = self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. });
                 if let Some(repository) = ask.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
-                    self.lock(repository, flight.request.authorization.is_some());
                     let was_sent = flight.request.authorization.is_some();
+                    self.lock(repository, was_sent);
                     if is_browser && status == 401 && response.challenge.is_none() && !was_sent {
                         let cause = Cause::Unexposed;
                         let trouble = cause.trouble(&name, &self.endpoint(&name));
@@ -748,13 +748,21 @@ impl Run {
             self.retries += 1;
             return asks.into_iter().for_each(|ask| self.put_back(ask));
         }
+        if is_overload {
+            let trouble = match &outcome {
+                Ok(response) => super::registry::refused(response),
+                Err(failure) => super::registry::failed(failure),
+            };
+            self.give_up(&flight.host, trouble.clone());
+            return asks.into_iter().for_each(|ask| self.learn(ask, Err(trouble.clone())));
+        }
         if may_pass(&outcome) && tries < TRIES {
             self.retries += 1;
             let due = now.ms + backoff(tries, now.random).as_millis() as u64;
             return self.later.extend(asks.into_iter().map(|ask| (due, ask)));
         }
         self.token_tries.remove(&repository);
-        if is_unreadable && !is_hopeless && self.host(&flight.host).tokens_probed.is_none() {
+        if is_unreadable && self.host(&flight.host).tokens_probed.is_none() {
             let probe = Request { method: Method::Probe, ..Request::get(format!("{}/", guard::origin(&flight.request.url)), 0) };
             self.urgent.push_back((Purpose::TokenProbe(repository.clone()), flight.host, probe, PROBE_LIMIT));
             self.parked.insert(repository, asks);
@@ -840,7 +848,6 @@ impl Run {
                 }
                 self.learn(ask, Err(trouble));
             }
-            // Quay's 429 cannot be read by a page.
             // Where nothing else passes either, the line is dead rather than the host overloaded; but of a Quay that is how a page sees
             // its 429.
             doctor::Next::Slow if is_quay || host.took_at > flight.sent => self.may_be_refused(ask, flight, Err(unsaid()), None),
