@@ -48,7 +48,8 @@ fn host(dist: &Path) -> (Nginx, TempDir) {
     let snapshots = tempfile::tempdir().expect("a folder for snapshots");
     let dist = std::path::absolute(dist).expect("a path");
     let text = deploy("site.conf");
-    let text = text.replace(DIST, &dist.display().to_string()).replace(SNAPSHOTS, &snapshots.path().display().to_string());
+    // Quoted, for a checkout may be in a folder with a blank in its name.
+    let text = text.replace(DIST, &format!("\"{}\"", dist.display())).replace(SNAPSHOTS, &snapshots.path().display().to_string());
     let (http, servers) = servers(&text);
     (Nginx::with(&Setup { http, server: servers[0].clone(), ..Setup::default() }), snapshots)
 }
@@ -371,7 +372,7 @@ fn the_commands_of_the_readme_show_the_demo_from_a_snapshot() {
     let readme = deploy("README.md");
     let line = |part: &str| readme.lines().find(|l| l.starts_with("    ") && l.contains(part)).expect("a command").trim();
     let (site, snapshots) = host(dist());
-    let command = line("deploy/snapshot.sh").replace("$PWD/target/release:$PATH", &programs());
+    let command = line("deploy/snapshot.sh").replace("$PWD/target/release:$PATH", &format!("'{}'", programs()));
     let command = command.replace("dist/", &format!("{}/", snapshots.path().display()));
     written(&Command::new("/bin/sh").args(["-c", &command]).output().expect("it runs"));
     let query = line("xdg-open").split_once("/?").expect("a link").1.trim_end_matches('\'');
@@ -467,7 +468,7 @@ fn jobs() -> Vec<(Vec<String>, String, String)> {
 /// A folder with what the machine of a job would have: script, program and the place of the snapshots.
 fn machine(command: &str, folder: &Path) -> String {
     let place = folder.display().to_string();
-    command.replace(SCRIPT, &script()).replace(SNAPSHOTS, &place).replace("/etc/overtag", &place)
+    command.replace(SCRIPT, &format!("'{}'", script())).replace(SNAPSHOTS, &place).replace("/etc/overtag", &place)
 }
 
 fn run(command: &str) -> Output {
@@ -545,7 +546,9 @@ fn the_ci_example_runs_the_same_script_and_pins_what_it_takes_from_others() {
     let flags = workflow["env"]["FLAGS"].as_str().expect("flags");
     let host = &registry().host;
     let flags = format!("{flags} --namespace {host}/{NAMESPACE} --name-prefix {PREFIX} --include {PREFIX}");
-    let step = step.replace("$PWD/target/release:$PATH", &programs()).replace("dist/", &format!("{}/", folder.path().display()));
+    let step = step
+        .replace("$PWD/target/release:$PATH", &format!("'{}'", programs()))
+        .replace("dist/", &format!("{}/", folder.path().display()));
     let done = Command::new("/bin/sh").args(["-e", "-c", &step]).env("FLAGS", flags).output().expect("it runs");
     written(&done);
     assert_eq!(names_in(folder.path()), BTreeSet::from(["snapshot.json".to_owned()]));
