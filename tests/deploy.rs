@@ -546,9 +546,7 @@ fn the_ci_example_runs_the_same_script_and_pins_what_it_takes_from_others() {
     let flags = workflow["env"]["FLAGS"].as_str().expect("flags");
     let host = &registry().host;
     let flags = format!("{flags} --namespace {host}/{NAMESPACE} --name-prefix {PREFIX} --include {PREFIX}");
-    let step = step
-        .replace("$PWD/target/release:$PATH", &format!("'{}'", programs()))
-        .replace("dist/", &format!("{}/", folder.path().display()));
+    let step = step.replace("$PWD/target/release:$PATH", &programs()).replace("dist/", &format!("{}/", folder.path().display()));
     let done = Command::new("/bin/sh").args(["-e", "-c", &step]).env("FLAGS", flags).output().expect("it runs");
     written(&done);
     assert_eq!(names_in(folder.path()), BTreeSet::from(["snapshot.json".to_owned()]));
