@@ -205,7 +205,11 @@ fn names(host: &str, n: usize) -> Vec<String> {
 
 /// A run of these names, with the choices of a link.
 fn run(names: &[String], link: &str, client: Client) -> Run {
-    let (choices, notices) = share::read(&format!("tag={CHANNEL}&{link}"));
+    run_of(names, &format!("tag={CHANNEL}&{link}"), client)
+}
+
+fn run_of(names: &[String], link: &str, client: Client) -> Run {
+    let (choices, notices) = share::read(link);
     let (settings, wrong) = Settings::new(&choices, true);
     assert!(notices.is_empty() && wrong.is_empty(), "{notices:?}{wrong:?}");
     let image = |name: &String| Image {
@@ -1686,6 +1690,14 @@ fn a_tag_that_has_expired_is_not_there() {
         )
     });
     assert_eq!(done.rows[0].pinned_by, "digest", "{}", done.rows[0].tag);
+    // Nor the newest.
+    let newest = run_of(&["quay.io/ns/i000:newest".to_owned()], "tag=newest:v.*", native());
+    let done = drive(newest, |_, _| {
+        let of = |tag: &str| json!({ "manifest_digest": sha256(tag.as_bytes()) });
+        let dead = json!({ "manifest_digest": sha256(b"x"), "expiration": date(NOW - 1) });
+        reply(200, &[], json!({ "namespace": "ns", "name": "i000", "tags": { "v1.0": of("v1.0"), "v2.0": dead } }).to_string())
+    });
+    assert_eq!((done.rows[0].status, done.rows[0].tag.as_str()), (Status::Resolved, "v1.0"), "{}", done.rows[0].reason);
 }
 
 // -- a mix

@@ -262,7 +262,7 @@ fn progress() -> impl Fn(&Run, u64) + Sync {
             return;
         }
         let wait = run.waits_for(ms).filter(|(_, pause)| pause.as_secs() >= 1);
-        let wait = wait.map(|(host, pause)| format!("waiting {} s for {host}", pause.as_secs()));
+        let wait = wait.map(|(host, pause)| format!("waiting {} s for {host}", pause.as_millis().div_ceil(1000)));
         if is_terminal {
             let (_, summary) = run.conclude();
             let known = summary.asked - summary.waiting;
@@ -352,10 +352,10 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
     let taken = match (snapshot_in(&files)?, &older) {
         // Two files are compared as they are.
         (Some(newer), Some(_)) => Arc::unwrap_or_clone(newer),
-        _ => {
+        (given, _) => {
             check_names(&plan)?;
             let resolver = Resolver::for_snapshot(settings.clone(), plan.images.clone());
-            let run = Run::new(resolver, client(invocation)?, facts()?, snapshot_in(&files)?);
+            let run = Run::new(resolver, client(invocation)?, facts()?, given);
             let mut run = native::drive(run, &progress());
             let first = Outcome::of_run(&settings, &plan, &run);
             eprintln!("{}", first.sentence());

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::error::{Error, clean};
 use super::guard;
-use super::name::{Reference, Repository};
+use super::name::Repository;
 use super::registry::Trouble;
 use super::wire::{BODY_LIMIT, Request, Response, Secret, parameter};
 
@@ -226,13 +226,9 @@ pub fn read_token(response: &Response, has_login: bool) -> Result<Token, Trouble
     Ok(Token { header: Secret::new(format!("Bearer {token}")), lifetime: Duration::from_millis(seconds * 800) })
 }
 
-/// Whether `host` is written as a registry is: what a login may be given for.
-pub fn is_registry(host: &str) -> bool {
-    Reference::parse(&format!("{host}/x")).is_ok_and(|r| r.repository.host == host)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::name::Reference;
     use super::*;
 
     fn repository(text: &str) -> Repository {

@@ -36,6 +36,13 @@ pub struct Active {
     pub expires_at: Option<u64>,
 }
 
+impl Active {
+    /// Whether it is still there at that time, in seconds since 1970.
+    pub fn is_alive(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
 /// The tags of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {

@@ -202,7 +202,7 @@ impl Look<'_> {
             Err(missing) => return Ok(Err(missing)),
         };
         match overview.tags.get(tag) {
-            Some(active) if active.expires_at.is_none_or(|at| at > self.facts.asked_at) => Ok(Ok(active.clone())),
+            Some(active) if active.is_alive(self.facts.asked_at) => Ok(Ok(active.clone())),
             Some(_) => Ok(Err(Missing::Tag)),
             None if overview.whole && !overview.others.contains(tag) => Ok(Err(Missing::Tag)),
             // Only the newest were told, and a channel that rarely moves is not among them.
@@ -298,7 +298,11 @@ impl Look<'_> {
         if self.is_quay(repository) {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
-            return Ok(all.map(|o| o.tags.keys().chain(&o.others).cloned().collect()));
+            let alive = |o: &Overview| {
+                let tags = o.tags.iter().filter(|(_, active)| active.is_alive(self.facts.asked_at)).map(|(tag, _)| tag);
+                tags.chain(&o.others).cloned().collect()
+            };
+            return Ok(all.map(alive));
         }
         match self.at(Ask::Tags { repository: repository.clone() })? {
             Answer::Tags(tags) => Ok(tags.clone()),
@@ -311,8 +315,7 @@ impl Look<'_> {
         for whole in [false, true] {
             let Ok(overview) = self.overview(repository, whole)? else { return Ok((None, 0)) };
             let immutable = || overview.tags.iter().filter(|(tag, _)| TagClass::of(tag) < TagClass::DigestAlias);
-            let alive = |active: &Active| active.expires_at.is_none_or(|at| at > self.facts.asked_at);
-            let same = immutable().filter(|(_, active)| active.digest == digest && alive(active));
+            let same = immutable().filter(|(_, active)| active.digest == digest && active.is_alive(self.facts.asked_at));
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
             if best.is_some() || overview.whole {
                 let others = overview.others.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias);

@@ -175,7 +175,7 @@ impl Snapshot {
                     kept.whole |= overview.whole;
                     lists.entry(name.clone()).or_default().extend(overview.others.iter().cloned());
                     for (tag, active) in &overview.tags {
-                        if active.expires_at.is_some_and(|at| at <= facts.asked_at) {
+                        if !active.is_alive(facts.asked_at) {
                             continue;
                         }
                         if matter.contains(tag) {

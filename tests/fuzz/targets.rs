@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use overtag::engine::auth::{Login, Wanted, is_registry, token_request, wanted};
+use overtag::engine::auth::{Login, Wanted, token_request, wanted};
 use overtag::engine::guard::{Address, join, may_lead, origin, redirected, shares_login};
 use overtag::engine::name::{Reference, Repository, TagClass, default_endpoint, is_digest, is_private, is_tag};
 use overtag::engine::quay::{read_data, read_labels, read_overview};
@@ -125,9 +125,6 @@ fn reference(data: &[u8]) {
     // These take anything.
     is_private(text);
     TagClass::of(text);
-    if is_registry(text) {
-        api(text);
-    }
     let Ok(read) = Reference::parse(text) else { return };
 
     let parsed = |text: &str| Reference::parse(text).expect("what was read once is read again");

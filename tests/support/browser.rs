@@ -580,14 +580,6 @@ impl Page {
         self.cdp("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Lays the page out for print, or for the screen again; the media features
-    /// are the browser's own then.
-    #[track_caller]
-    pub fn print_media(&self, on: bool) {
-        let media = if on { "print" } else { "screen" };
-        self.cdp("Emulation.setEmulatedMedia", &json!({ "media": media }));
-    }
-
     /// Takes the network away, or gives it back.
     #[track_caller]
     pub fn set_offline(&self, offline: bool) {
