@@ -120,10 +120,15 @@ pub struct Store {
     pub is_shown: RwSignal<bool>,
     typing: StoredValue<Option<&'static str>>,
     pause: StoredValue<Option<TimeoutHandle>>,
+    /// A change of the address that is due.
+    writing: StoredValue<Option<TimeoutHandle>>,
 }
 
 /// How long typing must pause before the template is rendered again: a key never waits for that.
 const PAUSE: Duration = Duration::from_millis(150);
+/// How often typing writes the address. Browsers leave it as it is, and say nothing to the page, when a page writes it more than
+/// 200 times in 10 s (Chromium, <https://crbug.com/1038223>) or 100 times (Safari).
+const WRITING: Duration = Duration::from_millis(150);
 
 /// The choices that decide what is asked.
 fn selected(choices: &Choices) -> Choices {
@@ -192,6 +197,7 @@ impl Store {
             is_shown,
             typing: StoredValue::new(None),
             pause: StoredValue::new(None),
+            writing: StoredValue::new(None),
         };
         store.read_address();
         store
@@ -203,6 +209,8 @@ impl Store {
         let refused = share::is_refused(&notices);
         notices.extend(Settings::new(&choices, false).1);
         self.typing.set_value(None);
+        // The address is that of another step now.
+        self.forget_writing();
         self.refused.set(refused);
         self.notices.set(notices);
         let is_other = self.is_pausing() || self.selection.with_untracked(|s| *s != selected(&choices));
@@ -223,7 +231,14 @@ impl Store {
         self.write_address(false);
     }
 
+    fn forget_writing(self) {
+        if let Some(due) = self.writing.try_update_value(Option::take).flatten() {
+            due.clear();
+        }
+    }
+
     fn write_address(self, is_new_step: bool) {
+        self.forget_writing();
         let own = self.files.with_untracked(|f| f.template.is_some());
         let query = self.choices.with_untracked(|c| share::write(c, own));
         browser::set_query(&query, is_new_step);
@@ -252,8 +267,16 @@ impl Store {
     fn change(self, key: Option<&'static str>, change: impl FnOnce(&mut Choices)) {
         let is_same = key.is_some() && self.typing.get_value() == key;
         self.typing.set_value(key);
+        // The step that ends here keeps all that was typed in it.
+        if !is_same && self.writing.with_value(Option::is_some) {
+            self.write_address(false);
+        }
         self.choices.update(change);
-        self.write_address(!is_same);
+        if !is_same {
+            self.write_address(true);
+        } else if self.writing.with_value(Option::is_none) {
+            self.writing.set_value(set_timeout_with_handle(move || self.write_address(false), WRITING).ok());
+        }
         // What is written now is a link that this overtag reads.
         self.refused.set(false);
         self.notices.update(|n| n.retain(|n| !share::is_refused(std::slice::from_ref(n))));
