@@ -252,8 +252,9 @@ pub fn assert_accessible(page: &Page, what: &str) {
     assert!(violations.is_empty(), "{what}:\n{}", violations.iter().map(|v| format!("{v}\n")).collect::<String>());
 }
 
-/// Unfolds the choices.
+/// Unfolds the choices, once they are there.
 pub fn unfold(page: &Page) {
+    page.wait_for("document.querySelector('main details') !== null", LIMIT);
     page.eval("document.querySelectorAll('main details').forEach(d => { d.open = true })", &[]);
 }
 
