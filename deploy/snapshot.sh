@@ -28,7 +28,8 @@ esac
 umask 022
 
 # overtag writes beside the file and then renames, so nobody ever reads half a snapshot. Its last line is the error.
-if said=$(overtag snapshot "$@" --output "$file" 2>&1); then :; else
+# Each snapshot carries on the history of the tags from the one before.
+if said=$(overtag snapshot "$@" --since "$file" --output "$file" 2>&1); then :; else
   status=$?
   error=$(printf '%s\n' "$said" | sed -n 's/^overtag: //p' | tail -n 1)
   say "${error:-$said}"

@@ -213,7 +213,7 @@ impl Loader {
         let share = |(i, row): (usize, Option<_>)| {
             let row = row?;
             // A row that did not change keeps its identity, so that nothing of it is drawn again.
-            Some(old.rows.get(i).cloned().flatten().filter(|o| **o == row).unwrap_or_else(|| Arc::new(row)))
+            Some(old.rows.get(i).cloned().flatten().filter(|o| Arc::ptr_eq(o, &row) || **o == *row).unwrap_or(row))
         };
         let is_done = run.is_done();
         self.store.results.set(Results {

@@ -22,6 +22,8 @@ pub enum Verb {
     Link,
     /// Write what registries answered, or compare two such files.
     Snapshot,
+    /// Print what each channel is.
+    Board,
 }
 
 /// A command line, understood.
@@ -43,8 +45,14 @@ pub struct Invocation {
     pub output_images_file: Option<PathBuf>,
     /// `--output-env-file`
     pub output_env_file: Option<PathBuf>,
-    /// `--format json`
-    pub json: bool,
+    /// `--format`, where one was given.
+    pub format: String,
+    /// `--require-whole`
+    pub require_whole: Vec<String>,
+    /// `--history`
+    pub history: bool,
+    /// `--since`
+    pub since: Option<PathBuf>,
     /// `--no-registry`
     pub no_registry: bool,
     /// `--allow-partial`
@@ -76,6 +84,7 @@ const EXAMPLES: &str = "Examples:
   overtag list-images --release wallaby --exclude ceph
   overtag discover --image quay.io/tripleotrain/centos-binary-nova-api:current-tripleo --tag-from-label rdo_version
   overtag link --release train --tag current-tripleo
+  overtag board --release train --channels tripleo-ci-testing,current-tripleo --require-whole current-tripleo
   overtag snapshot --release train --tag current-tripleo --output snapshot.json
   overtag prepare --release train --tag current-tripleo --snapshot snapshot.json
 
@@ -172,6 +181,10 @@ fn command() -> Command {
         selectors(Command::new("snapshot").about("Write what the registries answer to one file, to be read in place of them"))
             .arg(path("output", "Where the snapshot goes [default: standard output]").help_heading("Output"))
             .arg(
+                path("since", "An earlier snapshot, whose history of tags is carried on; one that is not there yet is none")
+                    .help_heading("Output"),
+            )
+            .arg(
                 path("compare", "Print what moved since this older snapshot, in place of writing one; offline with --snapshot")
                     .help_heading("Output"),
             )
@@ -186,6 +199,31 @@ fn command() -> Command {
                 "A page opens it by snapshot=ADDRESS; deploy/ has a job that keeps it fresh.\n  \
              overtag snapshot --snapshot new.json --compare old.json      compares two without a network",
             );
+    let board = selectors(Command::new("board").about("Print what each channel is: whole, torn, since when, what holds it"))
+        .arg(
+            flag("format", "FORMAT", "table, json, or svg: of one channel a badge, of several a summary")
+                .value_parser(["table", "json", "svg"])
+                .default_value("table")
+                .help_heading("Output"),
+        )
+        .arg(path("output", "Where it goes [default: standard output]").help_heading("Output"))
+        .arg(
+            flag("require-whole", "CHANNEL", "The answer is no (status 1) unless this channel is whole")
+                .action(ArgAction::Append)
+                .help_heading("Channel"),
+        )
+        .arg(
+            Arg::new("history")
+                .long("history")
+                .action(ArgAction::SetTrue)
+                .help("Ask registries that tell it (Quay) when the channels were promoted: some requests more a channel")
+                .help_heading("Channel"),
+        )
+        .after_help(
+            "  overtag board --release train --channels tripleo-ci-testing,current-tripleo --require-whole current-tripleo\n  \
+             overtag board --channels current-tripleo --format svg --output badge.svg\n\n\
+             --status absent,unresolved,error,torn,mismatch leaves only what is wrong in the table; --q, --sort and --group do as on the page.",
+        );
     Command::new("overtag")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT.lines().next().unwrap_or_default())
@@ -193,7 +231,7 @@ fn command() -> Command {
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([prepare, discover, list, link, snapshot])
+        .subcommands([prepare, board, discover, list, link, snapshot])
 }
 
 /// Reads the arguments of a process.
@@ -209,6 +247,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         Some(("list-images", m)) => (Verb::ListImages, m),
         Some(("link", m)) => (Verb::Link, m),
         Some(("snapshot", m)) => (Verb::Snapshot, m),
+        Some(("board", m)) => (Verb::Board, m),
         Some((_, m)) => (Verb::Prepare, m),
         None => return Err(wrong("no verb was given".to_owned())),
     };
@@ -257,7 +296,10 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         environment_files,
         output_images_file: file(m, "output-images-file"),
         output_env_file: file(m, "output-env-file"),
-        json: text(m, "format").as_deref() == Some("json"),
+        format: text(m, "format").unwrap_or_default(),
+        require_whole: m.try_get_many::<String>("require-whole").ok().flatten().into_iter().flatten().cloned().collect(),
+        history: is_on("history"),
+        since: file(m, "since"),
         no_registry: is_on("no-registry"),
         allow_partial: is_on("allow-partial"),
         image: text(m, "image"),

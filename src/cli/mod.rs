@@ -10,15 +10,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::auth::Logins;
-
-use crate::engine::choices::{Pin, Settings};
+use crate::engine::board::{self, Grid, Stage, State};
+use crate::engine::bulletin::{Bulletin, hash_of};
+use crate::engine::choices::{Pin, Settings, View};
+use crate::engine::dlrn::{self, Pipeline};
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::export::{self, Outcome, Provenance};
 use crate::engine::name::Reference;
 use crate::engine::plan::{Files, Image, Plan};
-use crate::engine::resolve::{Facts, Resolver, Status};
+use crate::engine::resolve::{Facts, Resolver, Row, Status};
 use crate::engine::run::{Client, Run};
 use crate::engine::snapshot::{self, Change, Snapshot};
+use crate::engine::timeline::{self, Timeline};
 use crate::engine::{guard, share, template};
 use crate::net::native;
 use args::{Invocation, Verb};
@@ -35,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::ListImages => list_images(&invocation),
         Verb::Link => link(&invocation),
         Verb::Snapshot => write_snapshot(&invocation),
+        Verb::Board => board(&invocation),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,7 +71,7 @@ fn print(text: &str) -> Result<(), Error> {
 fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     let (settings, wrong) = Settings::new(&invocation.choices, invocation.template_file.is_some());
     // A link to a view that only the page will have is a good link here.
-    let is_view = matches!(invocation.choices.get("view"), Some("board" | "compare" | "dockerfiles"));
+    let is_view = invocation.choices.get("view") == Some("dockerfiles");
     let concerns_us = |e: &&Error| !(is_view && e.place == "view=");
     match wrong.iter().find(concerns_us) {
         Some(first) => Err(first.clone()),
@@ -196,7 +200,7 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
         None => Outcome::unasked(&settings, &plan),
     };
     let refusal = outcome.refusal(invocation.allow_partial);
-    if invocation.json {
+    if invocation.format == "json" {
         print(&outcome.report())?;
         return refusal.map_or(Ok(()), Err);
     }
@@ -276,6 +280,111 @@ fn progress() -> impl Fn(&Run, u64) + Sync {
     }
 }
 
+fn board(invocation: &Invocation) -> Result<(), Error> {
+    let settings = settings(invocation)?;
+    if let Some(other) = invocation.require_whole.iter().find(|c| !settings.channels.contains(c)) {
+        let cure = format!("give one of {}, or name it in --channels", settings.channels.join(", "));
+        return Err(Error::usage("this channel is not on the board", format!("--require-whole {}", clean(other)), cure));
+    }
+    let files = files(invocation, &settings)?;
+    let plan = Plan::new(&settings, &files)?;
+    for warning in &plan.warnings {
+        say(warning);
+    }
+    check_names(&plan)?;
+    let grid = Grid::new(&settings, &plan);
+    if grid.members.is_empty() {
+        let cure = "loosen roles, services, include or exclude, or give a template that uses tag";
+        return Err(Error::new(Kind::No, "no image follows the channel", "", cure));
+    }
+    let snapshot = snapshot_in(&files)?;
+    let resolver = Resolver::new(settings.clone(), grid.cells(&plan));
+    let run = Run::new(resolver, client(invocation)?, facts()?, snapshot.clone());
+    let mut run = native::drive(run, &progress());
+    let rows = run.conclude().0;
+    if invocation.history || snapshot.is_some() {
+        run.also(timeline::asks(&grid, &plan, &rows, run.facts(), snapshot.is_some()));
+        run = native::drive(run, &progress());
+    }
+    let mut stages = board::stages(&grid, &plan, &rows);
+    let pipeline = pipeline(invocation, &settings, snapshot.as_deref(), &stages);
+    let timeline = Timeline::new(&grid, &plan, &rows, run.facts(), &pipeline);
+    timeline.inform(&mut stages);
+    let as_of = snapshot.as_ref().map_or_else(now, |s| Ok(s.fetched()))?;
+    let bulletin = Bulletin {
+        settings: &settings,
+        choices: &invocation.choices,
+        plan: &plan,
+        grid: &grid,
+        rows: &rows,
+        stages: &stages,
+        timeline: &timeline,
+        pipeline: &pipeline,
+        requests: run.requests(),
+        as_of,
+        now: now()?,
+    };
+    let text = match invocation.format.as_str() {
+        "json" => bulletin.json(),
+        "svg" => bulletin.svg(),
+        _ => bulletin.table(),
+    };
+    match &invocation.output {
+        Some(path) => file::write_all(&[(path.as_path(), text)])?,
+        None => print(&text)?,
+    }
+    // Torn is certain, whatever else could not be asked; a no goes before a doubt.
+    let required = |stage: &&Stage| invocation.require_whole.contains(&stage.channel) && stage.state != State::Whole;
+    let mut wanting: Vec<&Stage> = stages.iter().filter(required).collect();
+    wanting.sort_by_key(|stage| stage.state == State::Unknown);
+    if let Some(stage) = wanting.first() {
+        let certain = stage.torn + stage.absent + stage.unresolved > 0 || stage.state != State::Unknown;
+        let kind = if certain { Kind::No } else { Kind::Registry };
+        let cure = if certain { "wait for the promotion, or look at the board" } else { "retry; the board says what failed" };
+        return Err(Error::new(kind, stage.sentence().trim_end_matches('.'), stage.channel.as_str(), cure));
+    }
+    let errors: usize = stages.iter().map(|s| s.error).sum();
+    match rows.iter().zip(grid.cells(&plan)).find(|(row, _)| row.as_ref().is_none_or(|r| r.status == Status::Error)) {
+        // Whoever asks whether some channels are whole has got the answer.
+        Some((row, cell)) if invocation.require_whole.is_empty() => {
+            let (what, cure) = row.as_ref().map_or(("not known", "retry"), |r| (r.reason.as_str(), r.cure.as_str()));
+            let what = format!("{errors} cells of {} could not be asked; the first: {what}", rows.len());
+            Err(Error::new(Kind::Registry, what, cell.imagename, cure))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is known of the pipeline: what a snapshot holds, or what the addresses that were named tell.
+fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snapshot>, stages: &[Stage]) -> Pipeline {
+    if let Some(kept) = snapshot.and_then(|s| s.pipeline.clone()) {
+        return kept;
+    }
+    let mut pipeline = Pipeline::default();
+    let fetch = |want: &dlrn::Want, key: &str| -> Result<String, Error> {
+        let at = address(invocation, key, &want.url)?;
+        let source = if at.contains("://") { file::fetch(&at)? } else { file::read(Path::new(&at))? };
+        Ok(source.text)
+    };
+    loop {
+        let wants = pipeline.lacking(settings, &|c| hash_of(stages, c), true);
+        if wants.is_empty() {
+            return pipeline;
+        }
+        // A few at a time: Zuul may be asked for each job.
+        for few in wants.chunks(6) {
+            let texts: Vec<Result<String, String>> = std::thread::scope(|scope| {
+                let one = |want| scope.spawn(move || fetch(want, want.key()).map_err(|e| e.what));
+                let all: Vec<_> = few.iter().map(one).collect();
+                all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("it was given up".to_owned()))).collect()
+            });
+            for (want, text) in few.iter().zip(texts) {
+                pipeline.take(want.clone(), text);
+            }
+        }
+    }
+}
+
 fn discover(invocation: &Invocation) -> Result<(), Error> {
     let mut settings = settings(invocation)?;
     settings.pin = vec![Pin::Label];
@@ -297,7 +406,7 @@ fn discover(invocation: &Invocation) -> Result<(), Error> {
     let run = Run::new(Resolver::discovering(settings, image), client(invocation)?, facts()?, snapshot);
     let run = native::drive(run, &progress());
     let (rows, _) = run.conclude();
-    let Some(row) = rows.into_iter().next().flatten() else {
+    let Some(row) = rows.into_iter().next().flatten().map(Arc::unwrap_or_clone) else {
         return Err(Error::new(Kind::Registry, "the registry was not asked", name, "retry"));
     };
     match row.status {
@@ -354,20 +463,46 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         (Some(newer), Some(_)) => Arc::unwrap_or_clone(newer),
         (given, _) => {
             check_names(&plan)?;
-            let resolver = Resolver::for_snapshot(settings.clone(), plan.images.clone());
+            // A board's channels too, where one is asked for.
+            let is_board = settings.view == View::Board || invocation.choices.get("channels").is_some();
+            let grid = if is_board { Grid::new(&settings, &plan) } else { Grid::default() };
+            let cells = grid.cells(&plan);
+            let is_new = |cell: &&Image| !plan.images.iter().any(|i| i.imagename == cell.imagename);
+            let asked: Vec<Image> = plan.images.iter().chain(cells.iter().filter(is_new)).cloned().collect();
+            let resolver = Resolver::for_snapshot(settings.clone(), asked.clone());
             let run = Run::new(resolver, client(invocation)?, facts()?, given);
             let mut run = native::drive(run, &progress());
-            let first = Outcome::of_run(&settings, &plan, &run);
-            eprintln!("{}", first.sentence());
-            if let Some(refusal) = first.refusal(invocation.allow_partial).filter(|r| r.kind == Kind::Registry) {
-                return Err(refusal);
-            }
             let rows = run.conclude().0;
-            let references: Vec<&Reference> = plan.images.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
+            let row_of = |cell: &Image| rows[asked.iter().position(|i| i.imagename == cell.imagename)?].clone();
+            let stages = board::stages(&grid, &plan, &cells.iter().map(row_of).collect::<Vec<_>>());
+            if is_board {
+                stages.iter().for_each(|stage| eprintln!("{}: {}", stage.channel, stage.sentence()));
+            } else {
+                eprintln!("{}", Outcome::of_run(&settings, &plan, &run).sentence());
+            }
+            let failed: Vec<(&Image, &Arc<Row>)> =
+                asked.iter().zip(rows.iter().flatten()).filter(|(_, row)| row.status == Status::Error).collect();
+            if let Some((image, row)) = failed.first().filter(|_| !invocation.allow_partial || failed.len() == rows.len()) {
+                let what =
+                    format!("{} of {} could not be asked; the first: {}", failed.len(), export::images(rows.len()), row.reason);
+                let cure = [row.cure.as_str(), "or allow incomplete files (--allow-partial)"];
+                let cure = cure.into_iter().filter(|c| !c.is_empty()).collect::<Vec<_>>().join("; ");
+                return Err(Error::new(Kind::Registry, what, image.imagename.as_str(), cure));
+            }
+            let references: Vec<&Reference> = asked.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
             run.also(snapshot::histories(run.facts(), &references));
             let run = native::drive(run, &progress());
             let asked_at = run.snapshot().map_or_else(now, |s| Ok(s.fetched()))?;
-            Snapshot::new(run.facts(), &rows, link, asked_at, run.plain_hosts())
+            let mut taken = Snapshot::new(run.facts(), &rows, link, asked_at, run.plain_hosts());
+            taken.pipeline = match run.snapshot().and_then(|s| s.pipeline.clone()) {
+                None if Pipeline::is_wanted(&settings) => Some(pipeline(invocation, &settings, None, &stages)),
+                kept => kept,
+            };
+            if let Some(since) = invocation.since.as_deref().filter(|path| path.exists()) {
+                let source = file::read(since)?;
+                taken.carry_on(&Snapshot::read(&source.text, &source.name)?);
+            }
+            taken
         }
     };
     if let Some(older) = older {

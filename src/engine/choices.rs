@@ -57,7 +57,7 @@ const fn sub(key: &'static str, value: &'static str, group: Group, help: &'stati
 
 /// Every choice, in the order in which a link writes them.
 pub const DEFINITIONS: &[Definition] = &[
-    one("view", "VIEW", Group::Page, "The page to show: prepare (board, compare and dockerfiles are to come)"),
+    one("view", "VIEW", Group::Page, "The page to show: prepare, board, compare"),
     one("release", "NAME", Group::Source, "The built-in template: demo, 2017-05, pike … wallaby [default: demo]"),
     one("template", "URL", Group::Source, "The address of a template to use in place of a built-in one"),
     sub("namespace", "HOST/PATH", Group::Source, "Where the OpenStack images are, e.g. quay.io/tripleotrain"),
@@ -104,9 +104,25 @@ pub const DEFINITIONS: &[Definition] = &[
         "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]",
     ),
     one("api", "KIND", Group::Source, "By which API registries are asked: auto, distribution, quay [default: auto]"),
-    one("channels", "TAGS", Group::Page, "The channels of a board, in the order of promotion"),
+    one("channels", "TAGS", Group::Channel, "The channels of a board, in the order of promotion; of a comparison, from and to"),
+    one(
+        "late",
+        "DAYS[,DAYS]",
+        Group::Channel,
+        "After how many days without a promotion a channel is late, and very late [default: 3,7]",
+    ),
+    one(
+        "dlrn",
+        "URL",
+        Group::Source,
+        "DLRN's API, or a file of its promotions: when channels were promoted, and which jobs passed",
+    ),
+    one("criteria", "URL", Group::Source, "The promoter's file: which jobs a channel's candidate must pass"),
+    one("zuul", "URL", Group::Source, "Zuul's API with its tenant: the last results of those jobs"),
     one("snapshot", "URL", Group::Source, "A snapshot to read in place of the registries; on the command line also a file"),
-    one("sort", "COLUMN", Group::Page, "The order of the table: image, tag, status; with - before it descending"),
+    one("against", "URL", Group::Page, "An earlier snapshot to compare with"),
+    one("sort", "COLUMN", Group::Page, "The order of the table: image, tag, status, age; with - before it descending"),
+    one("group", "WHAT", Group::Page, "How a board is grouped: service"),
     one("q", "TEXT", Group::Page, "Search text of the table"),
     one("status", "NAMES", Group::Page, "Status filter of the table, comma-separated"),
     one("refresh", "SECONDS", Group::Page, "Seconds between automatic refreshes of a board, at least 30"),
@@ -115,6 +131,10 @@ pub const DEFINITIONS: &[Definition] = &[
 
 /// The chain that is tried when none is chosen.
 pub const DEFAULT_PIN: &str = "label,sibling,digest";
+/// TripleO's channels in the order of promotion; all of its releases have them.
+pub const DEFAULT_CHANNELS: &str = "tripleo-ci-testing,current-tripleo,current-tripleo-rdo";
+/// After how many days without a promotion a channel is late, and very late, when nothing else is chosen.
+pub const DEFAULT_LATE: &str = "3,7";
 /// The labels that are read when none is chosen.
 pub const DEFAULT_LABEL: &str = "rdo_version,tcib_build_tag";
 /// The release whose template is shown when none is chosen.
@@ -194,6 +214,8 @@ impl Choices {
             "view" => "prepare".to_owned(),
             "pin" => DEFAULT_PIN.to_owned(),
             "label" => DEFAULT_LABEL.to_owned(),
+            "channels" => DEFAULT_CHANNELS.to_owned(),
+            "late" => DEFAULT_LATE.to_owned(),
             "missing" => "drop".to_owned(),
             "api" => "auto".to_owned(),
             _ => self.release(own_template).default(key).unwrap_or_default(),
@@ -316,16 +338,48 @@ impl Label {
     }
 }
 
-/// Columns by which the table can be sorted.
-pub const SORT: [&str; 3] = ["image", "tag", "status"];
+/// Columns by which a table can be sorted; only the board has ages.
+pub const SORT: [&str; 4] = ["image", "tag", "status", "age"];
 /// The APIs that there are.
 pub const API: [&str; 3] = ["auto", "distribution", "quay"];
 /// The words that a row's status may be.
 pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
+/// The words of notes, by which rows can be filtered too.
+pub const NOTES: [&str; 2] = ["torn", "mismatch"];
+/// The status filter that leaves only what is wrong.
+pub const WRONG: &str = "absent,unresolved,error,torn,mismatch";
+
+/// The page that is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Images, and the files that are made of them.
+    #[default]
+    Prepare,
+    /// Images by channels.
+    Board,
+    /// What differs between two channels, snapshots or files.
+    Compare,
+}
 
 /// What the program needs, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The page that is shown.
+    pub view: View,
+    /// The channels of a board, in the order of promotion.
+    pub channels: Vec<String>,
+    /// After how many seconds without a promotion a channel is late, and very late.
+    pub late: [u64; 2],
+    /// DLRN's API, or a file of its promotions.
+    pub dlrn: Option<String>,
+    /// The promoter's file.
+    pub criteria: Option<String>,
+    /// Zuul's API with its tenant.
+    pub zuul: Option<String>,
+    /// An earlier snapshot to compare with.
+    pub against: Option<String>,
+    /// Seconds between automatic refreshes.
+    pub refresh: Option<u64>,
     /// The release whose defaults and rules hold.
     pub release: &'static Release,
     /// The address of a template of one's own.
@@ -508,16 +562,46 @@ impl Settings {
             bad("sort", text, one_of(&SORT));
         }
         for word in list(given("status").unwrap_or("")) {
-            if !STATUS.contains(&word) {
-                bad("status", word, one_of(&STATUS));
+            if !STATUS.contains(&word) && !NOTES.contains(&word) {
+                bad("status", word, one_of(&[&STATUS[..], &NOTES].concat()));
             }
         }
-        match given("view") {
-            None | Some("prepare") => {}
-            Some(view @ ("board" | "compare" | "dockerfiles")) => {
-                bad("view", view, "this view is still to come; prepare is shown".to_owned())
+        let view = match given("view") {
+            None | Some("prepare") => View::Prepare,
+            Some("board") => View::Board,
+            Some("compare") => View::Compare,
+            Some(other) => {
+                let is_to_come = other == "dockerfiles";
+                let cure =
+                    if is_to_come { "this view is still to come; prepare is shown" } else { "give prepare, board or compare" };
+                bad("view", other, cure.to_owned());
+                View::Prepare
             }
-            Some(other) => bad("view", other, "give prepare".to_owned()),
+        };
+        let mut channels: Vec<String> = Vec::new();
+        for word in list(given("channels").unwrap_or(DEFAULT_CHANNELS)) {
+            match is_tag(word) {
+                true if channels.iter().any(|c| c == word) => {}
+                true => channels.push(word.to_owned()),
+                false => bad("channels", word, "a tag is up to 128 letters, digits, `.`, `_` and `-`".to_owned()),
+            }
+        }
+        let days = |text: &str| -> Option<[u64; 2]> {
+            let days: Vec<u64> = list(text).map(|d| d.parse().ok().filter(|d| (1..=3650).contains(d))).collect::<Option<_>>()?;
+            match days[..] {
+                [late] => Some([late; 2]),
+                [late, very] if late <= very => Some([late, very]),
+                _ => None,
+            }
+        };
+        let late = days(given("late").unwrap_or(DEFAULT_LATE)).unwrap_or_else(|| {
+            bad("late", given("late").unwrap_or(""), "give one number of days or two, the smaller first, e.g. 3,7".to_owned());
+            [3, 7]
+        });
+        if let Some(text) = given("group")
+            && text != "service"
+        {
+            bad("group", text, "give service".to_owned());
         }
         let api = match given("api") {
             None | Some("auto") => Api::Auto,
@@ -528,24 +612,35 @@ impl Settings {
                 Api::Auto
             }
         };
-        let snapshot = given("snapshot").filter(|url| {
+        let [snapshot, against, dlrn, criteria, zuul] = ["snapshot", "against", "dlrn", "criteria", "zuul"].map(|key| {
+            let url = given(key)?;
             let fine = is_web_address(url) || !url.contains(':');
             if !fine {
-                bad("snapshot", url, "give an address that starts with https:// or http://".to_owned());
+                bad(key, url, "give an address that starts with https:// or http://".to_owned());
             }
-            fine
+            fine.then(|| url.to_owned())
         });
-        if let Some(text) = given("refresh")
-            && text.parse::<u32>().map_or(true, |n| n < 30)
-        {
-            bad("refresh", text, "give a number of seconds, at least 30".to_owned());
-        }
+        let refresh = given("refresh").and_then(|text| {
+            let seconds = text.parse::<u32>().ok().filter(|n| *n >= 30);
+            if seconds.is_none() {
+                bad("refresh", text, "give a number of seconds, at least 30".to_owned());
+            }
+            seconds.map(u64::from)
+        });
         if let Some(text) = given("embed")
             && text != "1"
         {
             bad("embed", text, "give 1".to_owned());
         }
         let settings = Self {
+            view,
+            channels,
+            late: late.map(|days| days * 86_400),
+            dlrn,
+            criteria,
+            zuul,
+            against,
+            refresh,
             release,
             template: template.map(str::to_owned),
             substitutions,
@@ -562,7 +657,7 @@ impl Settings {
             append_tag: given("append_tag").filter(|a| is_tag(&format!("x{a}"))).unwrap_or("").to_owned(),
             endpoints,
             api,
-            snapshot: snapshot.map(str::to_owned),
+            snapshot,
         };
         (settings, wrong)
     }

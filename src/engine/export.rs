@@ -1,6 +1,7 @@
 //! What is handed over: `overcloud_containers.yaml`, the Heat environment, the image list, the report. Same input, same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -78,7 +79,8 @@ impl<'a> Outcome<'a> {
             summary = Summary { asked: rows.len(), waiting: rows.len(), ..Summary::default() };
         }
         let unknown = Row { reason: "not known yet".to_owned(), ..Row::default() };
-        let lines = plan.images.iter().zip(rows).map(|(image, row)| Line { image, row: row.unwrap_or_else(|| unknown.clone()) });
+        let known = |row: Option<Arc<Row>>| row.map_or_else(|| unknown.clone(), Arc::unwrap_or_clone);
+        let lines = plan.images.iter().zip(rows).map(|(image, row)| Line { image, row: known(row) });
         let requests = Some((run.requests(), run.retries()));
         Self { settings, plan, lines: lines.collect(), summary, plain_hosts: run.plain_hosts(), requests }
     }
@@ -191,8 +193,17 @@ impl<'a> Outcome<'a> {
         fell.map(error).collect()
     }
 
+    /// Both YAML files less their heads.
+    pub fn bodies(&self) -> [String; 2] {
+        [self.list_body(), self.environment_body()]
+    }
+
     /// `overcloud_containers.yaml`: the entries less `params` and `services`, in the template's order.
     pub fn containers(&self, provenance: &Provenance) -> String {
+        format!("{}{}", self.head(CONTAINERS, provenance), self.list_body())
+    }
+
+    fn list_body(&self) -> String {
         let entry = |(i, name): (usize, String)| {
             let mut entry = self.plan.entries[i].rest.clone();
             entry.insert("imagename".to_owned(), Value::String(name));
@@ -202,11 +213,21 @@ impl<'a> Outcome<'a> {
             Value::Object(entry)
         };
         let list: Vec<Value> = self.written().map(entry).collect();
-        format!("{}{}", self.head(CONTAINERS, provenance), yaml::write(&json!({ "container_images": list })))
+        yaml::write(&json!({ "container_images": list }))
     }
 
     /// `overcloud_images.yaml`: each Heat parameter and its image.
     pub fn environment(&self, provenance: &Provenance) -> String {
+        let mut head = self.head(ENVIRONMENT, provenance);
+        for (parameter, counts, should) in self.shared() {
+            let why = if counts == should { "the last of several" } else { "although the last of several is left out" };
+            let line = format!("- {}: given by {}, {why}", clean(parameter), self.name(counts));
+            head.push_str(&format!("# {}\n", ascii(&line)));
+        }
+        format!("{head}{}", self.environment_body())
+    }
+
+    fn environment_body(&self) -> String {
         let mut parameters: Map<String, Value> = Map::new();
         for (i, name) in self.written() {
             let mut value = name.clone();
@@ -233,13 +254,7 @@ impl<'a> Outcome<'a> {
         if !insecure.is_empty() {
             parameters.insert("DockerInsecureRegistryAddress".to_owned(), json!(insecure));
         }
-        let mut head = self.head(ENVIRONMENT, provenance);
-        for (parameter, counts, should) in self.shared() {
-            let why = if counts == should { "the last of several" } else { "although the last of several is left out" };
-            let line = format!("- {}: given by {}, {why}", clean(parameter), self.name(counts));
-            head.push_str(&format!("# {}\n", ascii(&line)));
-        }
-        format!("{head}{}", yaml::write(&json!({ "parameter_defaults": parameters })))
+        yaml::write(&json!({ "parameter_defaults": parameters }))
     }
 
     /// The comment lines at the head of a file.

@@ -27,13 +27,22 @@
 //! | [`doctor`] | why a browser cannot read a registry, and what its owner can change |
 //! | [`snapshot`] | facts as a file, read in place of registries |
 //! | [`run`] | hands out requests, takes answers, ends in rows |
+//! | [`board`] | images by channels: what each channel is, and what its table shows |
+//! | [`timeline`] | when channels were promoted, and what was rolled back |
+//! | [`dlrn`] | the pipeline around the registry: DLRN's promotions and votes, the promoter's criteria, Zuul's builds |
+//! | [`bulletin`] | the board as a table, JSON and SVG |
+//! | [`compare`] | what differs between two channels, snapshots or files |
 //! | [`export`] | the three files and the report |
 //! | [`demo`] | the made-up registry of the demo release |
 
 pub mod auth;
+pub mod board;
+pub mod bulletin;
 pub mod catalogue;
 pub mod choices;
+pub mod compare;
 pub mod demo;
+pub mod dlrn;
 pub mod doctor;
 pub mod error;
 pub mod export;
@@ -52,5 +61,6 @@ pub mod share;
 pub mod snapshot;
 pub mod template;
 pub mod time;
+pub mod timeline;
 pub mod wire;
 pub mod yaml;

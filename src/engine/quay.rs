@@ -52,6 +52,8 @@ pub struct Overview {
     pub others: BTreeSet<String>,
     /// Whether these are all that there are.
     pub whole: bool,
+    /// For how many seconds the registry remembers what a tag stood for before.
+    pub kept_for: Option<u64>,
 }
 
 /// One life of a tag: what it stood for, from when to when.
@@ -64,6 +66,9 @@ pub struct Life {
     pub end: Option<u64>,
     /// What it stood for.
     pub digest: String,
+    /// The build's hash that it stood for, where that was known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 /// The question that shows whether a host speaks this API, and answers for `repository` if it does.
@@ -145,6 +150,7 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
                         tags: rows.map(active).collect(),
                         others: BTreeSet::new(),
                         whole: true,
+                        kept_for: None,
                     })))
                 }
             }
@@ -154,7 +160,8 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
                 Err(next) => send(next),
                 Ok(rows) => {
                     let lives = rows.into_iter().filter(|r| r.name == *tag);
-                    let lives: BTreeSet<Life> = lives.map(|r| Life { start: r.start, end: r.end, digest: r.digest }).collect();
+                    let lives: BTreeSet<Life> =
+                        lives.map(|r| Life { start: r.start, end: r.end, digest: r.digest, hash: None }).collect();
                     done(Answer::History(lives.into_iter().rev().collect()))
                 }
             }
@@ -191,7 +198,8 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, Trouble> {
         let date = |key: &str| text(tag, key).and_then(|t| rfc2822(&t));
         out.insert(name.clone(), Active { digest, moved_at: date("last_modified"), expires_at: date("expiration") });
     }
-    Ok(Overview { whole: tags.len() < WINDOW, tags: out, others: BTreeSet::new() })
+    let kept_for = body.get("tag_expiration_s").and_then(Value::as_u64);
+    Ok(Overview { whole: tags.len() < WINDOW, tags: out, others: BTreeSet::new(), kept_for })
 }
 
 /// A row of the list of tags.

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::choices::{Missing as OnMissing, Pin, Settings};
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
@@ -30,6 +31,46 @@ pub struct Facts {
     pub dialects: BTreeMap<String, Dialect>,
     /// When they were asked, seconds since 1970: what has expired by then is not there.
     pub asked_at: u64,
+}
+
+impl Facts {
+    /// Forgets what can have moved since, and gives back what each tag stood for. What is named by a digest cannot, and what a hash's
+    /// tag stands for does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository moves.
+    pub(super) fn forget_moving(&mut self) -> HashMap<Ask, Option<String>> {
+        let mut before = HashMap::new();
+        let is_lasting = |ask: &Ask, answer: &Result<Answer, Trouble>| match (ask, answer) {
+            (_, Err(_)) => false,
+            (Ask::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
+            (Ask::Check { tag, .. }, _) => TagClass::of(tag) != TagClass::Moving,
+            (Ask::Manifest { .. } | Ask::Labels { .. } | Ask::Tags { .. }, Ok(answer)) => !matches!(answer, Answer::Overview(_)),
+            (Ask::Overview { .. } | Ask::History { .. } | Ask::Repositories { .. } | Ask::Ping { .. }, _) => false,
+        };
+        self.answers.retain(|ask, answer| {
+            let lasts = is_lasting(ask, answer);
+            if !lasts {
+                self.exchanges.remove(ask);
+                if let Ok(Answer::Tag(found)) = answer {
+                    before.insert(ask.clone(), found.as_ref().ok().map(|f| f.digest.clone()));
+                }
+            }
+            lasts
+        });
+        before
+    }
+
+    /// Forgets what holds only as long as no tag of the repository moves.
+    pub(super) fn forget_lists(&mut self, repository: &Repository) {
+        self.answers.retain(|ask, answer| {
+            let is_list = match (ask, &answer) {
+                (Ask::Tags { .. }, _) | (Ask::Check { .. }, Ok(Answer::Check(Err(_)))) => ask.repository() == Some(repository),
+                _ => false,
+            };
+            if is_list {
+                self.exchanges.remove(ask);
+            }
+            !is_list
+        });
+    }
 }
 
 /// What became of an image; the words are those of the table.
@@ -110,7 +151,7 @@ pub struct Row {
 
 impl Row {
     /// Whether the tag asked for stands for `hash`, as far as that was seen.
-    fn stands_for(&self, hash: &str) -> Option<bool> {
+    pub(super) fn stands_for(&self, hash: &str) -> Option<bool> {
         if self.hash.as_deref() == Some(hash) {
             return Some(true);
         }
@@ -809,8 +850,11 @@ pub struct Summary {
 }
 
 /// Marks torn rows and counts. `rows` are in the order of the images; those not known yet are none.
-pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>, Summary) {
+pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<Arc<Row>>>, Summary) {
     let mut rows = rows.to_vec();
+    for row in rows.iter_mut().flatten().filter(|r| r.notes.contains(&Note::Torn)) {
+        Arc::make_mut(row).notes.retain(|n| *n != Note::Torn);
+    }
     for members in resolver.channels.values() {
         let Some((hash, _)) = most(members.iter().filter_map(|i| rows[*i].as_ref()?.hash.as_deref())) else { continue };
         for &i in members {
@@ -821,7 +865,7 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>,
                 None => row.hash.is_some(),
             };
             if is_other {
-                row.notes.insert(0, Note::Torn);
+                Arc::make_mut(row).notes.insert(0, Note::Torn);
             }
         }
     }
@@ -852,7 +896,7 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Row>]) -> (Vec<Option<Row>>,
 }
 
 /// The most frequent of `hashes` and how often it is there; of equals the first.
-fn most<'a>(hashes: impl Iterator<Item = &'a str>) -> Option<(String, usize)> {
+pub(super) fn most<'a>(hashes: impl Iterator<Item = &'a str>) -> Option<(String, usize)> {
     let mut votes: Vec<(&str, usize)> = Vec::new();
     for hash in hashes {
         match votes.iter_mut().find(|(h, _)| *h == hash) {

@@ -178,7 +178,11 @@ pub struct Run {
     client: Client,
     snapshot: Option<Arc<Snapshot>>,
     facts: Facts,
-    rows: Vec<Option<Row>>,
+    rows: Vec<Option<Arc<Row>>>,
+    /// What the rows were before they were asked for anew.
+    before: Vec<Option<Arc<Row>>>,
+    /// What the tags stood for then.
+    stood_for: HashMap<Ask, Option<String>>,
     /// Questions to be sent, the next one first.
     queue: VecDeque<Ask>,
     /// Questions to be sent again, not before a moment.
@@ -237,6 +241,8 @@ impl Run {
             snapshot,
             facts,
             rows: vec![None; rows_len],
+            before: Vec::new(),
+            stood_for: HashMap::new(),
             queue: VecDeque::new(),
             later: Vec::new(),
             parked: HashMap::new(),
@@ -314,9 +320,13 @@ impl Run {
         self.retries
     }
 
-    /// The rows, torn ones marked, and what they say together.
-    pub fn conclude(&self) -> (Vec<Option<Row>>, Summary) {
-        conclude(&self.resolver, &self.rows)
+    /// The rows, torn ones marked, and what they say together. While they are asked for anew each is what it was, until it is known.
+    pub fn conclude(&self) -> (Vec<Option<Arc<Row>>>, Summary) {
+        if self.before.is_empty() {
+            return conclude(&self.resolver, &self.rows);
+        }
+        let rows: Vec<_> = self.rows.iter().zip(&self.before).map(|(new, old)| new.clone().or_else(|| old.clone())).collect();
+        conclude(&self.resolver, &rows)
     }
 
     /// Where the API of a host is asked.
@@ -1062,6 +1072,20 @@ impl Run {
             self.facts.answers.remove(&ask);
             self.facts.exchanges.remove(&ask);
         }
+        self.before.clear();
+        self.stood_for.clear();
+        self.start_over(logins);
+    }
+
+    /// Asks anew for what can have moved: a request a tag, on a Quay a request a repository. `asked_at` in seconds since 1970.
+    pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
+        self.before = self.conclude().0;
+        self.stood_for = self.facts.forget_moving();
+        self.facts.asked_at = asked_at;
+        self.start_over(logins);
+    }
+
+    fn start_over(&mut self, logins: Logins) {
         self.client.logins = logins;
         self.forget_work();
         self.hosts.clear();
@@ -1101,6 +1125,11 @@ impl Run {
         self.tries.remove(&ask);
         self.refused_at.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
+        if let (Some(was), Ok(Answer::Tag(is)), Some(repository)) = (self.stood_for.get(&ask), &answer, ask.repository())
+            && *was != is.as_ref().ok().map(|f| f.digest.clone())
+        {
+            self.facts.forget_lists(repository);
+        }
         self.facts.answers.insert(ask, answer);
         images.retain(|i| {
             self.lacking[*i] = self.lacking[*i].saturating_sub(1);
@@ -1126,7 +1155,7 @@ impl Run {
             let lacking = loop {
                 match (self.resolver.row(i, &self.facts), &self.snapshot) {
                     (Ok(row), _) => {
-                        self.rows[i] = Some(row);
+                        self.rows[i] = Some(Arc::new(row));
                         break Vec::new();
                     }
                     (Err(lacking), Some(snapshot)) => {

@@ -94,7 +94,8 @@ pub fn write(choices: &Choices, own_template: bool) -> String {
         for value in choices.all(d.key) {
             // What holds a user's name, and so maybe a password, is refused and must not travel either.
             let authority = value.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or("");
-            let is_secret = matches!(d.key, "template" | "endpoint" | "snapshot") && authority.contains('@');
+            let is_secret = matches!(d.key, "template" | "endpoint" | "snapshot" | "against" | "dlrn" | "criteria" | "zuul")
+                && authority.contains('@');
             if !is_secret && !choices.is_default(d.key, value, own_template) {
                 out.append_pair(d.key, value);
             }

@@ -4,9 +4,11 @@
 //! may read. It is JSON, compact, and the same facts give the same bytes. What it does not hold is unknown, never absent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::dlrn::Pipeline;
 use super::error::Error;
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::quay::{Active, Life, Overview};
@@ -16,6 +18,8 @@ use super::time;
 
 /// The version that is written, and read.
 const VERSION: u32 = 1;
+/// Lives of a tag that are kept at most.
+const LIVES: usize = 200;
 /// After so many seconds a snapshot is called stale.
 pub const STALE: u64 = 24 * 3600;
 
@@ -41,6 +45,9 @@ pub struct Snapshot {
     /// The names of tags that stand in lists, sorted: repositories that are built together have the same ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
+    /// What was known of the pipeline around the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
     /// By `HOST/PATH`.
     repositories: BTreeMap<String, Kept>,
 }
@@ -84,6 +91,9 @@ struct Kept {
     /// Labels by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// For how many seconds the registry remembers what a tag stood for before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_for: Option<u64>,
     /// What a tag stood for before, newest first.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     history: BTreeMap<String, Vec<Life>>,
@@ -134,7 +144,7 @@ pub enum Change {
 impl Snapshot {
     /// Keeps what `facts` hold, as of `fetched` (seconds since 1970). `rows` say what could not be found out, and which tags matter
     /// where a registry told of hundreds.
-    pub fn new(facts: &Facts, rows: &[Option<Row>], link: String, fetched: u64, plain_hosts: BTreeSet<String>) -> Self {
+    pub fn new(facts: &Facts, rows: &[Option<Arc<Row>>], link: String, fetched: u64, plain_hosts: BTreeSet<String>) -> Self {
         let mut out = Self {
             overtag_snapshot: VERSION,
             tool: concat!("overtag ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -173,6 +183,7 @@ impl Snapshot {
                 }
                 (_, Ok(Answer::Overview(Ok(overview)))) => {
                     kept.whole |= overview.whole;
+                    kept.kept_for = kept.kept_for.max(overview.kept_for);
                     lists.entry(name.clone()).or_default().extend(overview.others.iter().cloned());
                     for (tag, active) in &overview.tags {
                         if !active.is_alive(facts.asked_at) {
@@ -203,6 +214,70 @@ impl Snapshot {
             kept.list = list.filter_map(|tag| out.names.binary_search(&tag).ok()).collect();
         }
         out
+    }
+
+    /// Carries on what `older` knew of what the tags that move stood for before, and notes what moved since: registries that keep no
+    /// history have one that way, as fine as snapshots are taken.
+    pub fn carry_on(&mut self, older: &Self) {
+        let (fetched, mut histories) = (self.fetched, Vec::new());
+        for (name, kept) in &self.repositories {
+            let Some(old) = older.repositories.get(name) else { continue };
+            let hash = |of: &Self, tag: &str, digest: &str| {
+                of.name_of(&format!("{name}:{tag}"), digest).filter(|h| TagClass::of(h).is_hash())
+            };
+            let moving = |tags: &BTreeMap<String, Option<String>>| -> BTreeSet<String> {
+                tags.keys().filter(|t| TagClass::of(t) == TagClass::Moving).cloned().collect()
+            };
+            for tag in moving(&kept.tags)
+                .into_iter()
+                .chain(moving(&old.tags))
+                .chain(old.history.keys().cloned())
+                .collect::<BTreeSet<_>>()
+            {
+                let seen = old.tags.get(&tag).cloned().flatten().map(|digest| Life {
+                    start: old.moved.get(&tag).copied().unwrap_or(older.fetched),
+                    end: None,
+                    hash: hash(older, &tag, &digest),
+                    digest,
+                });
+                let before = old.history.get(&tag).cloned().unwrap_or_else(|| seen.into_iter().collect());
+                let mut lives = kept.history.get(&tag).cloned().unwrap_or_default();
+                if let Some(oldest) = lives.last().map(|l| l.start) {
+                    for life in &mut lives {
+                        let same = before.iter().find(|l| l.digest == life.digest).and_then(|l| l.hash.clone());
+                        life.hash = hash(self, &tag, &life.digest).or(same);
+                    }
+                    lives.extend(before.into_iter().filter(|l| l.start < oldest));
+                } else {
+                    lives = before;
+                    let is_open = |l: &Life, digest: &String| l.end.is_none() && l.digest == *digest;
+                    let moved = |digest: &String| Life {
+                        start: kept.moved.get(&tag).copied().unwrap_or(fetched),
+                        end: None,
+                        hash: hash(self, &tag, digest),
+                        digest: digest.clone(),
+                    };
+                    match kept.tags.get(&tag) {
+                        Some(Some(digest)) if lives.first().is_some_and(|l| is_open(l, digest)) => {}
+                        Some(now) => {
+                            if let Some(life) = lives.first_mut().filter(|l| l.end.is_none()) {
+                                life.end = Some(fetched);
+                            }
+                            lives.splice(0..0, now.as_ref().map(moved));
+                        }
+                        // Not known now: it is as it was, as far as anybody knows.
+                        None => {}
+                    }
+                }
+                lives.truncate(LIVES);
+                histories.push((name.clone(), tag, lives));
+            }
+        }
+        for (name, tag, lives) in histories {
+            if let Some(kept) = self.repositories.get_mut(&name).filter(|_| !lives.is_empty()) {
+                kept.history.insert(tag, lives);
+            }
+        }
     }
 
     /// Whether a tag is among those whose digests are not kept.
@@ -324,7 +399,7 @@ impl Snapshot {
                 };
                 let tags = kept.tags.iter().filter_map(active).collect();
                 let others = kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
-                Ok(Answer::Overview(Ok(Overview { tags, others, whole: kept.whole })))
+                Ok(Answer::Overview(Ok(Overview { tags, others, whole: kept.whole, kept_for: kept.kept_for })))
             }
             Ask::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
             _ => Err(unknown("what its tags stood for before")),
@@ -379,7 +454,7 @@ impl Snapshot {
 
 /// Where a registry tells of hundreds of tags: those that move in any repository, all that share a digest with one of them, and those
 /// that an image rests on.
-fn tags_that_matter(facts: &Facts, rows: &[Option<Row>]) -> BTreeSet<String> {
+fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for answer in facts.answers.values() {
         let Ok(Answer::Overview(Ok(overview))) = answer else { continue };

@@ -32,6 +32,30 @@ pub fn rfc2822(text: &str) -> Option<u64> {
     Some(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }
 
+/// The seconds of a UTC time as ISO 8601 writes it, with or without `Z` and fractions: `2017-05-30T00:49:16`.
+///
+/// ```
+/// assert_eq!(overtag::engine::time::iso("2017-05-30T00:49:16"), Some(1_496_105_356));
+/// assert_eq!(overtag::engine::time::iso("yesterday"), None);
+/// ```
+pub fn iso(text: &str) -> Option<u64> {
+    let (date, time) = text.trim().trim_end_matches('Z').split_once(['T', ' '])?;
+    let number = |text: &str| text.parse::<u64>().ok();
+    let mut date = date.splitn(3, '-').map(number);
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let mut time = time.split('.').next()?.splitn(3, ':').map(number);
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 {
+        return None;
+    }
+    // Hinnant's days_from_civil.
+    let y = if month <= 2 { year - 1 } else { year };
+    let (era, yoe) = (y / 400, y % 400);
+    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second.min(60))
+}
+
 /// A span of seconds in words: `40 s`, `12 min`, `3 h`, `2 d`.
 pub fn age(seconds: u64) -> String {
     match seconds {

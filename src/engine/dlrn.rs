@@ -1,0 +1,477 @@
+//! The pipeline around the registry: what DLRN promoted and which jobs voted, which jobs the promoter wants, what Zuul ran last.
+//!
+//! Three sources, each optional, each an address:
+//!
+//! * DLRN's API (<https://dlrn.readthedocs.io/en/latest/api.html>): `/api/promotions`, `/api/repo_status`, `/api/agg_status`. It
+//!   sends no CORS header of its own, so a page reads it through a front that does, or from a snapshot. A file of promotions will
+//!   do in its place.
+//! * The promoter's file, as RDO's ci-config keeps them: `promotions: CHANNEL: {candidate_label, criteria, alternative_criteria}`.
+//! * Zuul's API with its tenant, which browsers may read: `/builds?job_name=JOB`.
+//!
+//! [`Pipeline::lacking`] says what to fetch next, given what was fetched; whoever calls it has the network. What could not be fetched
+//! stays unknown and is told; nothing is guessed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::board::short;
+use super::choices::Settings;
+use super::error::{Error, clean};
+use super::name::TagClass;
+use super::time::{age, iso};
+use super::yaml;
+
+/// Rows that DLRN gives at most for one question.
+const PROMOTIONS: usize = 100;
+/// Jobs whose builds Zuul is asked for at most.
+const JOBS: usize = 40;
+
+/// One promotion: from then on the channel stood for the hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// The channel.
+    pub channel: String,
+    /// The hash by which images are tagged: the aggregate's, or the package's.
+    pub hash: String,
+    /// What DLRN is asked for its votes by.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query: String,
+    /// Where its repository is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// What a job reported for a hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The job.
+    pub job: String,
+    /// Whether it passed.
+    pub success: bool,
+    /// Whether it still runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub running: bool,
+    /// Seconds since 1970.
+    pub at: u64,
+    /// Its log.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// What a channel's candidate must pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Criteria {
+    /// The channel whose hash is the candidate.
+    pub candidate: String,
+    /// The jobs, and for each the jobs that count in its place.
+    pub jobs: Vec<(String, Vec<String>)>,
+}
+
+/// The last build of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// `SUCCESS`, `FAILURE`, …; empty while it runs.
+    pub result: String,
+    /// When it ended, or began, seconds since 1970.
+    pub at: u64,
+    /// Its log.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// What is known of the pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pipeline {
+    /// Newest first.
+    pub promotions: Vec<Promotion>,
+    /// By hash, newest first.
+    pub votes: BTreeMap<String, Vec<Vote>>,
+    /// By channel.
+    pub criteria: BTreeMap<String, Criteria>,
+    /// By job; none where there is no build.
+    pub builds: BTreeMap<String, Option<Build>>,
+    /// Where DLRN's API is, and where the repositories are, as the promoter's file says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Where the repositories are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// What was fetched, well or not.
+    pub fetched: BTreeSet<String>,
+    /// What could not be fetched, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub troubles: BTreeMap<String, String>,
+}
+
+/// Something to be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want {
+    /// Its address.
+    pub url: String,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Criteria,
+    Promotions,
+    Votes(String),
+    Builds(String),
+}
+
+/// What stands between a channel's candidate and the channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhyNot {
+    /// It is told by nobody: what is needed to know, as a sentence.
+    NotTold(String),
+    /// The candidate is what the channel stands for already.
+    Level(String),
+    /// The candidate, and what holds it.
+    Held {
+        /// The channel whose hash is the candidate.
+        label: String,
+        /// The candidate.
+        hash: String,
+        /// Jobs that passed, and jobs that must.
+        passed: usize,
+        /// Jobs that must.
+        of: usize,
+        /// One for each job that did not.
+        blockers: Vec<Blocker>,
+    },
+}
+
+/// A job that did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    /// The job.
+    pub job: String,
+    /// `failed`, `missing` or `running`.
+    pub kind: &'static str,
+    /// What is so, as a sentence.
+    pub sentence: String,
+    /// Where to look.
+    pub url: Option<String>,
+}
+
+impl Want {
+    /// The choice that its address comes from.
+    pub fn key(&self) -> &'static str {
+        match self.what {
+            What::Criteria => "criteria",
+            What::Promotions | What::Votes(_) => "dlrn",
+            What::Builds(_) => "zuul",
+        }
+    }
+}
+
+impl Pipeline {
+    /// Whether any source of it is named.
+    pub fn is_wanted(settings: &Settings) -> bool {
+        settings.dlrn.is_some() || settings.criteria.is_some() || settings.zuul.is_some()
+    }
+
+    /// What is to be fetched next. `hash_of` is the hash that a channel's images stand for, as far as that is known; until
+    /// `is_settled` it may still change.
+    pub fn lacking(&self, settings: &Settings, hash_of: &dyn Fn(&str) -> Option<String>, is_settled: bool) -> Vec<Want> {
+        let mut out: BTreeSet<Want> = BTreeSet::new();
+        if let Some(url) = &settings.criteria {
+            out.insert(Want { url: url.clone(), what: What::Criteria });
+            if !self.fetched.contains(url) {
+                return out.into_iter().collect();
+            }
+        }
+        let api = settings.dlrn.as_ref().or(self.api.as_ref());
+        let is_file = api.is_some_and(|api| api.ends_with(".json"));
+        if let Some(api) = api {
+            let api = api.trim_end_matches('/');
+            if is_file {
+                out.insert(Want { url: api.to_owned(), what: What::Promotions });
+            } else {
+                let labels = self.criteria.values().map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
+                for channel in settings.channels.iter().cloned().chain(labels) {
+                    let url = format!("{api}/api/promotions?promote_name={channel}&limit={PROMOTIONS}");
+                    out.insert(Want { url, what: What::Promotions });
+                }
+            }
+            let has_promotions = out.iter().all(|w| self.fetched.contains(&w.url));
+            if has_promotions && is_settled && !is_file {
+                for channel in &settings.channels {
+                    let Some((_, hash)) = self.candidate(settings, channel, hash_of) else { continue };
+                    if hash_of(channel).as_ref() == Some(&hash) {
+                        continue;
+                    }
+                    if let Some(query) = self.vote_query(&hash) {
+                        let kind = if query.starts_with("aggregate") { "agg_status" } else { "repo_status" };
+                        out.insert(Want { url: format!("{api}/api/{kind}?{query}"), what: What::Votes(hash) });
+                    }
+                }
+            }
+        }
+        if let Some(zuul) = settings.zuul.as_ref().filter(|_| is_settled && out.iter().all(|w| self.fetched.contains(&w.url))) {
+            let mut jobs = BTreeSet::new();
+            for channel in &settings.channels {
+                if let WhyNot::Held { blockers, .. } = self.why_not(settings, channel, hash_of, 0) {
+                    jobs.extend(blockers.into_iter().map(|b| b.job));
+                }
+            }
+            for job in jobs.into_iter().take(JOBS) {
+                let encoded: String = form_urlencoded::byte_serialize(job.as_bytes()).collect();
+                let url = format!("{}/builds?job_name={encoded}&limit=1", zuul.trim_end_matches('/'));
+                out.insert(Want { url, what: What::Builds(job) });
+            }
+        }
+        out.into_iter().filter(|w| !self.fetched.contains(&w.url)).collect()
+    }
+
+    /// Takes what was fetched, or why it could not be.
+    pub fn take(&mut self, want: Want, text: Result<String, String>) {
+        let outcome = text.and_then(|text| match &want.what {
+            What::Criteria => self.read_criteria(&want.url, &text),
+            What::Promotions => read_promotions(&text).map(|new| self.add(new)),
+            What::Votes(hash) => read_votes(&text).map(|votes| _ = self.votes.insert(hash.clone(), votes)),
+            What::Builds(job) => read_build(&text).map(|build| _ = self.builds.insert(job.clone(), build)),
+        });
+        if let Err(why) = outcome {
+            self.troubles.insert(want.url.clone(), why);
+        }
+        self.fetched.insert(want.url);
+    }
+
+    /// What was fetched may have changed: it is asked for anew, but the promoter's file.
+    pub fn refreshed(&self, settings: &Settings) -> Self {
+        let criteria = settings.criteria.clone().filter(|url| self.fetched.contains(url) && !self.troubles.contains_key(url));
+        let mut new = Self { fetched: criteria.into_iter().collect(), ..Self::default() };
+        if !new.fetched.is_empty() {
+            (new.criteria, new.api, new.base) = (self.criteria.clone(), self.api.clone(), self.base.clone());
+        }
+        new
+    }
+
+    fn add(&mut self, new: Vec<Promotion>) {
+        self.promotions.extend(new);
+        self.promotions.sort_by(|a, b| (b.at, &a.channel, &a.hash).cmp(&(a.at, &b.channel, &b.hash)));
+        self.promotions.dedup_by(|a, b| (a.at, &a.channel, &a.hash) == (b.at, &b.channel, &b.hash));
+    }
+
+    fn read_criteria(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let file = yaml::parse(name, text).map_err(|e: Error| e.what)?;
+        let text_of = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let texts = |value: Option<&Value>| -> Vec<String> {
+            value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let Some(Value::Object(channels)) = file.get("promotions") else {
+            return Err("it has no `promotions`, as a promoter's file has".to_owned());
+        };
+        for (channel, value) in channels {
+            let others = value.get("alternative_criteria");
+            let jobs = texts(value.get("criteria")).into_iter();
+            let jobs = jobs.map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
+            let candidate = text_of(value, "candidate_label").unwrap_or_default();
+            self.criteria.insert(channel.clone(), Criteria { candidate, jobs });
+        }
+        let address = |key: &str| text_of(&file, key).filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+        (self.api, self.base) = (address("api_url"), address("base_url"));
+        Ok(())
+    }
+
+    /// What DLRN is asked by for the votes of a hash; of a package's hash it must have told the whole.
+    fn vote_query(&self, hash: &str) -> Option<String> {
+        if TagClass::of(hash) == TagClass::Aggregate {
+            return Some(format!("aggregate_hash={hash}"));
+        }
+        self.promotions.iter().find(|p| p.hash == hash && !p.query.is_empty()).map(|p| p.query.clone())
+    }
+
+    /// The channel whose hash is the candidate of `channel`, and that hash: on the registry or, where its images are not there, as
+    /// DLRN promoted last.
+    fn candidate(
+        &self,
+        settings: &Settings,
+        channel: &str,
+        hash_of: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<(String, String)> {
+        let label = self.label(settings, channel)?;
+        let promoted = || self.promotions.iter().find(|p| p.channel == label).map(|p| p.hash.clone());
+        let hash = hash_of(&label).or_else(promoted)?;
+        Some((label, hash))
+    }
+
+    /// The channel that a channel is promoted from: as the promoter's file says, or the one before it.
+    fn label(&self, settings: &Settings, channel: &str) -> Option<String> {
+        let told = self.criteria.get(channel).map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
+        told.or_else(|| {
+            let at = settings.channels.iter().position(|c| c == channel)?;
+            settings.channels.get(at.checked_sub(1)?).cloned()
+        })
+    }
+
+    /// Why a channel does not stand for its candidate; `now` in seconds since 1970.
+    pub fn why_not(&self, settings: &Settings, channel: &str, hash_of: &dyn Fn(&str) -> Option<String>, now: u64) -> WhyNot {
+        let Some(criteria) = self.criteria.get(channel) else {
+            let what = match (&settings.criteria, self.criteria.is_empty()) {
+                (Some(_), false) => format!("The promoter's file says nothing of {channel}."),
+                _ => "To know what holds it, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them.".to_owned(),
+            };
+            return WhyNot::NotTold(what);
+        };
+        let Some((label, hash)) = self.candidate(settings, channel, hash_of) else {
+            let label = self.label(settings, channel).unwrap_or_default();
+            return WhyNot::NotTold(format!("Its candidate is what {label} stands for, and that is not known."));
+        };
+        if hash_of(channel).as_ref() == Some(&hash) {
+            return WhyNot::Level(label);
+        }
+        let votes = self.votes.get(&hash);
+        if votes.is_none() && settings.zuul.is_none() && self.builds.is_empty() {
+            let why = self.troubles.iter().find(|(url, _)| url.contains("_status?")).map(|(url, why)| format!("{url}: {why}"));
+            let what = why.unwrap_or_else(|| match self.vote_query(&hash) {
+                Some(_) => "DLRN's API (dlrn=) is needed for that".to_owned(),
+                None => "DLRN's promotions do not name this hash, so its votes cannot be asked for".to_owned(),
+            });
+            return WhyNot::NotTold(format!(
+                "The candidate {} of {label} must pass {} jobs; which it passed is not known: {}.",
+                short(&hash),
+                criteria.jobs.len(),
+                clean(&what)
+            ));
+        }
+        let (mut passed, mut blockers) = (0, Vec::new());
+        for (job, others) in &criteria.jobs {
+            let latest = |job: &String| votes.and_then(|v| v.iter().find(|v| v.job == *job));
+            let all: Vec<&Vote> = std::iter::once(job).chain(others).filter_map(latest).collect();
+            let build = self.builds.get(job).and_then(Option::as_ref);
+            // Without votes Zuul's last result is all that there is.
+            if all.iter().any(|v| v.success && !v.running) || votes.is_none() && build.is_some_and(|b| b.result == "SUCCESS") {
+                passed += 1;
+                continue;
+            }
+            blockers.push(self.blocker(job, &all, &hash, votes.is_some(), now));
+        }
+        let rank = |kind: &str| ["failed", "missing", "running"].iter().position(|k| *k == kind);
+        blockers.sort_by_key(|b: &Blocker| rank(b.kind));
+        WhyNot::Held { label, hash, passed, of: criteria.jobs.len(), blockers }
+    }
+
+    fn blocker(&self, job: &str, votes: &[&Vote], hash: &str, has_votes: bool, now: u64) -> Blocker {
+        let ago = |at: u64| format!("{} ago", age(now.saturating_sub(at)));
+        let name = clean(job);
+        let link = |url: &str| Some(url.to_owned()).filter(|u| u.starts_with("https://") || u.starts_with("http://"));
+        let (kind, mut sentence, mut url) = match votes.iter().find(|v| v.running).or(votes.first()) {
+            Some(vote) if vote.running => {
+                ("running", format!("{name} runs for {} since {}", short(hash), ago(vote.at)), link(&vote.url))
+            }
+            Some(vote) => ("failed", format!("{name} failed on {} {}", short(hash), ago(vote.at)), link(&vote.url)),
+            None if has_votes => ("missing", format!("{name} has not reported for {}", short(hash)), None),
+            None => ("missing", format!("{name} did not pass"), None),
+        };
+        match self.builds.get(job) {
+            Some(Some(build)) => {
+                let result = if build.result.is_empty() { "RUNNING" } else { &build.result };
+                let about = if has_votes { "" } else { ", of which hash Zuul does not say" };
+                sentence.push_str(&format!("; its last build in Zuul is {} of {}{about}", clean(result), ago(build.at)));
+                url = url.or_else(|| link(&build.url));
+            }
+            Some(None) => sentence.push_str("; Zuul knows no build of it"),
+            None => {}
+        }
+        Blocker { job: job.to_owned(), kind, sentence: sentence + ".", url }
+    }
+
+    /// Where the repository of a hash is: as DLRN told, or by DLRN's rule below the base that the promoter's file names.
+    pub fn repository(&self, channel: &str, hash: &str) -> Option<String> {
+        let is_web = |url: &&String| url.starts_with("https://") || url.starts_with("http://");
+        if let Some(url) = self.promotions.iter().filter(|p| p.hash == hash).map(|p| &p.url).find(is_web) {
+            return Some(url.clone());
+        }
+        let base = self.base.as_ref()?.trim_end_matches('/');
+        let parts = format!("{}/{}/{hash}", hash.get(..2)?, hash.get(2..4)?);
+        match TagClass::of(hash) {
+            TagClass::Aggregate => Some(format!("{base}/{channel}/{parts}/")),
+            TagClass::Dlrn => Some(format!("{base}/{parts}/")),
+            _ => None,
+        }
+    }
+}
+
+fn number(value: &Value, key: &str) -> Option<u64> {
+    let value = value.get(key)?;
+    value.as_u64().or_else(|| value.as_f64().filter(|f| *f >= 0.0).map(|f| f as u64))
+}
+
+/// A text; DLRN writes `None` for none.
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).filter(|t| *t != "None").unwrap_or("").to_owned()
+}
+
+fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
+    let list = value.as_array().or_else(|| value.get(key).and_then(Value::as_array));
+    list.ok_or_else(|| "the answer is no list".to_owned())
+}
+
+/// Reads what `/api/promotions` answers, or a file of it: a list, or an object whose `promotions` are one. What has neither time nor
+/// hash is no promotion.
+///
+/// # Errors
+/// What is no such JSON.
+pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
+    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
+    let read = |p: &Value| {
+        let (commit, distro, aggregate) = (text(p, "commit_hash"), text(p, "distro_hash"), text(p, "aggregate_hash"));
+        let is_hash = |text: &String| TagClass::of(text).is_hash();
+        let told = [aggregate.clone(), text(p, "repo_hash")].into_iter().find(is_hash);
+        let made = || Some(format!("{commit}_{}", distro.get(..8)?)).filter(is_hash);
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let query = match (is_hash(&aggregate), commit.is_empty() || distro.is_empty()) {
+            (true, _) => format!("aggregate_hash={aggregate}"),
+            (false, true) => String::new(),
+            (false, false) => {
+                let extended = text(p, "extended_hash");
+                let more = if extended.is_empty() { String::new() } else { format!("&extended_hash={}", encoded(&extended)) };
+                format!("commit_hash={}&distro_hash={}{more}", encoded(&commit), encoded(&distro))
+            }
+        };
+        let (channel, url) = (text(p, "promote_name"), text(p, "repo_url"));
+        Some(Promotion { at: number(p, "timestamp")?, channel, hash: told.or_else(made)?, query, url })
+    };
+    Ok(objects(&body, "promotions")?.iter().filter_map(read).collect())
+}
+
+/// Reads what `/api/repo_status` and `/api/agg_status` answer; newest first.
+///
+/// # Errors
+/// What is no such JSON.
+pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
+    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
+    let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let read = |v: &Value| {
+        let job = text(v, "job_id");
+        let at = number(v, "timestamp")?;
+        (!job.is_empty()).then(|| Vote {
+            job,
+            success: flag(v, "success"),
+            running: flag(v, "in_progress"),
+            at,
+            url: text(v, "url"),
+        })
+    };
+    let mut votes: Vec<Vote> = objects(&body, "votes")?.iter().filter_map(read).collect();
+    votes.sort_by(|a, b| (b.at, &a.job).cmp(&(a.at, &b.job)));
+    Ok(votes)
+}
+
+/// Reads the newest of Zuul's builds.
+///
+/// # Errors
+/// What is no such JSON.
+pub fn read_build(body: &str) -> Result<Option<Build>, String> {
+    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
+    let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);
+    let read = |b: &Value| Build { result: text(b, "result"), at: time(b), url: text(b, "log_url") };
+    Ok(objects(&body, "builds")?.first().map(read))
+}
