@@ -291,7 +291,11 @@ fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Do
         }
     }
     let (rows, _) = run.conclude();
-    Done { rows: rows.into_iter().map(|row| row.expect("every row is known")).collect(), sent, run }
+    Done {
+        rows: rows.into_iter().map(|row| std::sync::Arc::unwrap_or_clone(row.expect("every row is known"))).collect(),
+        sent,
+        run,
+    }
 }
 
 /// Lets so many requests a second through, and a few at once.

@@ -4,7 +4,10 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, HtmlInputElement, Url};
+use web_sys::{
+    Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, HtmlInputElement, Notification, NotificationOptions,
+    NotificationPermission, Url,
+};
 
 use crate::engine::template::Source;
 
@@ -165,6 +168,31 @@ pub fn set_icon(svg: &str) {
     }
 }
 
+/// Asks for leave to notify; whether it was given.
+pub async fn may_notify() -> bool {
+    // Pages on plain http have no notifications.
+    if !has_notifications() {
+        return false;
+    }
+    match Notification::request_permission() {
+        Ok(promise) => JsFuture::from(promise).await.is_ok_and(|answer| answer.as_string().as_deref() == Some("granted")),
+        Err(_) => false,
+    }
+}
+
+/// Notifies, where leave was given.
+pub fn notify(title: &str, text: &str) {
+    if has_notifications() && Notification::permission() == NotificationPermission::Granted {
+        let options = NotificationOptions::new();
+        options.set_body(text);
+        _ = Notification::new_with_options(title, &options);
+    }
+}
+
+fn has_notifications() -> bool {
+    js_sys::Reflect::get(&window(), &"Notification".into()).is_ok_and(|n| n.is_function())
+}
+
 /// Whether the window is wide enough for two columns.
 pub fn is_wide() -> bool {
     window().match_media("(width > 50rem)").ok().flatten().is_none_or(|m| m.matches())
@@ -175,6 +203,11 @@ pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
     let target = event.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
     let tag = target.map(|e| e.tag_name().to_ascii_lowercase()).unwrap_or_default();
     matches!(tag.as_str(), "input" | "textarea" | "select") || event.ctrl_key() || event.meta_key() || event.alt_key()
+}
+
+/// Whether a dialog is open.
+pub fn has_dialog() -> bool {
+    document().query_selector("dialog[open]").is_ok_and(|d| d.is_some())
 }
 
 /// Puts the focus on what `selector` finds.
@@ -196,10 +229,10 @@ pub fn step_focus(selector: &str, by: i32) {
     }
 }
 
-/// Presses what has the focus, if `class` is its class.
-pub fn press_focused(class: &str) {
+/// Presses what has the focus, if it opens something of a table.
+pub fn press_focused() {
     if let Some(element) = document().active_element()
-        && element.class_list().contains(class)
+        && ["disclose", "cell"].iter().any(|class| element.class_list().contains(class))
     {
         element.unchecked_into::<HtmlElement>().click();
     }

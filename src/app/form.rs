@@ -10,7 +10,7 @@ use web_sys::HtmlInputElement;
 use super::browser;
 use super::store::{Phase, Store};
 use super::ui::{Field, Fold, Rows, Select};
-use crate::engine::choices::{API, DEFINITIONS, definition};
+use crate::engine::choices::{API, DEFINITIONS, View, definition};
 use crate::engine::plan::Files;
 use crate::engine::release::RELEASES;
 use crate::engine::snapshot::Snapshot;
@@ -22,12 +22,20 @@ const CHANNELS: [&str; 6] =
 
 /// The choices in words: release, namespace, channel, roles.
 pub fn gist(store: Store) -> String {
-    let mut parts = vec![source_gist(store), store.value("tag").get()];
+    let mut parts = vec![source_gist(store), channel_gist(store)];
     let scope = scope_gist(store);
     if scope != "all images" {
         parts.push(scope);
     }
     parts.join(" · ")
+}
+
+fn channel_gist(store: Store) -> String {
+    match store.prepared.with(|p| p.settings.view) {
+        View::Prepare => store.value("tag").get(),
+        View::Board => store.value("channels").get().replace(',', " → "),
+        View::Compare => ends(&store.value("channels").get()).join(" → "),
+    }
 }
 
 fn source_gist(store: Store) -> String {
@@ -210,7 +218,7 @@ pub fn Choices(
             <Fold
                 class="group"
                 title=fixed("Channel")
-                gist=Signal::derive(move || format!("{} · {}", store.value("tag").get(), store.value("pin").get()))
+                gist=Signal::derive(move || format!("{} · {}", channel_gist(store), store.value("pin").get()))
                 open=is_wide
             >
                 <ChannelGroup store=store />
@@ -304,6 +312,10 @@ fn SourceGroup(store: Store) -> impl IntoView {
             .or_else(|| store.value("template").get().rsplit('/').next().filter(|n| !n.is_empty()).map(str::to_owned))
             .unwrap_or_else(|| "none".to_owned())
     };
+    let pipeline = move || {
+        let named = ["dlrn", "criteria", "zuul"].into_iter().filter(|key| !store.value(key).get().is_empty());
+        Some(named.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())
+    };
     let taken = move || {
         let own = store.files.with(|f| f.snapshot.as_ref().map(|s| s.name.clone()));
         let named = own.or_else(|| Some(store.value("snapshot").get()).filter(|s| !s.is_empty()));
@@ -370,6 +382,15 @@ fn SourceGroup(store: Store) -> impl IntoView {
                 on_change=Callback::new(move |text| store.put("api", text, false))
             />
             <details class="fold">
+                <summary>"Pipeline " <span class="gist">{pipeline}</span></summary>
+                <div class="rows">
+                    <p class="help">"For the board: when channels were promoted, and what holds them."</p>
+                    <Text store=store key="dlrn" label="DLRN's API, or a file of its promotions" placeholder="https://…/api-centos9-antelope" wide=true />
+                    <Text store=store key="criteria" label="The promoter's file" placeholder="https://…/master.yaml" wide=true />
+                    <Text store=store key="zuul" label="Zuul's API with its tenant" placeholder="https://…/zuul/api/tenant/…" wide=true />
+                </div>
+            </details>
+            <details class="fold">
                 <summary>"Snapshot " <span class="gist">{taken}</span></summary>
                 <div class="rows">
                     <p class="help">"What overtag snapshot wrote is read in place of the registries. A file can also be dropped on the page."</p>
@@ -381,6 +402,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
                         names=|f| f.snapshot.iter().map(|t| t.name.clone()).collect()
                         remove=|f, _| f.snapshot = None
                     />
+                    <Text store=store key="against" label="Earlier snapshot's address" placeholder="yesterday.json" wide=true />
                     <Earlier store=store />
                 </div>
             </details>
@@ -391,20 +413,73 @@ fn SourceGroup(store: Store) -> impl IntoView {
 #[component]
 fn ChannelGroup(store: Store) -> impl IntoView {
     let missing = Signal::derive(|| ["drop", "keep", "fail"].map(str::to_owned).to_vec());
+    let view = store.view();
+    // A comparison is of the first two channels.
+    let end = move |at: usize| Signal::derive(move || ends(&store.value("channels").get())[at].clone());
+    let put_end = move |at: usize| {
+        Callback::new(move |text: String| {
+            let mut both = ends(&store.value("channels").get_untracked());
+            both[at] = text;
+            store.put("channels", both.join(","), true);
+        })
+    };
+    let tags = move || {
+        match view.get() {
+        View::Prepare => view! { <Text store=store key="tag" label="Tag" list="channels" /> }.into_any(),
+        View::Board => view! {
+            <Text store=store key="channels" label="Channels, in the order of promotion" wide=true />
+            <Text store=store key="late" label="Late after days" />
+            <Select
+                label="Refresh"
+                value=Signal::derive(move || match store.value("refresh").get() {
+                    seconds if seconds.is_empty() => OFF.to_owned(),
+                    seconds => seconds,
+                })
+                options=Signal::derive(move || {
+                    let mut all = [OFF, "30", "60", "300", "900"].map(str::to_owned).to_vec();
+                    let now = store.value("refresh").get();
+                    if !now.is_empty() && !all.contains(&now) {
+                        all.push(now);
+                    }
+                    all
+                })
+                on_change=Callback::new(move |text: String| store.put("refresh", if text == OFF { String::new() } else { text }, false))
+            />
+        }
+        .into_any(),
+        View::Compare => view! {
+            <Field label="From" value=end(0) on_input=put_end(0) list="channels" wrong=store.wrong("channels") />
+            <Field label="To" value=end(1) on_input=put_end(1) list="channels" />
+            <Text store=store key="tag" label="Tag, of two snapshots" list="channels" wide=true />
+        }
+        .into_any(),
+    }
+    };
     view! {
         <div>
-            <Text store=store key="tag" label="Tag" list="channels" />
+            {tags}
             <datalist id="channels">{CHANNELS.map(|c| view! { <option value=c></option> })}</datalist>
             <Text store=store key="pin" label="Pin chain" />
             <Text store=store key="label" label="Labels" />
-            <Select
-                label="Missing"
-                value=store.value("missing")
-                options=missing
-                on_change=Callback::new(move |text| store.put("missing", text, false))
-            />
+            <Show when=move || view.get() == View::Prepare>
+                <Select
+                    label="Missing"
+                    value=store.value("missing")
+                    options=missing
+                    on_change=Callback::new(move |text| store.put("missing", text, false))
+                />
+            </Show>
         </div>
     }
+}
+
+/// No automatic refresh, in words.
+const OFF: &str = "off";
+
+/// The two ends of a comparison.
+fn ends(channels: &str) -> [String; 2] {
+    let mut words = channels.split(',').map(|w| w.trim().to_owned());
+    [words.next().unwrap_or_default(), words.next().unwrap_or_default()]
 }
 
 #[component]

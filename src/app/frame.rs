@@ -4,12 +4,16 @@ use leptos::ev;
 use leptos::html::Dialog;
 use leptos::prelude::*;
 
+use super::board::Board;
 use super::browser;
+use super::compare::Compare;
 use super::form::{Choices, gist};
 use super::loader::Loader;
 use super::results::Results;
 use super::store::{Phase, Store};
 use super::ui::sentence;
+use crate::engine::choices::{View, WRONG};
+use crate::engine::share;
 use crate::engine::snapshot::Snapshot;
 
 /// The whole page.
@@ -23,24 +27,24 @@ pub fn App() -> impl IntoView {
     if embed {
         browser::set_body_class("embed");
     }
+    let view = store.view();
+    // What a step of `j` and `k` leads to: a row, or on the board the first cell of one.
+    let steps = move || if view.get_untracked() == View::Board { ".cells td:nth-of-type(1) .cell" } else { ".disclose" };
     let open_keys = move || {
         if let Some(dialog) = keys.get_untracked() {
             _ = dialog.show_modal();
         }
     };
     _ = window_event_listener(ev::keydown, move |e| {
-        if browser::is_typing(&e) || embed || keys.get_untracked().is_some_and(|d| d.open()) {
+        if browser::is_typing(&e) || embed || browser::has_dialog() {
             return;
         }
         match e.key().as_str() {
             "/" => browser::focus(".find input"),
-            "j" => browser::step_focus(".disclose", 1),
-            "k" => browser::step_focus(".disclose", -1),
-            "o" => browser::press_focused("disclose"),
-            "e" => store.choose(|c| {
-                let wrong = "absent,unresolved,error";
-                if c.get("status") == Some(wrong) { c.clear("status") } else { c.put("status", wrong) }
-            }),
+            "j" => browser::step_focus(steps(), 1),
+            "k" => browser::step_focus(steps(), -1),
+            "o" => browser::press_focused(),
+            "e" => store.choose(|c| if c.get("status") == Some(WRONG) { c.clear("status") } else { c.put("status", WRONG) }),
             "r" => loader.refresh(),
             "?" => open_keys(),
             _ => return,
@@ -76,17 +80,27 @@ pub fn App() -> impl IntoView {
             <Header store=store on_keys=Callback::new(move |()| open_keys()) />
         </Show>
         <Notices store=store />
-        <main class="prepare" aria-busy=busy>
-            <h1 class="vh" tabindex="-1">{move || format!("Images of {}", gist(store))}</h1>
+        <main class="view" aria-busy=busy>
+            <h1 class="vh" tabindex="-1">
+                {move || match view.get() {
+                    View::Prepare => format!("Images of {}", gist(store)),
+                    View::Board => format!("Promotion board of {}", gist(store)),
+                    View::Compare => format!("Comparison in {}", gist(store)),
+                }}
+            </h1>
             <Show when=move || !embed><Choices store=store /></Show>
-            <Results store=store loader=loader embed=embed />
+            {move || match view.get() {
+                View::Prepare => view! { <Results store=store loader=loader embed=embed /> }.into_any(),
+                View::Board => view! { <Board store=store loader=loader embed=embed /> }.into_any(),
+                View::Compare => view! { <Compare store=store loader=loader embed=embed /> }.into_any(),
+            }}
         </main>
         <dialog class="keys" aria-labelledby="keys-title" node_ref=keys>
             <h2 id="keys-title">"Keys"</h2>
             <dl>
                 <dt><kbd>"/"</kbd></dt><dd>"search"</dd>
                 <dt><kbd>"j"</kbd><kbd>"k"</kbd></dt><dd>"next row, row before"</dd>
-                <dt><kbd>"o"</kbd></dt><dd>"open the row"</dd>
+                <dt><kbd>"o"</kbd></dt><dd>"open the row, or the cell"</dd>
                 <dt><kbd>"e"</kbd></dt><dd>"only what is wrong"</dd>
                 <dt><kbd>"r"</kbd></dt><dd>"refresh"</dd>
                 <dt><kbd>"?"</kbd></dt><dd>"this list"</dd>
@@ -108,9 +122,29 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
     let option = move |value: &'static str, label: &'static str| {
         view! { <option value=value selected=theme.get_untracked() == value>{label}</option> }
     };
+    let now = store.view();
+    let tab = move |(view, value, label): (View, &'static str, &'static str)| {
+        let put = move |c: &mut crate::engine::choices::Choices| {
+            if view == View::Prepare { c.clear("view") } else { c.put("view", value) }
+        };
+        let href = move || {
+            let mut choices = store.choices.get();
+            put(&mut choices);
+            format!("?{}", share::write(&choices, store.files.with(|f| f.template.is_some())))
+        };
+        let go = move |e: leptos::ev::MouseEvent| {
+            // In another tab or window it is an ordinary link.
+            if !(e.ctrl_key() || e.meta_key() || e.shift_key() || e.alt_key()) {
+                e.prevent_default();
+                store.choose(put);
+            }
+        };
+        view! { <a href=href aria-current=move || (now.get() == view).then_some("page") on:click=go>{label}</a> }
+    };
     view! {
         <header class="site">
             <a class="wordmark" href="?">"overtag"</a>
+            <nav aria-label="Views">{[(View::Prepare, "prepare", "Images"), (View::Board, "board", "Board"), (View::Compare, "compare", "Compare")].map(tab)}</nav>
             <p class="gist">{move || gist(store)}</p>
             <label class="theme">
                 "Theme "

@@ -1,6 +1,6 @@
 //! Starts work when the choices change, stops the work that they made idle, and feeds the store.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,23 @@ use leptos::prelude::*;
 
 use super::browser;
 use super::store::{Fetched, Phase, Prepared, Results, Store};
+use crate::engine::auth::Logins;
+use crate::engine::board::{Stage, stages};
+use crate::engine::bulletin::hash_of;
+use crate::engine::choices::View;
+use crate::engine::compare::Side;
+use crate::engine::dlrn::{Pipeline, Want};
 use crate::engine::error::{Error, Kind};
+use crate::engine::export::Outcome;
 use crate::engine::name::{default_endpoint, is_private};
 use crate::engine::plan::{Files, Plan};
-use crate::engine::registry::Caller;
+use crate::engine::registry::{Ask, Caller};
 use crate::engine::resolve::{Facts, Resolver};
 use crate::engine::run::{Client, Run};
 use crate::engine::share;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::{INCLUDES, Source, base_name, beside, included};
+use crate::engine::timeline::{self, Timeline};
 use crate::net::web::{self, Stopper};
 
 /// How long typing must pause before a registry is asked.
@@ -26,6 +34,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 const FRESH: u64 = 60;
 /// How often the table is renewed while answers stream in.
 const RENEWAL: Duration = Duration::from_millis(80);
+
+/// Rows that are looked at in one task.
+const LOOK: usize = 250;
+/// Addresses of the pipeline that are read at once.
+const PIPELINE: usize = 6;
 
 /// The work under way.
 #[derive(Clone)]
@@ -36,6 +49,28 @@ struct Work {
     /// When the oldest of its answers was asked for, seconds since 1970.
     asked_at: u64,
     requests_before: usize,
+    /// What is read beside the registries, for a board.
+    pipeline: Rc<RefCell<Pipeline>>,
+    /// Addresses of it that are being read.
+    reading: Rc<Cell<usize>>,
+    /// Whether the history of tags was asked for.
+    has_history: Rc<Cell<bool>>,
+}
+
+impl Work {
+    fn new(run: Run, asked_at: u64) -> Self {
+        let pipeline = run.snapshot().and_then(|s| s.pipeline.clone()).unwrap_or_default();
+        Self {
+            run: Rc::new(RefCell::new(run)),
+            stopper: Stopper::default(),
+            since: web::now(),
+            asked_at,
+            requests_before: 0,
+            pipeline: Rc::new(RefCell::new(pipeline)),
+            reading: Rc::default(),
+            has_history: Rc::default(),
+        }
+    }
 }
 
 /// Hands the store its facts.
@@ -64,6 +99,8 @@ impl Loader {
             let prepared = store.prepared.get();
             store.snapshot.track();
             store.allowed.track();
+            store.pair.track();
+            store.older.track();
             store.refused.track();
             if store.is_shown.get() {
                 loader.follow(prepared);
@@ -114,25 +151,35 @@ impl Loader {
                     }
                     (None, None) => None,
                 };
-                let blocked = if snapshot.is_some() { Vec::new() } else { self.blocked(&prepared, plan) };
+                if prepared.settings.view == View::Compare {
+                    return self.compare(&prepared, snapshot);
+                }
+                let blocked = self.blocked(&prepared, plan, snapshot.as_deref());
                 if !blocked.is_empty() {
                     self.store.results.set(Results { rows: vec![None; plan.images.len()], ..Results::default() });
                     self.store.phase.set(Phase::Blocked(blocked));
                     return;
                 }
                 self.store.phase.set(Phase::Busy);
-                self.begin(&prepared, plan, snapshot);
+                // In a task of its own: a template was rendered in this one.
+                let prepared = prepared.clone();
+                self.timer
+                    .set_value(set_timeout_with_handle(move || self.begin(&prepared, snapshot.clone()), Duration::ZERO).ok());
             }
         }
     }
 
     /// The hosts that a link from elsewhere may not ask before the visitor says so.
-    fn blocked(self, prepared: &Prepared, plan: &Plan) -> Vec<String> {
+    fn blocked(self, prepared: &Prepared, plan: &Plan, snapshot: Option<&Snapshot>) -> Vec<String> {
         if is_private(&browser::host()) {
             return Vec::new();
         }
         let mut hosts: Vec<String> = Vec::new();
-        for image in &plan.images {
+        if prepared.settings.view == View::Board && snapshot.is_none_or(|s| s.pipeline.is_none()) {
+            let s = &prepared.settings;
+            hosts.extend([&s.dlrn, &s.criteria, &s.zuul].into_iter().flatten().map(|url| host_of(&browser::beside(url))));
+        }
+        for image in plan.images.iter().filter(|_| snapshot.is_none()) {
             let Ok(reference) = &image.reference else { continue };
             let host = &reference.repository.host;
             let endpoint = prepared.settings.endpoints.get(host).cloned().unwrap_or_else(|| default_endpoint(host));
@@ -152,7 +199,8 @@ impl Loader {
     }
 
     /// Shows what old facts tell about the new choices at once, and asks for the rest when the typing pauses.
-    fn begin(self, prepared: &Arc<Prepared>, plan: &Plan, snapshot: Option<Arc<Snapshot>>) {
+    fn begin(self, prepared: &Prepared, snapshot: Option<Arc<Snapshot>>) {
+        let Some(plan) = prepared.plan() else { return };
         let before = self.work.try_update_value(Option::take).flatten();
         let known = before.filter(|work| {
             let (run, settings) = (work.run.borrow(), &prepared.settings);
@@ -165,16 +213,41 @@ impl Loader {
             (_, Some(snapshot)) => (Facts::default(), snapshot.fetched()),
             (None, None) => (Facts { asked_at: web::clock(), ..Facts::default() }, web::clock()),
         };
-        let resolver = Resolver::new(prepared.settings.clone(), plan.images.clone());
-        let client = Client { caller: Caller::Browser, page: browser::origin(), logins: self.store.logins.get_untracked() };
-        let run = Rc::new(RefCell::new(Run::new(resolver, client, facts, snapshot)));
-        let work = Work { run, stopper: Stopper::default(), since: web::now(), asked_at, requests_before: 0 };
+        let images = match prepared.settings.view {
+            View::Board => prepared.grid.cells(plan),
+            _ => plan.images.clone(),
+        };
+        let resolver = Resolver::new(prepared.settings.clone(), images);
+        let work = Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at);
         self.work.set_value(Some(work.clone()));
-        // The rows are drawn in a task of their own.
-        set_timeout(move || self.renew(), Duration::ZERO);
-        if !work.run.borrow().is_done() {
-            self.later(move || self.go(&work));
+        self.look(work, move |work| {
+            if !work.run.borrow().is_done() {
+                self.later(move || self.go(&work));
+            }
+        });
+    }
+
+    /// Looks at all rows bit by bit, shows what is known of them, and goes on.
+    fn look(self, work: Work, then: impl FnOnce(Work) + 'static) {
+        if work.stopper.is_stopped() {
+            return;
         }
+        let is_more = work.run.borrow_mut().look(LOOK);
+        // What follows, and what is drawn, is done in a task of its own.
+        set_timeout(
+            move || match is_more {
+                true => self.look(work, then),
+                false => {
+                    self.renew();
+                    then(work);
+                }
+            },
+            Duration::ZERO,
+        );
+    }
+
+    fn client(self) -> Client {
+        Client { caller: Caller::Browser, page: browser::origin(), logins: self.store.logins.get_untracked() }
     }
 
     fn go(self, work: &Work) {
@@ -216,8 +289,29 @@ impl Loader {
             Some(old.rows.get(i).cloned().flatten().filter(|o| Arc::ptr_eq(o, &row) || **o == *row).unwrap_or(row))
         };
         let is_done = run.is_done();
+        let rows: Vec<_> = rows.into_iter().enumerate().map(share).collect();
+        let prepared = self.store.prepared.get_untracked();
+        let board = prepared.plan().filter(|_| prepared.settings.view == View::Board);
+        let mut stages = board.map_or_else(Vec::new, |plan| stages(&prepared.grid, plan, &rows));
+        let timeline = match board {
+            Some(plan) if is_done => {
+                let new = Timeline::new(&prepared.grid, plan, &rows, run.facts(), &work.pipeline.borrow());
+                if new == *old.timeline { old.timeline.clone() } else { Arc::new(new) }
+            }
+            _ => old.timeline.clone(),
+        };
+        timeline.inform(&mut stages);
+        let pipeline = work.pipeline.borrow();
+        let pipeline = if *pipeline == *old.pipeline { old.pipeline.clone() } else { Arc::new(pipeline.clone()) };
+        let asks = match board {
+            Some(plan) if is_done => timeline::asks(&prepared.grid, plan, &rows, run.facts(), run.snapshot().is_some()),
+            _ => Vec::new(),
+        };
         self.store.results.set(Results {
-            rows: rows.into_iter().enumerate().map(share).collect(),
+            rows,
+            stages: stages.clone(),
+            timeline,
+            pipeline,
             summary,
             requests: run.requests() - work.requests_before,
             took: web::now().saturating_sub(work.since),
@@ -229,9 +323,168 @@ impl Loader {
             unreadable: run.causes(),
             locked: run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect(),
         });
-        if !self.store.is_pausing() {
-            self.store.phase.set(if is_done { Phase::Done } else { Phase::Busy });
+        let has_snapshot = run.snapshot().is_some();
+        drop(run);
+        if self.store.is_pausing() {
+            return;
         }
+        let is_more = is_done && board.is_some() && self.go_on(&work, &prepared, &stages, asks, has_snapshot);
+        self.store.phase.set(if is_done && !is_more { Phase::Done } else { Phase::Busy });
+        if let Some(seconds) = prepared.settings.refresh.filter(|_| is_done && !is_more && board.is_some()) {
+            self.timer.set_value(set_timeout_with_handle(move || self.refresh(), Duration::from_secs(seconds)).ok());
+        }
+    }
+
+    /// Asks for what a board tells beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
+    fn go_on(self, work: &Work, prepared: &Prepared, stages: &[Stage], asks: Vec<Ask>, has_snapshot: bool) -> bool {
+        let wants_history = has_snapshot || self.store.wants_history.get_untracked();
+        if wants_history && !work.has_history.replace(true) && !asks.is_empty() {
+            work.run.borrow_mut().also(asks);
+            let work = work.clone();
+            // Not from within: this is called by what that calls.
+            set_timeout(move || self.go(&work), Duration::ZERO);
+            return true;
+        }
+        // What a snapshot holds of it is all that there is.
+        let is_kept = work.run.borrow().snapshot().is_some_and(|s| s.pipeline.is_some());
+        if work.reading.get() > 0 || is_kept {
+            return work.reading.get() > 0;
+        }
+        let wants = work.pipeline.borrow().lacking(&prepared.settings, &|c| hash_of(stages, c), true);
+        let few: Vec<Want> = wants.into_iter().take(PIPELINE).collect();
+        work.reading.set(few.len());
+        for want in few {
+            let work = work.clone();
+            wasm_bindgen_futures::spawn_local(async move {
+                let text = self.read_beside(&want.url, &work.stopper).await;
+                if work.stopper.is_stopped() {
+                    return;
+                }
+                work.pipeline.borrow_mut().take(want, text);
+                work.reading.set(work.reading.get().saturating_sub(1));
+                self.renew();
+            });
+        }
+        work.reading.get() > 0
+    }
+
+    /// Reads an address of the pipeline. One that a file led to may be on a private network, where it has no business.
+    async fn read_beside(self, url: &str, stopper: &Stopper) -> Result<String, String> {
+        let address = browser::beside(url);
+        let host = host_of(&address);
+        let may = host == browser::host() || !is_private(&host) || is_private(&browser::host());
+        if !may && self.store.allowed.with_untracked(|a| !a.contains(&host)) {
+            return Err(format!("{host} is on a private network, and a public page is not led there"));
+        }
+        web::fetch(&address, stopper).await
+    }
+
+    /// Finds out both sides of a comparison, one after the other.
+    fn compare(self, prepared: &Arc<Prepared>, snapshot: Option<Arc<Snapshot>>) {
+        self.store.results.set(Results::default());
+        self.store.sides.set(None);
+        let end = move |sides: Result<[Side; 2], Error>| match sides {
+            Ok(sides) => {
+                self.store.sides.set(Some(Arc::new(sides)));
+                self.store.phase.set(Phase::Done);
+            }
+            Err(error) => self.store.phase.set(Phase::Stuck(error)),
+        };
+        if let [Some(old), Some(new)] = self.store.pair.get_untracked() {
+            return end(Side::of_file(&old).and_then(|old| Ok([old, Side::of_file(&new)?])));
+        }
+        if prepared.sides.len() < 2 {
+            let cure = "give two channels or hashes, an earlier snapshot (against=), or two files";
+            return end(Err(Error::usage("there is only one side", "channels=", cure)));
+        }
+        if let Some(plan) = prepared.plan() {
+            let blocked = self.blocked(prepared, plan, snapshot.as_deref());
+            if !blocked.is_empty() {
+                return self.store.phase.set(Phase::Blocked(blocked));
+            }
+        }
+        self.store.phase.set(Phase::Busy);
+        let (prepared, stopper) = (prepared.clone(), Stopper::default());
+        self.fetching.set_value(Some(stopper.clone()));
+        wasm_bindgen_futures::spawn_local(async move {
+            let sides = self.sides(&prepared, snapshot, &stopper).await;
+            if let Some(sides) = sides.transpose().filter(|_| !stopper.is_stopped()) {
+                end(sides);
+            }
+        });
+    }
+
+    /// Both sides, or none where leave has to be asked first, or the work was stopped.
+    async fn sides(
+        self,
+        prepared: &Prepared,
+        snapshot: Option<Arc<Snapshot>>,
+        stopper: &Stopper,
+    ) -> Result<Option<[Side; 2]>, Error> {
+        let mut earlier = match self.store.older.get_untracked() {
+            Some((_, taken)) => Some(taken?),
+            None => None,
+        };
+        if let (None, Some(url)) = (&earlier, &prepared.settings.against) {
+            let Some(address) = self.allowed(url) else { return Ok(None) };
+            let text = web::fetch(&address, stopper).await.map_err(|why| unreadable_snapshot(&why, url))?;
+            earlier = Some(Arc::new(Snapshot::read(&text, url)?));
+        }
+        let mut facts = Facts { asked_at: web::clock(), ..Facts::default() };
+        let mut out = Vec::new();
+        for (i, (tag, settings, plan)) in prepared.sides.iter().enumerate() {
+            let plan = plan.as_ref().map_err(Clone::clone)?;
+            let source = earlier.clone().filter(|_| i == 0).or_else(|| snapshot.clone());
+            let asked_at = source.as_ref().map_or_else(web::clock, |s| s.fetched());
+            let name = match (&source, &earlier) {
+                (Some(snapshot), Some(_)) => format!("{tag} of {}", crate::engine::time::utc(snapshot.fetched())),
+                (None, Some(_)) => format!("{tag} now"),
+                _ => tag.clone(),
+            };
+            let resolver = Resolver::new(settings.clone(), plan.images.clone());
+            let mut work = Work::new(Run::new(resolver, self.client(), std::mem::take(&mut facts), source), asked_at);
+            work.stopper = stopper.clone();
+            self.work.set_value(Some(work.clone()));
+            let changed: Rc<dyn Fn()> = Rc::new(move || self.show_progress());
+            web::finish(&work.run, stopper, &changed).await;
+            if stopper.is_stopped() {
+                return Ok(None);
+            }
+            out.push(Side::of_run(name, &Outcome::of_run(settings, plan, &work.run.borrow())));
+            self.show_progress();
+            let failed = work.run.borrow().causes();
+            // What both have in common is asked once.
+            if failed.is_empty() && earlier.is_none() {
+                facts = work.run.borrow_mut().take_facts();
+            }
+            facts.asked_at = web::clock();
+        }
+        // Where the repositories of the hashes are.
+        let kept = snapshot.or(earlier).and_then(|s| s.pipeline.clone());
+        let mut pipeline = kept.clone().unwrap_or_default();
+        while kept.is_none() {
+            let Some(want) = pipeline.lacking(&prepared.settings, &|_| None, false).into_iter().next() else { break };
+            let text = self.read_beside(&want.url, stopper).await;
+            if stopper.is_stopped() {
+                return Ok(None);
+            }
+            pipeline.take(want, text);
+        }
+        self.store.results.update(|r| r.pipeline = Arc::new(pipeline));
+        Ok(<[Side; 2]>::try_from(out).ok())
+    }
+
+    /// Shows how far a side of a comparison is.
+    fn show_progress(self) {
+        let Some(work) = self.work.get_value() else { return };
+        let run = work.run.borrow();
+        let (rows, summary) = run.conclude();
+        self.store.results.update(|r| {
+            (r.rows, r.summary, r.requests) = (rows, summary, run.requests());
+            (r.took, r.as_of) = (web::now().saturating_sub(work.since), work.asked_at);
+            r.unreadable = run.causes();
+            r.locked = run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect();
+        });
     }
 
     fn stop(self) {
@@ -252,6 +505,11 @@ impl Loader {
     /// Cancel: keeps what is known, and calls the rest an error.
     pub fn cancel(self) {
         self.stop();
+        let prepared = self.store.prepared.get_untracked();
+        if prepared.settings.view == View::Compare {
+            let error = Error::new(Kind::Registry, "the comparison was cancelled", "", "press Refresh to try again");
+            return self.store.phase.set(Phase::Stuck(error));
+        }
         let lacks = match self.store.prepared.with_untracked(|p| (p.plan.is_none(), p.settings.snapshot.is_some())) {
             (true, _) => Some("template"),
             (_, true) if self.store.snapshot.with_untracked(Option::is_none) => Some("snapshot"),
@@ -267,6 +525,16 @@ impl Loader {
             if let Some(w) = w {
                 w.stopper = Stopper::default();
                 w.run.borrow_mut().cancel();
+                w.reading.set(0);
+                w.has_history.set(true);
+                let mut pipeline = w.pipeline.borrow_mut();
+                loop {
+                    let wants = pipeline.lacking(&prepared.settings, &|_| None, true);
+                    if wants.is_empty() {
+                        break;
+                    }
+                    wants.into_iter().for_each(|want| pipeline.take(want, Err("cancelled before it was known".to_owned())));
+                }
             }
         });
         self.renew();
@@ -275,19 +543,46 @@ impl Loader {
     /// Retry failed: asks again for what is in error.
     pub fn retry(self) {
         self.stop();
+        let prepared = self.store.prepared.get_untracked();
+        if prepared.settings.view == View::Compare {
+            return self.follow(prepared);
+        }
+        self.again(|run, logins| run.retry_failed(logins));
+    }
+
+    /// Goes on with the run that the table shows, after `change`.
+    fn again(self, change: impl FnOnce(&mut Run, Logins)) {
         let Some(mut work) = self.work.try_update_value(Option::take).flatten() else { return };
         work.stopper = Stopper::default();
         work.since = web::now();
-        work.run.borrow_mut().retry_failed(self.store.logins.get_untracked());
+        change(&mut work.run.borrow_mut(), self.store.logins.get_untracked());
         work.requests_before = work.run.borrow().requests();
+        work.asked_at = work.run.borrow().facts().asked_at;
+        let settings = self.store.prepared.with_untracked(|p| p.settings.clone());
+        if work.run.borrow().snapshot().is_none_or(|s| s.pipeline.is_none()) {
+            let refreshed = work.pipeline.borrow().refreshed(&settings);
+            work.pipeline = Rc::new(RefCell::new(refreshed));
+        }
+        (work.reading, work.has_history) = Default::default();
         self.work.set_value(Some(work.clone()));
-        self.renew();
-        self.go(&work);
+        self.store.phase.set(Phase::Busy);
+        self.look(work, move |work| self.go(&work));
     }
 
-    /// Asks for everything anew.
+    /// Asks for everything anew; for a board whose cells are known, for what can have moved.
     pub fn refresh(self) {
         self.stop();
+        let prepared = self.store.prepared.get_untracked();
+        let is_known =
+            self.store.phase.with_untracked(|p| *p == Phase::Done) && self.store.results.with_untracked(|r| !r.rows.is_empty());
+        if prepared.settings.view == View::Board && is_known {
+            match (&prepared.settings.snapshot, self.store.snapshot.get_untracked()) {
+                // It takes the place of the old one when it is there.
+                (Some(url), Some(_)) if prepared.files.snapshot.is_none() => return self.fetch_snapshot(url.clone()),
+                (_, None) => return self.again(|run, logins| run.refresh(logins, web::clock())),
+                _ => {}
+            }
+        }
         self.work.set_value(None);
         self.has_begun.set_value(false);
         self.store.fetched.set(None);
@@ -296,6 +591,11 @@ impl Loader {
         if prepared.settings.template.is_none() || prepared.files.template.is_some() {
             self.follow(prepared);
         }
+    }
+
+    /// Asks for what a board tells beyond its cells, where that was chosen just now.
+    pub fn go_on_now(self) {
+        self.renew();
     }
 
     /// Reads the run that the table shows, if there is one.
@@ -320,10 +620,7 @@ impl Loader {
         self.fetching.set_value(Some(stopper.clone()));
         wasm_bindgen_futures::spawn_local(async move {
             let Some(address) = self.allowed(&url) else { return };
-            let text = web::fetch(&address, &stopper).await.map_err(|why| {
-                let cure = "check the address, or drop the file on this page";
-                Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url.as_str(), cure)
-            });
+            let text = web::fetch(&address, &stopper).await.map_err(|why| unreadable_snapshot(&why, &url));
             if !stopper.is_stopped() {
                 self.has_begun.set_value(false);
                 let taken = text.and_then(|text| Snapshot::read(&text, &url)).map(Arc::new);
@@ -347,6 +644,11 @@ impl Loader {
             }
         });
     }
+}
+
+fn unreadable_snapshot(why: &str, url: &str) -> Error {
+    let cure = "check the address, or drop the file on this page";
+    Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url, cure)
 }
 
 /// Fetches a template and what it includes from beside it.

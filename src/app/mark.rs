@@ -48,12 +48,18 @@ pub fn Mark(
     /// A hash, a version or a digest.
     hash: String,
 ) -> impl IntoView {
-    let paths = bands(&hash).map(|(d, colour)| view! { <path class=format!("m{colour}") d=d></path> });
-    view! { <svg class="mark" viewBox="0 0 18 12" aria-hidden="true">{paths}</svg> }
+    view! { <svg class="mark" viewBox="0 0 18 12" aria-hidden="true" inner_html=paths(&hash)></svg> }
 }
 
-/// The icon of the tab.
-pub fn icon(hash: &str) -> String {
+/// The bands as markup, all of it our own: the browser reads that faster than a page can build it, and a board has hundreds.
+pub fn paths(hash: &str) -> String {
+    bands(hash).map(|(d, colour)| format!("<path class=\"m{colour}\" d=\"{d}\"/>")).concat()
+}
+
+/// The icon of the tab: the mark, and where something is wrong a sign that is seen without colour too.
+pub fn icon(hash: &str, is_wrong: bool) -> String {
     let paths: String = bands(hash).iter().map(|(d, c)| format!("<path d='{d}' fill='{}'/>", COLOURS[*c])).collect();
-    format!("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 -3 18 18'>{paths}</svg>")
+    let sign = "<circle cx='13' cy='10' r='5' fill='#b42318' stroke='#fff'/><path d='M12.3 7h1.4v3.6h-1.4zM12.3 11.6h1.4v1.4h-1.4z' fill='#fff'/>";
+    let sign = if is_wrong { sign } else { "" };
+    format!("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 -3 18 18'>{paths}{sign}</svg>")
 }

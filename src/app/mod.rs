@@ -2,7 +2,11 @@
 //! touches the browser itself.
 
 #[cfg(target_arch = "wasm32")]
+mod board;
+#[cfg(target_arch = "wasm32")]
 mod browser;
+#[cfg(target_arch = "wasm32")]
+mod compare;
 #[cfg(target_arch = "wasm32")]
 mod form;
 #[cfg(target_arch = "wasm32")]

@@ -191,7 +191,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
     Effect::new(move |_| {
         document().set_title(&title());
         if let Some(hash) = summary.with(|s| s.hash.clone()) {
-            browser::set_icon(&icon(&hash));
+            browser::set_icon(&icon(&hash, false));
         }
     });
     sentence
@@ -199,7 +199,14 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
 
 /// How far the work is, and what can be done about it.
 #[component]
-fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
+pub fn Progress(
+    /// The state.
+    store: Store,
+    /// Who stops and starts it.
+    loader: Loader,
+    /// Whether nothing can be pressed.
+    embed: bool,
+) -> impl IntoView {
     let answered = Memo::new(move |_| store.results.with(|r| (r.summary.asked - r.summary.waiting, r.summary.asked)));
     // Said aloud at every tenth of the way, not at every answer.
     let tenth = Memo::new(move |_| answered.with(|(known, asked)| known * 10 / (*asked).max(1)));
@@ -213,6 +220,10 @@ fn Progress(store: Store, loader: Loader, embed: bool) -> impl IntoView {
         let r = store.results.get_untracked();
         match phase {
             Phase::Busy if asked == 0 => format!("Reading the {}", store.reads()),
+            Phase::Busy if known == asked && !r.stages.is_empty() => {
+                format!("{asked} cells known, reading on, {} requests", r.requests)
+            }
+            Phase::Busy if !r.stages.is_empty() => format!("{known} of {asked} cells, {} requests", r.requests),
             Phase::Busy => format!("{known} of {asked}, {:.1} requests an image", r.requests as f64 / asked as f64),
             Phase::Stuck(error) => error.to_string(),
             Phase::Blocked(hosts) => format!("Nothing was sent yet to {}", hosts.join(", ")),
@@ -448,7 +459,10 @@ fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
 
 /// What went wrong, once for each cause.
 #[component]
-fn Errors(store: Store) -> impl IntoView {
+pub fn Errors(
+    /// The state.
+    store: Store,
+) -> impl IntoView {
     let causes = Memo::new(move |_| {
         let mut causes: Vec<(String, String, Vec<String>)> = Vec::new();
         store.results.with(|r| {

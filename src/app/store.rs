@@ -7,19 +7,20 @@ use leptos::prelude::*;
 
 use super::browser;
 use crate::engine::auth::Logins;
-use crate::engine::choices::{Choices, DEFINITIONS, Group, Settings};
+use crate::engine::board::{Grid, Known, Stage};
+use crate::engine::choices::{Choices, DEFINITIONS, Group, Settings, View};
+use crate::engine::compare::Side;
+use crate::engine::dlrn::Pipeline;
 use crate::engine::doctor::Cause;
 use crate::engine::error::Error;
-use crate::engine::plan::{Files, Plan};
+use crate::engine::plan::{Files, Image, Plan};
 use crate::engine::registry::Dialect;
 use crate::engine::release::DEMO_HOST;
-use crate::engine::resolve::{Row, Summary};
+use crate::engine::resolve::Summary;
 use crate::engine::run::Locked;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::timeline::Timeline;
 use crate::engine::{demo, share, template::Source};
-
-/// A row as the table shows it; none while the registry has not answered.
-pub type Known = Option<Arc<Row>>;
 
 /// How far the work is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,8 +39,14 @@ pub enum Phase {
 /// What is known of the images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Results {
-    /// In the plan's order.
+    /// In the plan's order; of a board its cells, image by image.
     pub rows: Vec<Known>,
+    /// What each channel of a board is.
+    pub stages: Vec<Stage>,
+    /// When they were promoted.
+    pub timeline: Arc<Timeline>,
+    /// What is known of the pipeline around the registry.
+    pub pipeline: Arc<Pipeline>,
     /// What they say together.
     pub summary: Summary,
     /// Requests that were sent.
@@ -70,6 +77,29 @@ pub struct Prepared {
     pub files: Files,
     /// What is asked for; none while a template is being fetched.
     pub plan: Option<Result<Plan, Error>>,
+    /// Of a board, which images stand on it.
+    pub grid: Grid,
+    /// Of a comparison of channels, the settings and plans of both.
+    pub sides: Vec<(String, Settings, Result<Plan, Error>)>,
+}
+
+impl Prepared {
+    /// What is asked for in row `i`; on a board the image at the channel's tag.
+    pub fn image(&self, i: usize) -> Option<Image> {
+        let (plan, width) = (self.plan()?, self.grid.channels.len());
+        if self.settings.view != View::Board {
+            return plan.images.get(i).cloned();
+        }
+        let image = plan.images.get(*self.grid.members.get(i.checked_div(width)?)?)?;
+        let channel = self.grid.channels.get(i % width)?;
+        let imagename = image.reference.as_ref().map_or_else(|_| image.imagename.clone(), |r| r.at_tag(channel));
+        Some(Image { imagename, short: format!("{}:{channel}", image.short), ..image.clone() })
+    }
+
+    /// The plan, where there is one.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()?.as_ref().ok()
+    }
 }
 
 /// A template that was fetched from its address.
@@ -100,6 +130,14 @@ pub struct Store {
     pub snapshot: Memo<Option<Taken>>,
     /// An earlier snapshot to compare with, under its name.
     pub older: RwSignal<Option<(String, Taken)>>,
+    /// Two files to compare.
+    pub pair: RwSignal<[Option<Source>; 2]>,
+    /// Both sides of a comparison, when they are known.
+    pub sides: RwSignal<Option<Arc<[Side; 2]>>>,
+    /// Whether the history of tags is asked for, which costs requests.
+    pub wants_history: RwSignal<bool>,
+    /// The cell of a board that is open: its place among the rows.
+    pub opened: RwSignal<Option<usize>>,
     /// Logins, for the life of this page and no longer.
     pub logins: RwSignal<Logins>,
     /// The choices without those that only concern the page, as they were when the typing last paused.
@@ -133,7 +171,7 @@ const WRITING: Duration = Duration::from_millis(150);
 /// The choices that decide what is asked.
 fn selected(choices: &Choices) -> Choices {
     let mut selection = choices.clone();
-    for d in DEFINITIONS.iter().filter(|d| d.group == Group::Page) {
+    for d in DEFINITIONS.iter().filter(|d| d.group == Group::Page && !matches!(d.key, "view" | "against")) {
         selection.clear(d.key);
     }
     selection
@@ -147,6 +185,7 @@ impl Store {
         let fetched = RwSignal::new(None::<Fetched>);
         let selection = RwSignal::new(Choices::default());
         // The frame is shown before the first template is rendered: two short tasks in place of a long one.
+        let older = RwSignal::new(None::<(String, Taken)>);
         let is_shown = RwSignal::new(false);
         set_timeout(move || is_shown.set(true), Duration::ZERO);
         let prepare = move || {
@@ -155,9 +194,10 @@ impl Store {
             settings.endpoints.entry(DEMO_HOST.to_owned()).or_insert_with(|| browser::beside(demo::FOLDER));
             if let Some(url) = settings.template.clone().filter(|_| files.template.is_none()) {
                 match fetched.get().filter(|f| f.url == url) {
-                    None => return Prepared { settings, wrong, files, plan: None },
+                    None => return Prepared { settings, wrong, files, plan: None, grid: Grid::default(), sides: Vec::new() },
                     Some(Fetched { outcome: Err(error), .. }) => {
-                        return Prepared { settings, wrong, files, plan: Some(Err(error)) };
+                        let plan = Some(Err(error));
+                        return Prepared { settings, wrong, files, plan, grid: Grid::default(), sides: Vec::new() };
                     }
                     Some(Fetched { outcome: Ok(own), .. }) => {
                         files.template = own.template;
@@ -166,7 +206,27 @@ impl Store {
                 }
             }
             let plan = is_shown.get().then(|| Plan::new(&settings, &files));
-            Prepared { settings, wrong, files, plan }
+            let grid = match &plan {
+                Some(Ok(plan)) if settings.view == View::Board => Grid::new(&settings, plan),
+                _ => Grid::default(),
+            };
+            let mut sides = Vec::new();
+            if settings.view == View::Compare && plan.is_some() {
+                // Two snapshots are compared at one channel, or two channels of one source.
+                let tags = match settings.against.is_some() || older.with(Option::is_some) {
+                    true => vec![settings.tag().to_owned(); 2],
+                    false => settings.channels.iter().take(2).cloned().collect(),
+                };
+                for tag in tags {
+                    let mut choices = selection.get();
+                    choices.put("tag", tag.as_str());
+                    let mut settings = Settings::new(&choices, files.template.is_some()).0;
+                    settings.endpoints.entry(DEMO_HOST.to_owned()).or_insert_with(|| browser::beside(demo::FOLDER));
+                    let plan = Plan::new(&settings, &files);
+                    sides.push((tag, settings, plan));
+                }
+            }
+            Prepared { settings, wrong, files, plan, grid, sides }
         };
         let prepared = Memo::new_with_compare(move |_| Arc::new(prepare()), |_, _| true);
         let fetched_snapshot = RwSignal::new(None::<(String, Taken)>);
@@ -185,7 +245,11 @@ impl Store {
             fetched,
             fetched_snapshot,
             snapshot,
-            older: RwSignal::default(),
+            older,
+            pair: RwSignal::default(),
+            sides: RwSignal::default(),
+            wants_history: RwSignal::new(false),
+            opened: RwSignal::default(),
             logins: RwSignal::default(),
             selection,
             prepared,
@@ -332,12 +396,22 @@ impl Store {
         })
     }
 
-    /// The short name of image `i`, and its whole name.
+    /// The short name of row `i`, and its whole name.
     pub fn name(self, i: usize) -> Option<(String, String)> {
         self.prepared.with(|p| {
-            let image = p.plan.as_ref()?.as_ref().ok()?.images.get(i)?;
-            Some((image.short.clone(), image.imagename.clone()))
+            let image = p.image(i)?;
+            Some((image.short, image.imagename))
         })
+    }
+
+    /// What is asked for in row `i`.
+    pub fn image(self, i: usize) -> Option<Image> {
+        self.prepared.with(|p| p.image(i))
+    }
+
+    /// The page that is shown.
+    pub fn view(self) -> Signal<View> {
+        Memo::new(move |_| self.prepared.with(|p| p.settings.view)).into()
     }
 
     /// What is read before there is anything to ask: the template, or the snapshot.

@@ -5,7 +5,8 @@ use leptos::prelude::*;
 use super::loader::Loader;
 use super::mark::{Mark, digits};
 use super::store::Store;
-use crate::engine::choices::{STATUS, list};
+use crate::engine::board::Known;
+use crate::engine::choices::{NOTES, STATUS, list};
 use crate::engine::name::TagClass;
 use crate::engine::resolve::{Row, Status};
 use crate::engine::wire::Failure;
@@ -24,13 +25,16 @@ fn shown(store: Store) -> Vec<usize> {
             c.get("sort").unwrap_or("").to_owned(),
         )
     });
-    let wanted: Vec<&str> = list(&wanted).filter(|w| STATUS.contains(w)).collect();
+    let wanted: Vec<&str> = list(&wanted).filter(|w| STATUS.contains(w) || NOTES.contains(w)).collect();
     let busy = store.is_busy();
     store.results.with(|results| {
         let names: Vec<(String, String)> = (0..results.rows.len()).map(|i| store.name(i).unwrap_or_default()).collect();
         let row = |i: usize| results.rows[i].as_deref();
         let mut order: Vec<usize> = (0..results.rows.len())
-            .filter(|i| wanted.is_empty() || wanted.contains(&word(row(*i))))
+            .filter(|i| {
+                let is_noted = |r: &Row| r.notes.iter().any(|n| wanted.contains(&n.word()));
+                wanted.is_empty() || wanted.contains(&word(row(*i))) || row(*i).is_some_and(is_noted)
+            })
             .filter(|i| {
                 let in_row = |r: &Row| {
                     r.tag.to_lowercase().contains(&query)
@@ -318,9 +322,17 @@ pub fn Hash(
 
 /// What a row rests on: digest, labels, tags seen, requests, and why it is so.
 #[component]
-fn Detail(store: Store, loader: Loader, i: usize, row: super::store::Known) -> impl IntoView {
-    let image = store.prepared.with(|p| p.plan.as_ref().and_then(|p| p.as_ref().ok()).and_then(|p| p.images.get(i).cloned()));
-    let Some(image) = image else { return ().into_any() };
+pub fn Detail(
+    /// The state.
+    store: Store,
+    /// Who knows what was sent.
+    loader: Loader,
+    /// The place of the row.
+    i: usize,
+    /// The row.
+    row: Known,
+) -> impl IntoView {
+    let Some(image) = store.image(i) else { return ().into_any() };
     let requests: Vec<String> = row
         .as_ref()
         .and_then(|row| {

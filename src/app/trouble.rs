@@ -18,7 +18,14 @@ use crate::net::web::clock;
 
 /// Lines to copy, under a title.
 #[component]
-fn Lines(store: Store, title: String, lines: String) -> impl IntoView {
+pub fn Lines(
+    /// The state.
+    store: Store,
+    /// What they are.
+    title: String,
+    /// The lines.
+    lines: String,
+) -> impl IntoView {
     let (text, named) = (lines.clone(), title.clone());
     let copy = move |_| {
         let (text, title) = (text.clone(), named.clone());
@@ -218,7 +225,7 @@ pub fn Changes(
         Some(view! {
             <section class="changes" aria-label="Changes">
                 <h2>{title}</h2>
-                <table aria-label="Changes">
+                <table class="listing" aria-label="Changes">
                     <thead><tr><th scope="col">"Image"</th><th scope="col">"Change"</th><th scope="col">"From"</th><th scope="col">"To"</th></tr></thead>
                     <tbody>{changes.into_iter().map(row).collect_view()}</tbody>
                 </table>

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::choices::{Choices, NOTES, STATUS, Settings, list};
-use super::name::Reference;
+use super::name::{Reference, Repository};
 use super::plan::{Image, Plan};
-use super::resolve::{Note, Row, Status, most};
+use super::registry::{Answer, Ask};
+use super::resolve::{Facts, Note, Row, Status, most};
 use super::time::age;
 
 /// A cell's row; none while it is not known.
@@ -391,6 +392,22 @@ fn worst(cells: &[Known]) -> (u8, usize) {
     };
     let known = || cells.iter().flatten();
     (known().map(|r| badness(r)).max().unwrap_or(0), known().filter(|r| is_wrong(r)).count())
+}
+
+/// The tags of a repository that stand for a digest, as far as the registry told them.
+pub fn siblings(facts: &Facts, repository: &Repository, digest: &str) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for (ask, answer) in facts.answers.iter().filter(|(ask, _)| ask.repository() == Some(repository)) {
+        match (ask, answer) {
+            (_, Ok(Answer::Overview(Ok(overview)))) => {
+                out.extend(overview.tags.iter().filter(|(_, a)| a.digest == digest).map(|(tag, _)| tag.clone()));
+            }
+            (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of == digest => _ = out.insert(tag.clone()),
+            (Ask::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) if found.digest == digest => _ = out.insert(tag.clone()),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// The commands that pull a cell's image: each tool, by its tag and by its digest. All parts are of a reference's own alphabet, so no

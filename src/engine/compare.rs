@@ -27,6 +27,8 @@ pub enum Entry {
 pub struct Side {
     /// What it is called.
     pub name: String,
+    /// The hash that most of its images stand for, where one is known.
+    pub hash: Option<String>,
     /// By the name of the image, or of the parameter.
     pub entries: BTreeMap<String, Entry>,
     /// The files: name and text.
@@ -80,6 +82,7 @@ impl Side {
         let [containers, environment] = outcome.bodies();
         Self {
             name,
+            hash: outcome.summary.hash.clone(),
             entries: outcome.lines.iter().map(entry).collect(),
             files: vec![(CONTAINERS, containers), (ENVIRONMENT, environment)],
         }
@@ -108,7 +111,7 @@ impl Side {
             return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), cure));
         };
         let text = file.text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
-        Ok(Self { name: file.name.clone(), entries, files: vec![(kind, text)] })
+        Ok(Self { name: file.name.clone(), hash: None, entries, files: vec![(kind, text)] })
     }
 }
 

@@ -195,7 +195,13 @@ impl Pipeline {
             } else {
                 let labels = self.criteria.values().map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
                 for channel in settings.channels.iter().cloned().chain(labels) {
-                    let url = format!("{api}/api/promotions?promote_name={channel}&limit={PROMOTIONS}");
+                    let by = match TagClass::of(&channel) {
+                        TagClass::Aggregate => "aggregate_hash",
+                        TagClass::Moving => "promote_name",
+                        // A package's hash is asked for by more than images are tagged with.
+                        _ => continue,
+                    };
+                    let url = format!("{api}/api/promotions?{by}={channel}&limit={PROMOTIONS}");
                     out.insert(Want { url, what: What::Promotions });
                 }
             }
@@ -331,13 +337,14 @@ impl Pipeline {
         if votes.is_none() && settings.zuul.is_none() && self.builds.is_empty() {
             let why = self.troubles.iter().find(|(url, _)| url.contains("_status?")).map(|(url, why)| format!("{url}: {why}"));
             let what = why.unwrap_or_else(|| match self.vote_query(&hash) {
-                Some(_) => "DLRN's API (dlrn=) is needed for that".to_owned(),
+                Some(_) => "only DLRN's API (dlrn=) tells that, no file of promotions".to_owned(),
                 None => "DLRN's promotions do not name this hash, so its votes cannot be asked for".to_owned(),
             });
             return WhyNot::NotTold(format!(
-                "The candidate {} of {label} must pass {} jobs; which it passed is not known: {}.",
+                "The candidate {} of {label} must pass {} job{}; which it passed is not known: {}.",
                 short(&hash),
                 criteria.jobs.len(),
+                if criteria.jobs.len() == 1 { "" } else { "s" },
                 clean(&what)
             ));
         }

@@ -31,13 +31,16 @@ pub struct Facts {
     pub dialects: BTreeMap<String, Dialect>,
     /// When they were asked, seconds since 1970: what has expired by then is not there.
     pub asked_at: u64,
+    /// Tags that were not there when they were last asked for. A HEAD would have to be followed by the GET whose body says that they
+    /// still are not.
+    pub were_absent: HashSet<(Repository, String)>,
 }
 
 impl Facts {
     /// Forgets what can have moved since, and gives back what each tag stood for. What is named by a digest cannot, and what a hash's
     /// tag stands for does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository moves.
-    pub(super) fn forget_moving(&mut self) -> HashMap<Ask, Option<String>> {
-        let mut before = HashMap::new();
+    pub(super) fn forget_moving(&mut self) -> HashMap<(Repository, String), Option<String>> {
+        let (mut before, mut absent) = (HashMap::new(), HashSet::new());
         let is_lasting = |ask: &Ask, answer: &Result<Answer, Trouble>| match (ask, answer) {
             (_, Err(_)) => false,
             (Ask::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
@@ -49,12 +52,16 @@ impl Facts {
             let lasts = is_lasting(ask, answer);
             if !lasts {
                 self.exchanges.remove(ask);
-                if let Ok(Answer::Tag(found)) = answer {
-                    before.insert(ask.clone(), found.as_ref().ok().map(|f| f.digest.clone()));
+                if let (Ask::Tag { repository, tag, .. }, Ok(Answer::Tag(found))) = (ask, &answer) {
+                    before.insert((repository.clone(), tag.clone()), found.as_ref().ok().map(|f| f.digest.clone()));
+                    if found.is_err() {
+                        absent.insert((repository.clone(), tag.clone()));
+                    }
                 }
             }
             lasts
         });
+        self.were_absent = absent;
         before
     }
 
@@ -648,7 +655,8 @@ impl Resolver {
         }
         let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
         let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
-        let manifest = self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label);
+        let was_absent = look.facts.were_absent.contains(&(repository.clone(), tag.to_owned()));
+        let manifest = was_absent || self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label);
         match look.at(Ask::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
             Answer::Tag(found) => Ok(found.clone()),
             _ => Ok(Err(Missing::Silent)),

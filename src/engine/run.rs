@@ -179,10 +179,12 @@ pub struct Run {
     snapshot: Option<Arc<Snapshot>>,
     facts: Facts,
     rows: Vec<Option<Arc<Row>>>,
+    /// Rows that were not looked at yet.
+    unlooked: VecDeque<usize>,
     /// What the rows were before they were asked for anew.
     before: Vec<Option<Arc<Row>>>,
     /// What the tags stood for then.
-    stood_for: HashMap<Ask, Option<String>>,
+    stood_for: HashMap<(Repository, String), Option<String>>,
     /// Questions to be sent, the next one first.
     queue: VecDeque<Ask>,
     /// Questions to be sent again, not before a moment.
@@ -221,6 +223,9 @@ impl Run {
     /// A run that already knows `facts`, less the failures among them. With a snapshot no registry is asked.
     pub fn new(resolver: Resolver, client: Client, mut facts: Facts, snapshot: Option<Arc<Snapshot>>) -> Self {
         facts.answers.retain(|_, answer| answer.is_ok());
+        if let Some(snapshot) = &snapshot {
+            facts.asked_at = snapshot.fetched();
+        }
         let rows_len = resolver.images().len();
         for image in resolver.images() {
             if let Ok(reference) = &image.reference {
@@ -235,12 +240,13 @@ impl Run {
                 }
             }
         }
-        let mut run = Self {
+        Self {
             resolver,
             client,
             snapshot,
             facts,
             rows: vec![None; rows_len],
+            unlooked: (0..rows_len).collect(),
             before: Vec::new(),
             stood_for: HashMap::new(),
             queue: VecDeque::new(),
@@ -267,9 +273,15 @@ impl Run {
             next_id: 0,
             requests: 0,
             retries: 0,
-        };
-        run.evaluate((0..run.rows.len()).collect(), false);
-        run
+        }
+    }
+
+    /// Looks at up to `n` more rows: what is known of them, and what is to be asked. Whether there are more. [`next`](Self::next)
+    /// does so for all that are left; who has a screen to keep alive does it bit by bit before.
+    pub fn look(&mut self, n: usize) -> bool {
+        let some = self.unlooked.drain(..n.min(self.unlooked.len())).collect();
+        self.evaluate(some, false);
+        !self.unlooked.is_empty()
     }
 
     /// Asks this too, beside what the images need.
@@ -431,6 +443,7 @@ impl Run {
     /// What is to be done now.
     pub fn next(&mut self, now: Moment) -> Next {
         self.now = now;
+        self.look(usize::MAX);
         if let Some((purpose, host, request, limit)) = self.urgent.pop_front() {
             return Next::Send(self.launch(purpose, host, request, limit));
         }
@@ -1097,7 +1110,8 @@ impl Run {
         self.waiting.clear();
         self.lacking.fill(0);
         self.resolver.forget_hashes();
-        self.evaluate((0..self.rows.len()).collect(), false);
+        self.rows.fill(None);
+        self.unlooked = (0..self.rows.len()).collect();
     }
 
     fn forget_work(&mut self) {
@@ -1125,7 +1139,8 @@ impl Run {
         self.tries.remove(&ask);
         self.refused_at.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
-        if let (Some(was), Ok(Answer::Tag(is)), Some(repository)) = (self.stood_for.get(&ask), &answer, ask.repository())
+        if let (Ask::Tag { repository, tag, .. }, Ok(Answer::Tag(is))) = (&ask, &answer)
+            && let Some(was) = self.stood_for.get(&(repository.clone(), tag.clone()))
             && *was != is.as_ref().ok().map(|f| f.digest.clone())
         {
             self.facts.forget_lists(repository);

@@ -177,6 +177,14 @@ pub fn drive(run: &Rc<RefCell<Run>>, stopper: &Stopper, changed: &Rc<dyn Fn()>) 
     pump.go();
 }
 
+/// Drives `run` to its end, or until it is stopped.
+pub async fn finish(run: &Rc<RefCell<Run>>, stopper: &Stopper, changed: &Rc<dyn Fn()>) {
+    drive(run, stopper, changed);
+    while !stopper.is_stopped() && !run.borrow().is_done() {
+        TimeoutFuture::new(15).await;
+    }
+}
+
 /// A run under way.
 #[derive(Clone)]
 struct Pump {

@@ -1,0 +1,703 @@
+//! The board: a card a channel, images by channels, when channels were promoted, what holds them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use leptos::html::{Dialog, Div};
+use leptos::prelude::*;
+
+use super::browser;
+use super::loader::Loader;
+use super::mark::{Mark, icon, paths};
+use super::results::{Errors, Progress};
+use super::store::{Phase, Store};
+use super::table::{Detail, Hash, toggle_query};
+use super::trouble::{Doctor, Lines, Logins, Source};
+use super::ui::sentence;
+use crate::engine::board::{self, Known, Stage, State, is_wrong, pulls, service, short};
+use crate::engine::bulletin::{emblem, hash_of};
+use crate::engine::choices::{Choices, NOTES, STATUS, WRONG, list};
+use crate::engine::dlrn::{Blocker, Pipeline, WhyNot};
+use crate::engine::export::images;
+use crate::engine::time::{age, utc};
+use crate::net::web::clock;
+
+/// Rows that are all in the document; of more only those near what is seen.
+const WHOLE: usize = 200;
+/// Rows that are drawn in one task.
+const CHUNK: usize = 24;
+/// Rows that are drawn above and below what is seen.
+const MARGIN: usize = 8;
+
+/// A line of the table.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Item {
+    /// The images of a service: its name, and how many they are.
+    Group(String, usize),
+    /// An image: its place among the members.
+    Image(usize),
+}
+
+/// The lines that pass search and filter, in order.
+fn items(store: Store, embed: bool) -> Vec<Item> {
+    let prepared = store.prepared.get();
+    let Some(plan) = prepared.plan() else { return Vec::new() };
+    let mut choices = store.choices.get();
+    // While answers stream in the order would change under the reader's eyes.
+    if store.is_busy() && matches!(choices.get("sort"), Some(s) if !s.ends_with("image")) {
+        choices.clear("sort");
+    }
+    if embed && choices.get("status").is_none() {
+        choices.put("status", WRONG);
+    }
+    let order = store.results.with(|r| board::shown(&prepared.grid, plan, &r.rows, &choices));
+    if choices.get("group") != Some("service") {
+        return order.into_iter().map(Item::Image).collect();
+    }
+    let of = |m: &usize| service(&plan.images[prepared.grid.members[*m]].short).to_owned();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    order.iter().for_each(|m| *counts.entry(of(m)).or_default() += 1);
+    let mut out = Vec::new();
+    for m in order {
+        if let Some((name, count)) = counts.remove_entry(&of(&m)) {
+            out.push(Item::Group(name, count));
+        }
+        out.push(Item::Image(m));
+    }
+    out
+}
+
+/// What all channels are, in one sentence.
+fn answer(stages: &[Stage]) -> String {
+    let known = stages.iter().filter(|s| s.state != State::Waiting).count();
+    if known < stages.len() {
+        return "Asking the registry …".to_owned();
+    }
+    let whole = stages.iter().filter(|s| s.state == State::Whole).count();
+    let not: Vec<String> =
+        stages.iter().filter(|s| s.state != State::Whole).map(|s| format!("{} is {}", s.channel, s.state.word())).collect();
+    match (stages.len(), whole) {
+        (0, _) => "There is no channel.".to_owned(),
+        (1, 1) => format!("{} is whole.", stages[0].channel),
+        (n, m) if n == m => format!("All {n} channels are whole."),
+        (1, _) => format!("{}.", not.join(", ")),
+        (_, 0) => format!("No channel is whole: {}.", not.join(", ")),
+        (n, m) => format!("{m} of {n} channels {} whole: {}.", if m == 1 { "is" } else { "are" }, not.join(", ")),
+    }
+}
+
+/// The board.
+#[component]
+pub fn Board(
+    /// The state.
+    store: Store,
+    /// What feeds it.
+    loader: Loader,
+    /// Whether only what is for a wall is shown.
+    embed: bool,
+) -> impl IntoView {
+    let stages = Memo::new(move |_| store.results.with(|r| r.stages.clone()));
+    let has_rows = move || store.results.with(|r| !r.rows.is_empty()) && stages.with(|s| !s.is_empty());
+    let said = move || match store.phase.get() {
+        Phase::Stuck(_) => "Nothing can be asked.".to_owned(),
+        Phase::Blocked(_) => "This link asks a registry on a private network.".to_owned(),
+        Phase::Busy if !has_rows() => format!("Reading the {} …", store.reads()),
+        _ if !has_rows() => "No image follows a channel.".to_owned(),
+        _ => stages.with(|s| answer(s)),
+    };
+    // Title and icon tell the state to who looks at the tab alone.
+    Effect::new(move |_| {
+        let stages = stages.get();
+        document().set_title(&format!("{} · overtag", said().trim_end_matches('.')));
+        if let Some(hash) = store.results.with(|r| emblem(&r.stages, &r.rows)) {
+            browser::set_icon(&icon(&hash, stages.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting))));
+        }
+    });
+    notify(store, stages);
+    let controls = move || {
+        (!embed).then(|| {
+            view! {
+                <Doctor store=store />
+                <Logins store=store loader=loader />
+            }
+        })
+    };
+    view! {
+        <div class="results">
+            <p class="sentence">{said}</p>
+            <Progress store=store loader=loader embed=embed />
+            <Errors store=store />
+            {controls}
+            <Source store=store />
+            <Show when=has_rows>
+                <Stages store=store stages=stages embed=embed />
+                <Show when=move || !embed><Toolbar store=store /></Show>
+                <Matrix store=store embed=embed />
+            </Show>
+            <Show when=move || has_rows() && !embed>
+                <Times store=store loader=loader />
+                <Reasons store=store />
+                <Others store=store />
+            </Show>
+            <Cell store=store loader=loader />
+        </div>
+    }
+}
+
+/// Tells of a channel that moved or tore, where the visitor asked for that.
+fn notify(store: Store, stages: Memo<Vec<Stage>>) {
+    Effect::new(move |before: Option<Vec<Stage>>| {
+        let now = stages.get();
+        if store.phase.get() != Phase::Done {
+            return before.unwrap_or_default();
+        }
+        for stage in &now {
+            let Some(old) = before.iter().flatten().find(|s| s.channel == stage.channel) else { continue };
+            if (old.state, &old.hash) != (stage.state, &stage.hash) {
+                browser::notify(&format!("{}: {}", stage.channel, stage.state.word()), &stage.sentence());
+            }
+        }
+        now
+    });
+}
+
+/// A card a channel.
+#[component]
+fn Stages(store: Store, stages: Memo<Vec<Stage>>, embed: bool) -> impl IntoView {
+    let card = move |stage: Stage| {
+        let now = clock();
+        let late = store.prepared.with(|p| p.settings.late);
+        let lateness = stage.lateness(now, late).and_then(|l| l.word());
+        let when = stage.moved_at.map(|at| {
+            let chip = lateness.map(|word| view! { " " <span class="chip" data-note="late">{word}</span> });
+            view! { <p title=utc(at)>{format!("Promoted {} ago", age(now.saturating_sub(at)))}{chip}</p> }
+        });
+        let link = stage.hash.clone().and_then(|hash| store.results.with(|r| r.pipeline.repository(&stage.channel, &hash)));
+        let hash = stage.hash.clone().map(|hash| {
+            let copied = hash.clone();
+            let copy = move |_| {
+                let text = copied.clone();
+                wasm_bindgen_futures::spawn_local(async move {
+                    let said = if browser::copy(&text).await { format!("{} was copied.", short(&text)) } else { format!("The browser gives no clipboard; here it is: {text}") };
+                    store.said.set(said);
+                });
+            };
+            let named = short(&hash).to_owned();
+            let link = link.map(|url| view! { <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {named}")}</span></a> });
+            let button = (!embed).then(|| view! { <button class="button" data-kind="text" type="button" on:click=copy>"Copy"<span class="vh">{format!(" the hash {}", short(&hash))}</span></button> });
+            view! { <p class="of"><Hash text=hash.clone() /> {button} {link}</p> }
+        });
+        let channel = stage.channel.clone();
+        let count = format!("{} of {}", stage.at_hash, stage.asked);
+        let text = stage.sentence();
+        let held = held(store, &stage.channel);
+        let lag = stage.lag.as_ref().map(|lag| view! { <p class="quiet">{sentence(&lag.sentence(now))}</p> });
+        view! {
+            <li class="stage" data-state=stage.state.word()>
+                <h2>{channel}</h2>
+                <p class="count">{count}</p>
+                {hash}
+                <p>{text}</p>
+                {when}
+                {lag}
+                {held}
+            </li>
+        }
+    };
+    view! { <ol class="stages" aria-label="Channels, in the order of promotion">{move || stages.get().into_iter().map(card).collect_view()}</ol> }
+}
+
+/// Why a channel does not stand for its candidate.
+fn why_not(store: Store, channel: &str) -> WhyNot {
+    store.results.with(|r| store.prepared.with(|p| r.pipeline.why_not(&p.settings, channel, &|c| hash_of(&r.stages, c), clock())))
+}
+
+fn has_pipeline(store: Store) -> bool {
+    store.prepared.with(|p| Pipeline::is_wanted(&p.settings)) || store.results.with(|r| *r.pipeline != Pipeline::default())
+}
+
+/// What holds a channel, in few words, for its card.
+fn held(store: Store, channel: &str) -> Option<AnyView> {
+    if store.is_busy() || !has_pipeline(store) {
+        return None;
+    }
+    match why_not(store, channel) {
+        WhyNot::Held { hash, passed, of, blockers, .. } if !blockers.is_empty() => {
+            let text = format!("{passed} of {of} jobs passed for {}; {} to go", short(&hash), blockers.len());
+            Some(view! { <p>{text}</p> }.into_any())
+        }
+        WhyNot::Held { hash, .. } => Some(view! { <p>{format!("All jobs passed for {}", short(&hash))}</p> }.into_any()),
+        _ => None,
+    }
+}
+
+/// Writes a choice of the page, or forgets it.
+fn toggle(store: Store, key: &'static str, value: &'static str) {
+    store.choose(move |c| if c.get(key) == Some(value) { c.clear(key) } else { c.put(key, value) });
+}
+
+/// Search, filters, grouping, notification.
+#[component]
+fn Toolbar(store: Store) -> impl IntoView {
+    let query = Signal::derive(move || store.choices.with(|c| c.get("q").unwrap_or("").to_owned()));
+    let is = move |key: &'static str, value: &'static str| {
+        move || store.choices.with(|c: &Choices| c.get(key) == Some(value)).to_string()
+    };
+    let has_word = move |word: &str| store.choices.with(|c| list(c.get("status").unwrap_or("")).any(|w| w == word));
+    let count = move |word: &str| {
+        store.results.with(|r| {
+            let is_so =
+                |row: &Known| row.as_ref().is_some_and(|r| r.status.word() == word || r.notes.iter().any(|n| n.word() == word));
+            r.rows.iter().filter(|row| is_so(row)).count()
+        })
+    };
+    let press = move |word: &'static str| {
+        store.choose(move |c| {
+            let mut words: Vec<String> = list(c.get("status").unwrap_or("")).map(str::to_owned).collect();
+            match words.iter().position(|w| w == word) {
+                Some(i) => _ = words.remove(i),
+                None => words.push(word.to_owned()),
+            }
+            if words.is_empty() { c.clear("status") } else { c.put("status", words.join(",")) }
+        });
+    };
+    let word = move |word: &'static str| {
+        view! {
+            <Show when=move || { count(word) > 0 || has_word(word) }>
+                <button class="toggle" type="button" aria-pressed=move || has_word(word).to_string() on:click=move |_| press(word)>
+                    <span class="status" data-status=word>{word}</span>
+                    <span class="count">{move || count(word)}</span>
+                </button>
+            </Show>
+        }
+    };
+    let words = STATUS.into_iter().filter(|w| *w != "resolved").chain(NOTES).map(word).collect_view();
+    let ask = move |_| {
+        wasm_bindgen_futures::spawn_local(async move {
+            let is_allowed = browser::may_notify().await;
+            if is_allowed && store.prepared.with_untracked(|p| p.settings.refresh.is_none()) {
+                store.choose(|c| c.put("refresh", "60"));
+            }
+            store.said.set(
+                if is_allowed {
+                    "You are told when a channel moves or tears, as long as this page is open."
+                } else {
+                    "The browser does not let this page notify you."
+                }
+                .to_owned(),
+            );
+        });
+    };
+    view! {
+        <div class="toolbar">
+            <label class="find">
+                "Search "
+                <input
+                    class="input"
+                    type="search"
+                    placeholder="Name, hash or status"
+                    prop:value=query
+                    on:input=move |e| {
+                        let text = event_target_value(&e);
+                        store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
+                    }
+                />
+            </label>
+            <div class="toggles" role="group" aria-label="Rows">
+                <button class="toggle" type="button" aria-pressed=is("status", WRONG) on:click=move |_| toggle(store, "status", WRONG)>"Only what is wrong"</button>
+                {words}
+                <button class="toggle" type="button" aria-pressed=is("group", "service") on:click=move |_| toggle(store, "group", "service")>"Group by service"</button>
+                <button class="toggle" type="button" aria-pressed=is("sort", "status") on:click=move |_| toggle(store, "sort", "status")>
+                    "Worst first"
+                </button>
+                <button class="toggle" type="button" aria-pressed=is("sort", "age") on:click=move |_| toggle(store, "sort", "age")>"Youngest first"</button>
+            </div>
+            <button class="button" data-kind="text" type="button" on:click=ask>"Notify me"</button>
+        </div>
+    }
+}
+
+/// Images by channels. Up to [`WHOLE`] rows are all in the document, drawn in short tasks; of more only those that are near.
+#[component]
+fn Matrix(store: Store, embed: bool) -> impl IntoView {
+    let lines = Memo::new(move |_| items(store, embed));
+    let channels = Memo::new(move |_| store.prepared.with(|p| p.grid.channels.clone()));
+    let area = NodeRef::<Div>::new();
+    // The first row that is seen and how many are; and how many were drawn so far, where all are to be.
+    let seen = RwSignal::new((0_usize, 40_usize));
+    let drawn = RwSignal::new(CHUNK);
+    let look = move || {
+        let Some(area) = area.get_untracked() else { return };
+        let row = area.query_selector("tbody tr.cells").ok().flatten().map_or(32.0, |r| r.get_bounding_client_rect().height());
+        let at = |pixels: i32| (f64::from(pixels) / row.max(8.0)) as usize;
+        seen.set((at(area.scroll_top()), at(area.client_height()) + 1));
+    };
+    Effect::new(move |_| {
+        let all = lines.with(Vec::len);
+        if all > WHOLE {
+            set_timeout(look, Duration::ZERO);
+        } else if drawn.get() < all {
+            set_timeout(move || drawn.update(|n| *n += CHUNK), Duration::ZERO);
+        }
+    });
+    let range = Memo::new(move |_| {
+        let all = lines.with(Vec::len);
+        if all <= WHOLE {
+            return (0, drawn.get().min(all));
+        }
+        let (first, n) = seen.get();
+        let first = first.saturating_sub(MARGIN).min(all.saturating_sub(n));
+        (first, (first + n + 2 * MARGIN).min(all))
+    });
+    let near = move || lines.with(|l| l[range.get().0.min(l.len())..range.get().1.min(l.len())].to_vec());
+    // What is not drawn takes its room all the same.
+    let room = move |before: bool| {
+        let rows = move || {
+            let (first, last) = range.get();
+            if before { first } else { lines.with(Vec::len).saturating_sub(last) }
+        };
+        view! { <tr aria-hidden="true" class="room" style:height=move || format!("calc({} * var(--row))", rows())></tr> }
+    };
+    let sorted = move |column: &'static str| {
+        store.choices.with(|c| match c.get("sort") {
+            Some(s) if s == column => Some("ascending"),
+            Some(s) if s.strip_prefix('-') == Some(column) => Some("descending"),
+            _ => None,
+        })
+    };
+    let sort = move |column: &'static str| {
+        store.choose(move |c| match c.get("sort") {
+            Some(s) if s == column => c.put("sort", format!("-{column}")),
+            Some(s) if s.strip_prefix('-') == Some(column) => c.clear("sort"),
+            _ => c.put("sort", column),
+        });
+    };
+    let button = move |column: &'static str, label: String| match embed {
+        true => view! { <span class="sort">{label}</span> }.into_any(),
+        false => view! { <button class="sort" type="button" on:click=move |_| sort(column)>{label}</button> }.into_any(),
+    };
+    let heads = move || {
+        let channels = channels.get();
+        let last = channels.len().saturating_sub(1);
+        let head = move |(c, channel): (usize, String)| {
+            // The rows can be ordered by how bad they are, and by what the last channel stands for.
+            let inner = if c == last { button("tag", channel) } else { view! { <span class="sort">{channel}</span> }.into_any() };
+            view! { <th scope="col" aria-sort=move || if c == last { sorted("tag") } else { None }>{inner}</th> }
+        };
+        channels.into_iter().enumerate().map(head).collect_view()
+    };
+    let generation = Memo::new(move |before: Option<&(u64, usize, Vec<String>)>| {
+        let (width, names) = store.prepared.with(|p| {
+            let names =
+                p.plan().map_or_else(Vec::new, |plan| p.grid.members.iter().map(|m| plan.images[*m].imagename.clone()).collect());
+            (p.grid.channels.len(), names)
+        });
+        match before {
+            Some((n, old_width, old)) if *old == names && *old_width == width => (*n, width, names),
+            Some((n, ..)) => (n + 1, width, names),
+            None => (0, width, names),
+        }
+    });
+    let keyed = move || {
+        let generation = generation.with(|g| g.0);
+        near().into_iter().map(|item| (generation, item)).collect::<Vec<_>>()
+    };
+    let is_empty = move || lines.with(Vec::is_empty) && store.results.with(|r| !r.rows.is_empty());
+    let label = "Rows of the promotion board";
+    view! {
+        <div class="board-box" node_ref=area tabindex="0" role="region" aria-label=label on:scroll=move |_| look()>
+            <table class="board" aria-label="Promotion board" aria-rowcount=move || (lines.with(Vec::len) + 1).to_string()>
+                <thead>
+                    <tr>
+                        <th scope="col" aria-sort=move || sorted("image")>{button("image", "Image".to_owned())}</th>
+                        {heads}
+                    </tr>
+                </thead>
+                <tbody>
+                    {room(true)}
+                    <For
+                        each=keyed
+                        key=|k| k.clone()
+                        children=move |(_, item)| match item {
+                            Item::Group(name, n) => view! { <tr class="group-row"><th colspan=move || channels.with(|c| c.len() + 1).to_string() scope="rowgroup">{format!("{name} ({n})")}</th></tr> }.into_any(),
+                            Item::Image(m) => view! { <Line store=store m=m embed=embed /> }.into_any(),
+                        }
+                    />
+                    {room(false)}
+                </tbody>
+            </table>
+        </div>
+        <Show when=is_empty>
+            <div class="empty">
+                <p>{move || if embed { "Nothing is wrong." } else { "No row matches the search and the filters." }}</p>
+                <Show when=move || !embed>
+                    <button class="button" type="button" on:click=move |_| store.choose(|c| { c.clear("q"); c.clear("status"); })>"Show all rows"</button>
+                </Show>
+            </div>
+        </Show>
+    }
+}
+
+/// One image.
+#[component]
+fn Line(store: Store, m: usize, embed: bool) -> impl IntoView {
+    let width = store.prepared.with_untracked(|p| p.grid.channels.len());
+    let cells = Memo::new(move |_| store.results.with(|r| r.rows.get(m * width..(m + 1) * width).unwrap_or(&[]).to_vec()));
+    let (name, whole) = store.prepared.with_untracked(|p| {
+        let image = p.plan().and_then(|plan| plan.images.get(*p.grid.members.get(m)?)).cloned();
+        image.map_or_else(Default::default, |i| (i.short, i.imagename))
+    });
+    let cell = move |(c, row): (usize, Known)| {
+        let text = board::text(row.as_deref()).to_owned();
+        let notes = row.iter().flat_map(|r| &r.notes).map(|n| n.word()).collect::<Vec<_>>();
+        let status = row.as_deref().map_or("waiting", |r| r.status.word());
+        let chips = notes.iter().map(|n| view! { " " <span class="chip" data-note=*n>{*n}</span> }).collect_view();
+        let mark = row.as_deref().and_then(board::mark).map(str::to_owned);
+        // The digits of a digest are no hash that another image could have.
+        let is_digest = mark.as_ref().is_some_and(|mark| mark.starts_with("sha256:")).then_some("");
+        let title = row.as_deref().map(|r| r.hash.clone().or_else(|| r.digest.clone()).unwrap_or_else(|| r.reason.clone()));
+        let inner = match mark {
+            Some(hash) => view! { <Mark hash=hash /><span class="digits" data-digest=is_digest>{text}</span> }.into_any(),
+            None => view! { <span class="status" data-status=status>{text}</span> }.into_any(),
+        };
+        let noted = Some(notes.join(" ")).filter(|n| !n.is_empty());
+        let body = match embed {
+            true => view! { <span class="cell" title=title>{inner}{chips}</span> }.into_any(),
+            false => view! { <button class="cell" type="button" title=title on:click=move |_| store.opened.set(Some(m * width + c))>{inner}{chips}</button> }.into_any(),
+        };
+        view! { <td data-status=status data-note=noted>{body}</td> }
+    };
+    let is_bad = move || cells.with(|c| c.iter().flatten().any(|r| is_wrong(r))).then_some("");
+    view! {
+        <tr class="cells" data-wrong=is_bad>
+            <th scope="row" title=whole>{name}</th>
+            {move || cells.get().into_iter().enumerate().map(cell).collect_view()}
+        </tr>
+    }
+}
+
+/// The cell that is open, and all that is known of it.
+#[component]
+fn Cell(store: Store, loader: Loader) -> impl IntoView {
+    let dialog = NodeRef::<Dialog>::new();
+    Effect::new(move |_| {
+        if let (Some(_), Some(dialog)) = (store.opened.get(), dialog.get()) {
+            _ = dialog.show_modal();
+        }
+    });
+    let inner = move || {
+        let i = store.opened.get()?;
+        let row = store.results.with(|r| r.rows.get(i).cloned()).flatten();
+        let (image, name, channel) = store.prepared.with(|p| {
+            let width = p.grid.channels.len().max(1);
+            let image = p.plan()?.images.get(*p.grid.members.get(i / width)?)?.clone();
+            Some((image.clone(), image.short, p.grid.channels.get(i % width)?.clone()))
+        })?;
+        let reference = image.reference.ok().map(|r| crate::engine::name::Reference { tag: channel.clone(), ..r });
+        let dates = row
+            .as_ref()
+            .and_then(|r| r.moved_at)
+            .map(|at| format!("{channel} stands for this since {}, {} ago.", utc(at), age(clock().saturating_sub(at))));
+        let commands = match (&reference, &row) {
+            (Some(reference), Some(row)) if row.digest.is_some() => pulls(reference, row).join("\n") + "\n",
+            _ => String::new(),
+        };
+        let siblings = siblings(loader, reference.as_ref(), row.as_deref());
+        let siblings = (!siblings.is_empty()).then(|| view! { <h3>"Tags of the same digest"</h3><ul class="mono">{siblings.into_iter().map(|t| view! { <li>{t}</li> }).collect_view()}</ul> });
+        let filter = row.as_deref().and_then(board::mark).map(|hash| short(hash).to_owned());
+        let only = filter.map(|hash| {
+            let word = hash.clone();
+            view! { <button class="button" type="button" on:click=move |_| { toggle_query(store, &word); store.opened.set(None); if let Some(d) = dialog.get_untracked() { d.close() } }>{format!("Only rows with {hash}")}</button> }
+        });
+        Some(view! {
+            <h2 id="cell-title">{format!("{name} in {channel}")}</h2>
+            {dates.map(|text| view! { <p>{text}</p> })}
+            <Detail store=store loader=loader i=i row=row />
+            {siblings}
+            {(!commands.is_empty()).then(|| view! { <Lines store=store title="Commands".to_owned() lines=commands /> })}
+            <div class="ends">{only}<form method="dialog"><button class="button" type="submit">"Close"</button></form></div>
+        })
+    };
+    view! { <dialog class="cell-detail" aria-labelledby="cell-title" node_ref=dialog on:close=move |_| store.opened.set(None)>{inner}</dialog> }
+}
+
+/// Other tags of the same digest, as far as the registry told them.
+fn siblings(
+    loader: Loader,
+    reference: Option<&crate::engine::name::Reference>,
+    row: Option<&crate::engine::resolve::Row>,
+) -> Vec<String> {
+    let (Some(reference), Some(row)) = (reference, row) else { return Vec::new() };
+    let Some(digest) = &row.digest else { return Vec::new() };
+    let told = loader.with_run(|run| board::siblings(run.facts(), &reference.repository, digest));
+    told.unwrap_or_default().into_iter().filter(|tag| *tag != reference.tag).collect()
+}
+
+/// When channels were promoted: drawn, and as a table.
+#[component]
+fn Times(store: Store, loader: Loader) -> impl IntoView {
+    let timeline = Memo::new(move |_| store.results.with(|r| r.timeline.clone()));
+    let is_asked = move || store.wants_history.get();
+    let can_ask = move || store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())) && !is_asked();
+    let ask = move |_| {
+        store.wants_history.set(true);
+        loader.go_on_now();
+    };
+    let list = move || {
+        let timeline = timeline.get();
+        let channels = store.prepared.with(|p| p.grid.channels.clone());
+        if timeline.events.is_empty() {
+            let text = match store.is_busy() {
+                true => "It is told when the board is known.",
+                false if is_asked() => "The registry tells no history of these tags.",
+                false if can_ask() => "",
+                false => {
+                    "This registry keeps no history of its tags. DLRN's promotions (dlrn=) tell it, or a snapshot that overtag snapshot --since carries on."
+                }
+            };
+            return view! { <p class="quiet">{text}</p> }.into_any();
+        }
+        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{format!("Nothing older than {} is kept ({} ago).", utc(at), age(clock().saturating_sub(at)))}</p> });
+        let row = move |e: crate::engine::timeline::Event| {
+            let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
+            let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));
+            let back = e.is_rollback.then(|| view! { " " <span class="chip" data-note="torn">"rolled back"</span> });
+            let link = store.results.with(|r| r.pipeline.repository(&e.channel, &e.hash)).map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {}", short(&e.hash))}</span></a> });
+            view! {
+                <tr>
+                    <th scope="row"><time datetime=utc(e.first)>{utc(e.first)}</time></th>
+                    <td>{e.channel.clone()}</td>
+                    <td><Hash text=e.hash.clone() />{back}{link}</td>
+                    <td>{images}{took}</td>
+                </tr>
+            }
+        };
+        view! {
+            <div class="drawing" tabindex="0" role="region" aria-label="Timeline"><Drawing events=timeline.events.clone() horizon=timeline.horizon channels=channels /></div>
+            {horizon}
+            <div class="scroll" tabindex="0" role="region" aria-label="Promotions, newest first">
+                <table class="listing" aria-label="Promotions">
+                    <thead><tr><th scope="col">"When"</th><th scope="col">"Channel"</th><th scope="col">"Hash"</th><th scope="col">"Images"</th></tr></thead>
+                    <tbody>{timeline.events.iter().take(200).cloned().map(row).collect_view()}</tbody>
+                </table>
+            </div>
+        }
+        .into_any()
+    };
+    view! {
+        <section class="times" aria-labelledby="times-title">
+            <h2 id="times-title">"Promotions"</h2>
+            <Show when=can_ask>
+                <p><button class="button" type="button" on:click=ask>"Read the history"</button> <span class="quiet">" Three images of each channel are asked for what their tags stood for."</span></p>
+            </Show>
+            {list}
+        </section>
+    }
+}
+
+/// The timeline, a lane a channel; the marks are those of the hashes. What it shows stands in the table below it.
+#[component]
+fn Drawing(events: Vec<crate::engine::timeline::Event>, horizon: Option<u64>, channels: Vec<String>) -> impl IntoView {
+    const WIDE: f64 = 1000.0;
+    const LANE: usize = 40;
+    let now = clock();
+    let oldest = events.iter().map(|e| e.first).chain(horizon).min().unwrap_or(now);
+    let span = (now.saturating_sub(oldest)).max(3600) as f64 * 1.04;
+    let at = move |time: u64| WIDE - (now.saturating_sub(time)) as f64 / span * WIDE;
+    let high = channels.len() * LANE + 24;
+    let lanes = channels.iter().enumerate().map(|(c, channel)| {
+        let y = c * LANE + 14;
+        view! { <text class="lane" x="0" y=y.to_string()>{channel.clone()}</text><path class="rule" d=format!("M0 {0}H{WIDE}", y + 14)></path> }
+    });
+    let marks = events.iter().filter_map(|e| {
+        let y = channels.iter().position(|c| *c == e.channel)? * LANE + 21;
+        let x = (at(e.first) - 10.5).clamp(0.0, WIDE - 21.0);
+        let back = e.is_rollback.then(|| view! { <text class="back" x=format!("{:.1}", x + 22.0) y=(y + 11).to_string()>"↶"</text> });
+        let title = format!("{} {} {}{}", utc(e.first), e.channel, short(&e.hash), if e.is_rollback { ", rolled back" } else { "" });
+        Some(view! { <g><title>{title}</title><svg x=format!("{x:.1}") y=y.to_string() width="21" height="14" viewBox="0 0 18 12" inner_html=paths(&e.hash)></svg>{back}</g> })
+    });
+    let days = {
+        let step = [3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400]
+            .into_iter()
+            .find(|s| span / (*s as f64) <= 16.0)
+            .unwrap_or(3650 * 86_400);
+        let first = oldest.div_ceil(step) * step;
+        (first..=now).step_by(step as usize).map(move |t| {
+            let text = if step < 86_400 { utc(t)[11..16].to_owned() } else { utc(t)[5..10].to_owned() };
+            view! { <text class="tick" x=format!("{:.1}", at(t)) y=(high - 4).to_string()>{text}</text><path class="rule" d=format!("M{0:.1} 0V{1}", at(t), high - 16)></path> }
+        })
+    };
+    let edge = horizon.map(|h| {
+        view! { <path class="horizon" d=format!("M{0:.1} 0V{1}", at(h), high - 16)></path><rect class="beyond" x="0" y="0" width=format!("{:.1}", at(h).max(0.0)) height=(high - 16).to_string()></rect> }
+    });
+    let label = format!("Timeline of {} promotions; the table below tells them", events.len());
+    view! {
+        <svg class="timeline" role="img" aria-label=label viewBox=format!("0 0 {WIDE} {high}")>
+            {edge}
+            {days.collect_view()}
+            {lanes.collect_view()}
+            {marks.collect_view()}
+        </svg>
+    }
+}
+
+/// What holds each channel.
+#[component]
+fn Reasons(store: Store) -> impl IntoView {
+    let blocker = |b: Blocker| {
+        let link = b.url.map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Log"<span class="vh">{format!(" of {}", b.job)}</span></a> });
+        view! { <li data-kind=b.kind>{b.sentence}{link}</li> }
+    };
+    let of = move |channel: String| {
+        let body = match why_not(store, &channel) {
+            WhyNot::NotTold(what) => view! { <p class="quiet">{what}</p> }.into_any(),
+            WhyNot::Level(label) => view! { <p>{format!("Nothing: it is level with {label}.")}</p> }.into_any(),
+            WhyNot::Held { label, hash, passed, of, blockers } => {
+                let rest =
+                    if blockers.is_empty() { " Nothing holds it but the promoter itself.".to_owned() } else { String::new() };
+                view! {
+                    <p>{format!("{passed} of {of} jobs passed for ")}<Hash text=hash />{format!(" of {label}.{rest}")}</p>
+                    <ul class="blockers">{blockers.into_iter().map(blocker).collect_view()}</ul>
+                }
+                .into_any()
+            }
+        };
+        view! { <h3>{channel}</h3>{body} }
+    };
+    let all = move || {
+        store.results.track();
+        let channels = store.prepared.with(|p| p.grid.channels.clone());
+        channels.into_iter().skip(1).map(of).collect_view()
+    };
+    let troubles = move || {
+        let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" Nothing is concluded from that; the command line reads it without a browser (overtag board)."</p></div> };
+        store.results.with(|r| r.pipeline.troubles.clone()).into_iter().map(trouble).collect_view()
+    };
+    view! {
+        <section class="reasons" aria-labelledby="reasons-title">
+            <h2 id="reasons-title">"What holds them"</h2>
+            {troubles}
+            <Show when=move || has_pipeline(store) fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
+                {all}
+            </Show>
+        </section>
+    }
+}
+
+/// Images that follow no channel.
+#[component]
+fn Others(store: Store) -> impl IntoView {
+    let others = Memo::new(move |_| store.prepared.with(|p| p.grid.others.clone()));
+    let item = |(name, why): (String, String)| {
+        let short = name.rsplit('/').next().unwrap_or(&name).split([':', '@']).next().unwrap_or(&name).to_owned();
+        view! { <li title=name.clone()>{short} " " <span class="quiet">{why}</span></li> }
+    };
+    view! {
+        <Show when=move || others.with(|o| !o.is_empty())>
+            <details class="fold">
+                <summary><h2>{move || format!("Not on the board ({})", others.with(Vec::len))}</h2></summary>
+                <ul class="notin">{move || others.get().into_iter().map(item).collect_view()}</ul>
+            </details>
+        </Show>
+    }
+}

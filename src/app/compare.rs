@@ -1,0 +1,200 @@
+//! What differs between two channels, hashes, snapshots or files: image by image, and as the files would.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use web_sys::HtmlInputElement;
+
+use super::browser;
+use super::loader::Loader;
+use super::results::{Errors, Progress};
+use super::store::{Phase, Store};
+use super::table::Hash;
+use super::trouble::{Doctor, Logins, Source};
+use crate::engine::board::short;
+use crate::engine::compare::{Change, Side, WORDS, compare, counts, diffs};
+use crate::engine::export::images;
+
+/// Rows that are shown at most; search finds the others.
+const ROWS: usize = 500;
+
+/// Two files are picked here, or dropped.
+#[component]
+fn Pair(store: Store) -> impl IntoView {
+    let field = move |at: usize, label: &'static str| {
+        let picked = move |e: leptos::ev::Event| {
+            let input = event_target::<HtmlInputElement>(&e);
+            wasm_bindgen_futures::spawn_local(async move {
+                for read in browser::read_files(&input).await {
+                    match read {
+                        Ok(source) => {
+                            store.said.set(format!("{} was read.", source.name));
+                            store.pair.update(|p| p[at] = Some(source));
+                        }
+                        Err(why) => store.said.set(format!("{why}.")),
+                    }
+                }
+            });
+        };
+        let held = move || {
+            store.pair.with(|p| p[at].as_ref().map(|s| s.name.clone())).map(|name| {
+                view! {
+                    <span class="mono">{name.clone()}</span>
+                    <button class="icon" type="button" aria-label=format!("Remove {name}") on:click=move |_| store.pair.update(|p| p[at] = None)>"×"</button>
+                }
+            })
+        };
+        view! { <label class="field" data-wide=""><span>{label}</span><input class="input" type="file" on:change=picked /></label> <p class="held">{held}</p> }
+    };
+    view! {
+        <details class="fold">
+            <summary><h2>"Compare two files"</h2><span class="gist">"overcloud_containers.yaml or overcloud_images.yaml"</span></summary>
+            <div class="pair">{field(0, "From file")}{field(1, "To file")}</div>
+        </details>
+    }
+}
+
+/// The comparison.
+#[component]
+pub fn Compare(
+    /// The state.
+    store: Store,
+    /// What feeds it.
+    loader: Loader,
+    /// Whether nothing can be pressed.
+    embed: bool,
+) -> impl IntoView {
+    let changes = Memo::new(move |_| store.sides.get().map(|sides| (sides.clone(), compare(&sides[0], &sides[1]))));
+    let said = move || match (store.phase.get(), changes.get()) {
+        (Phase::Stuck(_), _) => "Nothing can be compared.".to_owned(),
+        (Phase::Blocked(_), _) => "This link asks a registry on a private network.".to_owned(),
+        (Phase::Done, Some((sides, changes))) => told(&sides, &changes),
+        _ => "Asking for both sides …".to_owned(),
+    };
+    Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
+    let is_known = move || store.phase.get() == Phase::Done && changes.with(Option::is_some);
+    view! {
+        <div class="results">
+            <p class="sentence">{said}</p>
+            <Progress store=store loader=loader embed=embed />
+            <Errors store=store />
+            <Show when=move || !embed>
+                <Doctor store=store />
+                <Logins store=store loader=loader />
+            </Show>
+            <Source store=store />
+            <Show when=move || !embed><Pair store=store /></Show>
+            <Show when=is_known>
+                {move || changes.get().map(|(sides, changes)| view! { <Differences store=store sides=sides changes=changes embed=embed /> })}
+            </Show>
+        </div>
+    }
+}
+
+/// The comparison in one sentence.
+fn told(sides: &[Side; 2], changes: &[(String, Change)]) -> String {
+    let parts: Vec<String> = counts(changes)
+        .into_iter()
+        .zip(WORDS)
+        .filter(|(n, word)| *n > 0 && *word != "unchanged")
+        .map(|(n, word)| format!("{n} {word}"))
+        .collect();
+    let what = if parts.is_empty() { "nothing differs".to_owned() } else { parts.join(", ") };
+    format!("From {} to {}: {what} of {}.", name(&sides[0].name), name(&sides[1].name), images(changes.len()))
+}
+
+/// A long hash in a sentence is its first digits.
+fn name(text: &str) -> String {
+    if crate::engine::name::TagClass::of(text).is_hash() { short(text).to_owned() } else { text.to_owned() }
+}
+
+#[component]
+fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change)>, embed: bool) -> impl IntoView {
+    let counted = counts(&changes);
+    let filter = RwSignal::new(None::<&'static str>);
+    let all = StoredValue::new(changes);
+    let toggle = move |(n, word): (usize, &'static str)| {
+        let press = move |_| filter.update(|f| *f = if *f == Some(word) { None } else { Some(word) });
+        view! {
+            <button class="toggle" type="button" aria-pressed=move || (filter.get() == Some(word)).to_string() on:click=press>
+                {word} <span class="count">{n}</span>
+            </button>
+        }
+    };
+    let hash = |text: String| view! { <Hash text=text /> };
+    let row = move |(key, change): (String, Change)| {
+        let word = change.word();
+        let (from, to) = match change {
+            Change::Added(to) => (None, Some(to)),
+            Change::Removed(from) => (Some(from), None),
+            Change::Moved(from, to) => (Some(from), Some(to)),
+            Change::Unchanged(is) => (is.clone(), is),
+            Change::Unknown(_) => (None, None),
+        };
+        let path = key.rsplit('/').next().unwrap_or(&key).to_owned();
+        view! { <tr data-change=word><th scope="row" title=key>{path}</th><td>{word}</td><td>{from.map(hash)}</td><td>{to.map(hash)}</td></tr> }
+    };
+    let query = Signal::derive(move || store.choices.with(|c| c.get("q").unwrap_or("").to_owned()));
+    let rows = move || {
+        let (filter, query) = (filter.get(), query.get().to_lowercase());
+        all.with_value(|all| {
+            // What did not change is only shown when it is asked for.
+            let is_in =
+                |c: &&(String, Change)| filter.map_or(c.1.word() != "unchanged" || !query.is_empty(), |f| c.1.word() == f);
+            let is_found = |c: &&(String, Change)| query.is_empty() || c.0.to_lowercase().contains(&query);
+            all.iter().filter(is_in).filter(is_found).take(ROWS).cloned().collect::<Vec<_>>()
+        })
+    };
+    let links = sides.each_ref().map(|side| {
+        let url = side.hash.as_ref().and_then(|hash| store.results.with(|r| r.pipeline.repository(&side.name, hash)));
+        url.map(
+            |url| view! { <a href=url target="_blank" rel="noopener">{format!("Repository of {}", name(&side.name))}</a> " " },
+        )
+    });
+    let diff = |(file, text): (&'static str, String)| {
+        let line = |l: &str| {
+            let class = match l.as_bytes().first() {
+                Some(b'+') => "line plus",
+                Some(b'-') => "line minus",
+                Some(b'@') => "line comment",
+                _ => "line",
+            };
+            view! { <span class=class>{format!("{l}\n")}</span> }
+        };
+        let body = match text.is_empty() {
+            true => view! { <p class="quiet">"They are the same."</p> }.into_any(),
+            false => view! { <pre class="code" tabindex="0" role="region" aria-label=format!("Difference of {file}")><code>{text.lines().take(4000).map(line).collect_view()}</code></pre> }.into_any(),
+        };
+        view! { <details class="preview fold"><summary><h2>{format!("Difference of {file}")}</h2></summary>{body}</details> }
+    };
+    let files = diffs(&sides[0], &sides[1]);
+    let kinds = if files.is_empty() { "The two files are of different kinds: parameters stand beside images." } else { "" };
+    let shown: Vec<(usize, &'static str)> = counted.into_iter().zip(WORDS).filter(|(n, _)| *n > 0).collect();
+    let (from, to) = (name(&sides[0].name), name(&sides[1].name));
+    view! {
+        <p class="quiet">{links}</p>
+        <Show when=move || !embed>
+            <div class="toolbar">
+                <label class="find">
+                    "Search "
+                    <input
+                        class="input"
+                        type="search"
+                        prop:value=query
+                        on:input=move |e| {
+                            let text = event_target_value(&e);
+                            store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
+                        }
+                    />
+                </label>
+                <div class="toggles" role="group" aria-label="Changes">{shown.clone().into_iter().map(toggle).collect_view()}</div>
+            </div>
+        </Show>
+        <table class="listing" aria-label="Changes">
+            <thead><tr><th scope="col">"Image"</th><th scope="col">"Change"</th><th scope="col">{from}</th><th scope="col">{to}</th></tr></thead>
+            <tbody>{move || rows().into_iter().map(row).collect_view()}</tbody>
+        </table>
+        <p class="quiet">{kinds}</p>
+        {files.into_iter().map(diff).collect_view()}
+    }
+}
