@@ -79,6 +79,11 @@ fn challenges() {
 }
 
 #[test]
+fn pipelines() {
+    run("dlrn");
+}
+
+#[test]
 fn links_and_redirects() {
     run("link");
 }
@@ -105,7 +110,7 @@ fn snapshots() {
 
 #[test]
 fn every_target_has_a_test_and_a_corpus() {
-    let of_tests = ["challenge", "link", "manifest", "quay", "reference", "snapshot"];
+    let of_tests = ["challenge", "dlrn", "link", "manifest", "quay", "reference", "snapshot"];
     assert_eq!(targets::ALL.map(|(name, _)| name), of_tests);
     assert_eq!(fs::read_dir("tests/fuzz/corpus").expect("the corpus").count(), of_tests.len());
 }

@@ -420,7 +420,7 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
                         key=|k| k.clone()
                         children=move |(_, item)| match item {
                             Item::Group(name, n) => view! { <tr class="group-row"><th colspan=move || channels.with(|c| c.len() + 1).to_string() scope="rowgroup">{format!("{name} ({n})")}</th></tr> }.into_any(),
-                            Item::Image(m) => view! { <Line store=store m=m embed=embed /> }.into_any(),
+                            Item::Image(m) => view! { <Line store=store m=m lines=lines embed=embed /> }.into_any(),
                         }
                     />
                     {room(false)}
@@ -440,7 +440,7 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
 
 /// One image.
 #[component]
-fn Line(store: Store, m: usize, embed: bool) -> impl IntoView {
+fn Line(store: Store, m: usize, lines: Memo<Vec<Item>>, embed: bool) -> impl IntoView {
     let width = store.prepared.with_untracked(|p| p.grid.channels.len());
     let cells = Memo::new(move |_| store.results.with(|r| r.rows.get(m * width..(m + 1) * width).unwrap_or(&[]).to_vec()));
     let (name, whole) = store.prepared.with_untracked(|p| {
@@ -468,8 +468,13 @@ fn Line(store: Store, m: usize, embed: bool) -> impl IntoView {
         view! { <td data-status=status data-note=noted>{body}</td> }
     };
     let is_bad = move || cells.with(|c| c.iter().flatten().any(|r| is_wrong(r))).then_some("");
+    // Where not all rows are in the document, each says which one it is.
+    let index = move || {
+        let at = lines.with(|l| (l.len() > WHOLE).then(|| l.iter().position(|item| *item == Item::Image(m))).flatten());
+        at.map(|at| (at + 2).to_string())
+    };
     view! {
-        <tr class="cells" data-wrong=is_bad>
+        <tr class="cells" data-wrong=is_bad aria-rowindex=index>
             <th scope="row" title=whole>{name}</th>
             {move || cells.get().into_iter().enumerate().map(cell).collect_view()}
         </tr>
@@ -481,8 +486,9 @@ fn Line(store: Store, m: usize, embed: bool) -> impl IntoView {
 fn Cell(store: Store, loader: Loader) -> impl IntoView {
     let dialog = NodeRef::<Dialog>::new();
     Effect::new(move |_| {
-        if let (Some(_), Some(dialog)) = (store.opened.get(), dialog.get()) {
+        if let (Some(i), Some(dialog)) = (store.opened.get(), dialog.get()) {
             _ = dialog.show_modal();
+            loader.read_labels(i);
         }
     });
     let inner = move || {
@@ -503,7 +509,7 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
             _ => String::new(),
         };
         let siblings = siblings(loader, reference.as_ref(), row.as_deref());
-        let siblings = (!siblings.is_empty()).then(|| view! { <h3>"Tags of the same digest"</h3><ul class="mono">{siblings.into_iter().map(|t| view! { <li>{t}</li> }).collect_view()}</ul> });
+        let siblings = (!siblings.is_empty()).then(|| view! { <h3>"Tags of the same digest, of those that were asked for"</h3><ul class="mono">{siblings.into_iter().map(|t| view! { <li>{t}</li> }).collect_view()}</ul> });
         let filter = row.as_deref().and_then(board::mark).map(|hash| short(hash).to_owned());
         let only = filter.map(|hash| {
             let word = hash.clone();

@@ -15,6 +15,7 @@ use super::ui::sentence;
 use crate::engine::choices::{View, WRONG};
 use crate::engine::share;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::template::Source;
 
 /// The whole page.
 #[component]
@@ -51,7 +52,7 @@ pub fn App() -> impl IntoView {
         }
         e.prevent_default();
     });
-    // A snapshot that is dropped anywhere on the page is read.
+    // A snapshot that is dropped anywhere on the page is read; files to compare too.
     _ = window_event_listener(ev::dragover, move |e| {
         if browser::is_file_for_page(&e) {
             e.prevent_default();
@@ -64,6 +65,15 @@ pub fn App() -> impl IntoView {
         e.prevent_default();
         wasm_bindgen_futures::spawn_local(async move {
             for read in browser::read_dropped(e).await {
+                let is_file = |s: &Source| view.get_untracked() == View::Compare && !s.text.trim_start().starts_with('{');
+                if let Ok(source) = &read
+                    && is_file(source)
+                {
+                    // The first is where it comes from, the second where it goes.
+                    store.said.set(format!("{} was read.", source.name));
+                    store.pair.update(|p| p[usize::from(p[0].is_some())] = Some(source.clone()));
+                    continue;
+                }
                 // What is none must not take the place of what is shown.
                 if let Some(error) = read.as_ref().ok().and_then(|s| Snapshot::read(&s.text, &s.name).err()) {
                     store.said.set(format!("{} was not read.", error.place));

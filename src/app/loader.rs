@@ -593,6 +593,14 @@ impl Loader {
         }
     }
 
+    /// Reads the labels of row `i`, where they were not needed so far.
+    pub fn read_labels(self, i: usize) {
+        let Some(work) = self.work.get_value().filter(|_| self.store.phase.with_untracked(|p| *p == Phase::Done)) else { return };
+        work.run.borrow_mut().read_labels(i);
+        // What a snapshot holds is known at once.
+        self.go(&work);
+    }
+
     /// Asks for what a board tells beyond its cells, where that was chosen just now.
     pub fn go_on_now(self) {
         self.renew();

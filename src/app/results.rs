@@ -9,6 +9,7 @@ use super::store::{Phase, Store};
 use super::table::{Images, Toolbar, toggle_query};
 use super::trouble::{Changes, Doctor, Logins, Source};
 use super::ui::sentence;
+use crate::engine::choices::View;
 use crate::engine::error::Kind;
 use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
 use crate::engine::share;
@@ -490,13 +491,17 @@ pub fn Errors(
         if store.is_busy() {
             return None;
         }
+        let unknown = match store.prepared.with(|p| p.settings.view) {
+            View::Prepare => "Not in the files, and not known to be absent.",
+            _ => "Unknown, and not known to be absent.",
+        };
         let notice = |(what, cure, names): (String, String, Vec<String>)| {
             let who = match names.as_slice() {
                 [one] => one.clone(),
                 [first, ..] => format!("{first} and {} more", names.len() - 1),
                 [] => String::new(),
             };
-            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {what} ". Not in the files, and not known to be absent. " {sentence(&cure)}</p></div> }
+            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {what} ". " {unknown} " " {sentence(&cure)}</p></div> }
         };
         Some(causes.get().into_iter().take(4).map(notice).collect_view())
     };

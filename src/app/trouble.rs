@@ -7,6 +7,7 @@ use super::loader::Loader;
 use super::store::{Phase, Store};
 use super::table::Hash;
 use crate::engine::auth::Login;
+use crate::engine::choices::View;
 use crate::engine::doctor::{Cause, Remedy};
 use crate::engine::export::images;
 use crate::engine::registry::Dialect;
@@ -67,6 +68,11 @@ fn commands(store: Store) -> String {
         login = "# auth.json is what podman login --authfile auth.json writes\n";
     }
     let link = quoted(&format!("{}?{query}", browser::address()));
+    if store.prepared.with(|p| p.settings.view == View::Board) {
+        return format!(
+            "{login}# the board\novertag board --link {link}{own}\n# or a snapshot, to be dropped on this page\novertag snapshot --link {link}{own} \\\n  --output snapshot.json\n"
+        );
+    }
     format!(
         "{login}# the files\novertag prepare --link {link}{own} \\\n  --output-images-file overcloud_containers.yaml --output-env-file overcloud_images.yaml\n\
          # or a snapshot, to be dropped on this page\novertag snapshot --link {link}{own} \\\n  --output snapshot.json\n"

@@ -206,6 +206,8 @@ pub struct Resolver {
     channels: HashMap<Channel, Vec<usize>>,
     pins_exact: bool,
     every_label: bool,
+    /// Rows whose labels are wanted, needed or not.
+    labelled: HashSet<usize>,
     hashes: RefCell<HashMap<Channel, Vec<String>>>,
 }
 
@@ -407,7 +409,15 @@ impl Resolver {
                 channels.entry(Self::channel(reference)).or_default().push(i);
             }
         }
-        Self { settings, images, channels, pins_exact: false, every_label: false, hashes: RefCell::default() }
+        Self {
+            settings,
+            images,
+            channels,
+            pins_exact: false,
+            every_label: false,
+            labelled: HashSet::new(),
+            hashes: RefCell::default(),
+        }
     }
 
     /// A resolver that goes through the chain even where the tag asked for does not move.
@@ -427,6 +437,11 @@ impl Resolver {
 
     fn channel(reference: &Reference) -> Channel {
         (reference.repository.namespace(), reference.tag.clone())
+    }
+
+    /// Has the labels of row `i` read, needed or not.
+    pub(super) fn want_labels(&mut self, i: usize) {
+        self.labelled.insert(i);
     }
 
     /// Forgets which hashes the scouts told, so that they are asked again.
@@ -539,7 +554,14 @@ impl Resolver {
         };
         row.digest = Some(found.digest.clone());
         row.moved_at = found.moved_at;
+        // Nothing rests on these: that they cannot be read is no trouble of the row.
+        let labels = match self.labelled.contains(&i).then(|| look.labels(repository, &found)) {
+            Some(Ok(labels)) => labels,
+            Some(Err(Stop::Lacking(asks))) => return Err(Stop::Lacking(asks)),
+            Some(Err(Stop::Trouble(_))) | None => BTreeMap::new(),
+        };
         if !moves {
+            row.labels = labels;
             row.hash = TagClass::of(&tag).is_hash().then(|| tag.clone());
             if self.settings.pin.first() == Some(&Pin::Digest) {
                 self.write(
@@ -574,7 +596,7 @@ impl Resolver {
                 pinned.seen.insert(usual.clone(), digest);
             }
         }
-        row.labels = std::mem::take(&mut pinned.labels);
+        row.labels = if labels.is_empty() { std::mem::take(&mut pinned.labels) } else { labels };
         row.notes = std::mem::take(&mut pinned.notes);
         row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
         row.seen = std::mem::take(&mut pinned.seen);

@@ -20,7 +20,7 @@ use super::name::{Repository, default_endpoint};
 use super::pace::Pace;
 use super::quay;
 use super::registry::{Answer, Ask, Caller, Dialect, Exchange, Server, Step, Trouble, step};
-use super::resolve::{Facts, Resolver, Row, Summary, conclude};
+use super::resolve::{Facts, Resolver, Row, Status, Summary, conclude};
 use super::snapshot::Snapshot;
 use super::wire::{
     BODY_LIMIT, Failure, IMAGE_LIMIT, Method, Moment, PROBE_LIMIT, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
@@ -282,6 +282,18 @@ impl Run {
         let some = self.unlooked.drain(..n.min(self.unlooked.len())).collect();
         self.evaluate(some, false);
         !self.unlooked.is_empty()
+    }
+
+    /// Reads the labels of row `i`, if they were not needed so far. Until they are there it is what it was.
+    pub fn read_labels(&mut self, i: usize) {
+        let Some(Some(row)) = self.rows.get(i).cloned() else { return };
+        if row.status != Status::Resolved || !row.labels.is_empty() {
+            return;
+        }
+        self.before.resize(self.rows.len(), None);
+        self.before[i] = Some(row);
+        self.resolver.want_labels(i);
+        self.evaluate(vec![i], true);
     }
 
     /// Asks this too, beside what the images need.

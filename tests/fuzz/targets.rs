@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use overtag::engine::auth::{Login, Wanted, token_request, wanted};
+use overtag::engine::dlrn::{read_build, read_promotions, read_votes};
 use overtag::engine::guard::{Address, join, may_lead, origin, redirected, shares_login};
 use overtag::engine::name::{Reference, Repository, TagClass, default_endpoint, is_digest, is_private, is_tag};
 use overtag::engine::quay::{read_data, read_labels, read_overview};
@@ -25,14 +26,32 @@ use url::{Host, Url};
 pub type Target = fn(&[u8]);
 
 /// Each by the name of its folder in the corpus.
-pub const ALL: [(&str, Target); 6] = [
+pub const ALL: [(&str, Target); 7] = [
     ("challenge", challenge),
+    ("dlrn", dlrn),
     ("link", link),
     ("manifest", manifest),
     ("quay", quay),
     ("reference", reference),
     ("snapshot", snapshot),
 ];
+
+/// What DLRN and Zuul answer. What is read is a hash that images are tagged with, and asks for nothing beyond its own parameters.
+fn dlrn(data: &[u8]) {
+    let Ok(body) = str::from_utf8(data) else { return };
+    for promotion in read_promotions(body).unwrap_or_default() {
+        assert!(TagClass::of(&promotion.hash).is_hash(), "{promotion:?}");
+        let names: Vec<&str> = promotion.query.split('&').filter_map(|p| p.split('=').next()).filter(|n| !n.is_empty()).collect();
+        assert!(
+            names.iter().all(|n| ["aggregate_hash", "commit_hash", "distro_hash", "extended_hash"].contains(n)),
+            "{promotion:?}"
+        );
+        assert!(!promotion.query.contains(['#', ' ', '\n']), "{promotion:?}");
+    }
+    let votes = read_votes(body).unwrap_or_default();
+    assert!(votes.is_sorted_by_key(|v| Reverse(v.at)) && votes.iter().all(|v| !v.job.is_empty()));
+    _ = read_build(body);
+}
 
 /// A `WWW-Authenticate` header.
 fn challenge(data: &[u8]) {
