@@ -81,6 +81,7 @@ pub struct Loader {
     timer: StoredValue<Option<TimeoutHandle>>,
     renewal: StoredValue<bool>,
     has_begun: StoredValue<bool>,
+    view: StoredValue<View>,
     fetching: StoredValue<Option<Stopper>, LocalStorage>,
 }
 
@@ -93,6 +94,7 @@ impl Loader {
             timer: StoredValue::new(None),
             renewal: StoredValue::new(false),
             has_begun: StoredValue::new(false),
+            view: StoredValue::new(View::Prepare),
             fetching: StoredValue::new_local(None),
         };
         Effect::new(move |_| {
@@ -113,6 +115,12 @@ impl Loader {
     fn follow(self, prepared: Arc<Prepared>) {
         self.stop();
         self.store.allow_partial.set(false);
+        // Rows of one view are none of another's.
+        if self.view.get_value() != prepared.settings.view {
+            self.view.set_value(prepared.settings.view);
+            self.store.opened.set(None);
+            self.store.results.set(Results::default());
+        }
         if self.store.refused.get_untracked() {
             let notice =
                 self.store.notices.with_untracked(|n| n.iter().find(|n| share::is_refused(std::slice::from_ref(n))).cloned());
