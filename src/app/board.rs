@@ -44,7 +44,8 @@ fn items(store: Store, embed: bool) -> Vec<Item> {
     let Some(plan) = prepared.plan() else { return Vec::new() };
     let mut choices = store.choices.get();
     // While answers stream in the order would change under the reader's eyes.
-    if store.is_busy() && matches!(choices.get("sort"), Some(s) if !s.ends_with("image")) {
+    let streams = store.results.with(|r| r.rows.iter().any(Option::is_none));
+    if streams && matches!(choices.get("sort"), Some(s) if !s.ends_with("image")) {
         choices.clear("sort");
     }
     if embed && choices.get("status").is_none() {

@@ -51,10 +51,12 @@ struct Work {
     requests_before: usize,
     /// What is read beside the registries, for a board.
     pipeline: Rc<RefCell<Pipeline>>,
+    /// Whether nothing more is to be asked.
+    is_cancelled: Rc<Cell<bool>>,
     /// Addresses of it that are being read.
     reading: Rc<Cell<usize>>,
-    /// Whether the history of tags was asked for.
-    has_history: Rc<Cell<bool>>,
+    /// What the channels stood for when the history of their tags was asked for.
+    history_of: Rc<RefCell<Option<Vec<Option<String>>>>>,
 }
 
 impl Work {
@@ -67,8 +69,9 @@ impl Work {
             asked_at,
             requests_before: 0,
             pipeline: Rc::new(RefCell::new(pipeline)),
+            is_cancelled: Rc::default(),
             reading: Rc::default(),
-            has_history: Rc::default(),
+            history_of: Rc::default(),
         }
     }
 }
@@ -345,9 +348,11 @@ impl Loader {
 
     /// Asks for what a board tells beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
     fn go_on(self, work: &Work, prepared: &Prepared, stages: &[Stage], asks: Vec<Ask>, has_snapshot: bool) -> bool {
-        let wants_history = has_snapshot || self.store.wants_history.get_untracked();
-        if wants_history && !work.has_history.replace(true) && !asks.is_empty() {
-            work.run.borrow_mut().also(asks);
+        let wants_history = (has_snapshot || self.store.wants_history.get_untracked()) && !work.is_cancelled.get();
+        let now: Vec<Option<String>> = stages.iter().map(|s| s.hash.clone()).collect();
+        if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !asks.is_empty() {
+            *work.history_of.borrow_mut() = Some(now);
+            work.run.borrow_mut().anew(asks);
             let work = work.clone();
             // Not from within: this is called by what that calls.
             set_timeout(move || self.go(&work), Duration::ZERO);
@@ -534,7 +539,7 @@ impl Loader {
                 w.stopper = Stopper::default();
                 w.run.borrow_mut().cancel();
                 w.reading.set(0);
-                w.has_history.set(true);
+                w.is_cancelled.set(true);
                 let mut pipeline = w.pipeline.borrow_mut();
                 loop {
                     let wants = pipeline.lacking(&prepared.settings, &|_| None, true);
@@ -571,7 +576,7 @@ impl Loader {
             let refreshed = work.pipeline.borrow().refreshed(&settings);
             work.pipeline = Rc::new(RefCell::new(refreshed));
         }
-        (work.reading, work.has_history) = Default::default();
+        (work.reading, work.is_cancelled) = Default::default();
         self.work.set_value(Some(work.clone()));
         self.store.phase.set(Phase::Busy);
         self.look(work, move |work| self.go(&work));

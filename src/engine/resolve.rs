@@ -46,7 +46,9 @@ impl Facts {
             (Ask::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
             (Ask::Check { tag, .. }, _) => TagClass::of(tag) != TagClass::Moving,
             (Ask::Manifest { .. } | Ask::Labels { .. } | Ask::Tags { .. }, Ok(answer)) => !matches!(answer, Answer::Overview(_)),
-            (Ask::Overview { .. } | Ask::History { .. } | Ask::Repositories { .. } | Ask::Ping { .. }, _) => false,
+            // Whoever shows it sees when it has gone on.
+            (Ask::History { .. }, Ok(_)) => true,
+            (Ask::Overview { .. } | Ask::Repositories { .. } | Ask::Ping { .. }, _) => false,
         };
         self.answers.retain(|ask, answer| {
             let lasts = is_lasting(ask, answer);

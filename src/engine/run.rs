@@ -309,6 +309,15 @@ impl Run {
         }
     }
 
+    /// Asks this too, whatever was answered before.
+    pub fn anew(&mut self, asks: Vec<Ask>) {
+        for ask in &asks {
+            self.facts.answers.remove(ask);
+            self.facts.exchanges.remove(ask);
+        }
+        self.also(asks);
+    }
+
     /// What was learnt, for the next run; this one is over then.
     pub fn take_facts(&mut self) -> Facts {
         std::mem::take(&mut self.facts)
