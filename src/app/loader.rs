@@ -228,7 +228,8 @@ impl Loader {
             View::Board => prepared.grid.cells(plan),
             _ => plan.images.clone(),
         };
-        let resolver = Resolver::new(prepared.settings.clone(), images);
+        let is_asked = prepared.settings.view == View::Board && snapshot.is_none();
+        let resolver = if is_asked { Resolver::for_board } else { Resolver::new }(prepared.settings.clone(), images);
         let work = Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at);
         self.work.set_value(Some(work.clone()));
         self.look(work, move |work| {
@@ -312,8 +313,8 @@ impl Loader {
             _ => old.timeline.clone(),
         };
         timeline.inform(&mut stages);
-        let pipeline = work.pipeline.borrow();
-        let pipeline = if *pipeline == *old.pipeline { old.pipeline.clone() } else { Arc::new(pipeline.clone()) };
+        let is_known = *work.pipeline.borrow() == *old.pipeline;
+        let pipeline = if is_known { old.pipeline.clone() } else { Arc::new(work.pipeline.borrow().clone()) };
         let asks = match board {
             Some(plan) if is_done => timeline::asks(&prepared.grid, plan, &rows, run.facts(), run.snapshot().is_some()),
             _ => Vec::new(),

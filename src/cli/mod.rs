@@ -298,7 +298,9 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
         return Err(Error::new(Kind::No, "no image follows the channel", "", cure));
     }
     let snapshot = snapshot_in(&files)?;
-    let resolver = Resolver::new(settings.clone(), grid.cells(&plan));
+    let cells = grid.cells(&plan);
+    // What a snapshot holds of labels costs nothing.
+    let resolver = if snapshot.is_some() { Resolver::new } else { Resolver::for_board }(settings.clone(), cells);
     let run = Run::new(resolver, client(invocation)?, facts()?, snapshot.clone());
     let mut run = native::drive(run, &progress());
     let rows = run.conclude().0;

@@ -201,6 +201,7 @@ impl Pipeline {
                         // A package's hash is asked for by more than images are tagged with.
                         _ => continue,
                     };
+                    let channel: String = form_urlencoded::byte_serialize(channel.as_bytes()).collect();
                     let url = format!("{api}/api/promotions?{by}={channel}&limit={PROMOTIONS}");
                     out.insert(Want { url, what: What::Promotions });
                 }
@@ -320,9 +321,9 @@ impl Pipeline {
     /// Why a channel does not stand for its candidate; `now` in seconds since 1970.
     pub fn why_not(&self, settings: &Settings, channel: &str, hash_of: &dyn Fn(&str) -> Option<String>, now: u64) -> WhyNot {
         let Some(criteria) = self.criteria.get(channel) else {
-            let what = match (&settings.criteria, self.criteria.is_empty()) {
-                (Some(_), false) => format!("The promoter's file says nothing of {channel}."),
-                _ => "To know what holds it, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them.".to_owned(),
+            let what = match self.criteria.is_empty() {
+                false => format!("The promoter's file says nothing of {channel}."),
+                true => "To know what holds it, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them.".to_owned(),
             };
             return WhyNot::NotTold(what);
         };
@@ -431,20 +432,33 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
     let read = |p: &Value| {
         let (commit, distro, aggregate) = (text(p, "commit_hash"), text(p, "distro_hash"), text(p, "aggregate_hash"));
         let is_hash = |text: &String| TagClass::of(text).is_hash();
-        let told = [aggregate.clone(), text(p, "repo_hash")].into_iter().find(is_hash);
-        let made = || Some(format!("{commit}_{}", distro.get(..8)?)).filter(is_hash);
+        let extended = text(p, "extended_hash");
+        // Images are tagged with the whole hash; `repo_hash` leaves out what extends it.
+        let made = || {
+            let more = match (extended.get(..8), extended.get(41..49)) {
+                (Some(first), Some(second)) => format!("_{first}_{second}"),
+                (Some(first), None) => format!("_{first}"),
+                (None, _) => String::new(),
+            };
+            Some(format!("{commit}_{}{more}", distro.get(..8)?))
+        };
+        let hash = [Some(aggregate.clone()), made(), Some(text(p, "repo_hash"))].into_iter().flatten().find(is_hash)?;
         let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let query = match (is_hash(&aggregate), commit.is_empty() || distro.is_empty()) {
             (true, _) => format!("aggregate_hash={aggregate}"),
             (false, true) => String::new(),
             (false, false) => {
-                let extended = text(p, "extended_hash");
                 let more = if extended.is_empty() { String::new() } else { format!("&extended_hash={}", encoded(&extended)) };
                 format!("commit_hash={}&distro_hash={}{more}", encoded(&commit), encoded(&distro))
             }
         };
-        let (channel, url) = (text(p, "promote_name"), text(p, "repo_url"));
-        Some(Promotion { at: number(p, "timestamp")?, channel, hash: told.or_else(made)?, query, url })
+        let (channel, mut url) = (text(p, "promote_name"), text(p, "repo_url"));
+        if hash == aggregate {
+            // What DLRN tells is where the one package is; the aggregate is beside the components, below its channel.
+            let base = url.split_once("/component/").map(|(base, _)| base).or_else(|| url.rsplitn(4, '/').nth(3));
+            url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
+        }
+        Some(Promotion { at: number(p, "timestamp")?, channel, hash, query, url })
     };
     Ok(objects(&body, "promotions")?.iter().filter_map(read).collect())
 }

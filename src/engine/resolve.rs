@@ -34,16 +34,24 @@ pub struct Facts {
     /// Tags that were not there when they were last asked for. A HEAD would have to be followed by the GET whose body says that they
     /// still are not.
     pub were_absent: HashSet<(Repository, String)>,
+    /// Since when it is believed that tags of hashes are not there, seconds since 1970.
+    pub believed_since: u64,
 }
 
 impl Facts {
-    /// Forgets what can have moved since, and gives back what each tag stood for. What is named by a digest cannot, and what a hash's
-    /// tag stands for does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository moves.
-    pub(super) fn forget_moving(&mut self) -> HashMap<(Repository, String), Option<String>> {
+    /// Forgets what can have moved by `now`, and gives back what each tag stood for. What is named by a digest cannot, and what a
+    /// hash's tag stands for does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
+    /// moves, and no longer than [`BELIEF`]: the tag of a hash may come late, to an image that a build left as it was.
+    pub(super) fn forget_moving(&mut self, now: u64) -> HashMap<(Repository, String), Option<String>> {
         let (mut before, mut absent) = (HashMap::new(), HashSet::new());
+        let since = if self.believed_since == 0 { self.asked_at } else { self.believed_since };
+        let is_old = now >= since + BELIEF;
+        self.believed_since = if is_old { now } else { since };
+        self.asked_at = now;
         let is_lasting = |ask: &Ask, answer: &Result<Answer, Trouble>| match (ask, answer) {
             (_, Err(_)) => false,
             (Ask::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
+            (Ask::Check { .. }, Ok(Answer::Check(Err(_)))) | (Ask::Tags { .. }, _) if is_old => false,
             (Ask::Check { tag, .. }, _) => TagClass::of(tag) != TagClass::Moving,
             (Ask::Manifest { .. } | Ask::Labels { .. } | Ask::Tags { .. }, Ok(answer)) => !matches!(answer, Answer::Overview(_)),
             // Whoever shows it sees when it has gone on.
@@ -180,6 +188,10 @@ type Step<T> = Result<T, Stop>;
 
 /// How many scouts tell the hash of a channel.
 const SCOUTS: usize = 3;
+/// How many do where that costs no request of its own.
+const WITNESSES: usize = 12;
+/// Seconds for which refreshes believe that the tag of a hash is not there.
+const BELIEF: u64 = 600;
 /// What stands for the tag while a template is rendered under `newest:REGEX`.
 pub const NEWEST: &str = "newest";
 /// Tags that are compared at a time when siblings are looked for.
@@ -208,6 +220,8 @@ pub struct Resolver {
     channels: HashMap<Channel, Vec<usize>>,
     pins_exact: bool,
     every_label: bool,
+    /// Whether on a Quay, which tells tags and digests at once, siblings alone tell hashes.
+    by_siblings: bool,
     /// Rows whose labels are wanted, needed or not.
     labelled: HashSet<usize>,
     hashes: RefCell<HashMap<Channel, Vec<String>>>,
@@ -362,6 +376,15 @@ impl Look<'_> {
         }
     }
 
+    /// All hashes whose tags have that digest on Quay, of the tags that came at once: the newest first.
+    fn hashes(&self, repository: &Repository, digest: &str) -> Step<Vec<String>> {
+        let Ok(overview) = self.overview(repository, false)? else { return Ok(Vec::new()) };
+        let is_same = |active: &Active| active.digest == digest && active.is_alive(self.facts.asked_at);
+        let mut same: Vec<_> = overview.tags.iter().filter(|(tag, a)| TagClass::of(tag).is_hash() && is_same(a)).collect();
+        same.sort_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
+        Ok(same.into_iter().map(|(tag, _)| tag.clone()).collect())
+    }
+
     /// The best immutable tag of that digest on Quay, and among how many it was looked for.
     fn sibling(&self, repository: &Repository, digest: &str) -> Step<(Option<String>, usize)> {
         for whole in [false, true] {
@@ -417,6 +440,7 @@ impl Resolver {
             channels,
             pins_exact: false,
             every_label: false,
+            by_siblings: false,
             labelled: HashSet::new(),
             hashes: RefCell::default(),
         }
@@ -425,6 +449,13 @@ impl Resolver {
     /// A resolver that goes through the chain even where the tag asked for does not move.
     pub fn discovering(settings: Settings, image: Image) -> Self {
         Self { pins_exact: true, ..Self::new(settings, vec![image]) }
+    }
+
+    /// A resolver that only has to tell for which hash an image stands: on a Quay the tags of the same digest say so, and no label is
+    /// read for it.
+    pub fn for_board(settings: Settings, images: Vec<Image>) -> Self {
+        let by_siblings = settings.pin.contains(&Pin::Sibling);
+        Self { by_siblings, ..Self::new(settings, images) }
     }
 
     /// A resolver that reads every image's labels, needed or not: for a snapshot, of which readers may want other images, and so
@@ -545,11 +576,9 @@ impl Resolver {
         let moves = self.is_to_pin(&tag) && self.settings.newest.as_ref().is_none_or(|_| reference.tag != NEWEST);
         let shares = moves && self.hash_is_shared();
         let own = self.found(i, repository, &tag, shares, look);
-        let (found, hashes) = if shares && !self.is_scout(i, reference) {
-            both(own, self.hashes(&Self::channel(reference), look.facts))?
-        } else {
-            (own?, Vec::new())
-        };
+        let is_scout = self.is_scout(i, reference) && !self.has_siblings(repository, look.facts);
+        let (found, hashes) =
+            if shares && !is_scout { both(own, self.hashes(&Self::channel(reference), look.facts))? } else { (own?, Vec::new()) };
         let found = match found {
             Ok(found) => found,
             Err(missing) => return self.missing(row, repository, &tag, missing, look),
@@ -588,9 +617,14 @@ impl Resolver {
             look.labels(repository, &found)?;
         }
         let mut pinned = self.pin(reference, &found, &hashes, look)?;
+        if self.has_siblings(repository, look.facts) {
+            // It stands for each build that left it as it is.
+            let all = look.hashes(repository, &found.digest)?;
+            pinned.seen.extend(all.into_iter().map(|hash| (hash, found.digest.clone())));
+        }
         // A scout did not wait for the others. Where it stands for another hash than they do, its own tag of theirs may still have
         // the same digest: then it stands for both, and is not torn.
-        if shares && self.is_scout(i, reference) && TagClass::of(&pinned.tag).is_hash() {
+        if shares && is_scout && TagClass::of(&pinned.tag).is_hash() {
             let hashes = self.hashes(&Self::channel(reference), look.facts)?;
             if let Some(usual) = hashes.first().filter(|h| **h != pinned.tag)
                 && let Some(digest) = look.check(repository, usual, found.form)?
@@ -667,6 +701,11 @@ impl Resolver {
         matches!(self.settings.pin[..], [Pin::Sibling, ..] | [Pin::Label, Pin::Sibling, ..])
     }
 
+    /// Whether the siblings of this repository tell its hashes.
+    fn has_siblings(&self, repository: &Repository, facts: &Facts) -> bool {
+        self.by_siblings && facts.dialects.get(&repository.host) == Some(&Dialect::Quay)
+    }
+
     fn is_scout(&self, i: usize, reference: &Reference) -> bool {
         self.channels.get(&Self::channel(reference)).is_some_and(|c| c.iter().take(SCOUTS).any(|s| *s == i))
     }
@@ -696,21 +735,24 @@ impl Resolver {
         let look = Look { facts, used: RefCell::default() };
         let (mut told, mut scouts, mut lacking) = (Vec::<(String, usize)>::new(), 0, Vec::new());
         for &i in &self.channels[channel] {
-            if scouts == SCOUTS {
+            let is_told = self.images[i].reference.as_ref().is_ok_and(|r| self.has_siblings(&r.repository, facts));
+            if scouts == if is_told { WITNESSES } else { SCOUTS } {
                 break;
             }
             let Ok(reference) = &self.images[i].reference else { continue };
             let outcome = self.found(i, &reference.repository, &reference.tag, true, &look).and_then(|found| match found {
-                Ok(found) => self.pin(reference, &found, &[], &look).map(Some),
+                // An image that a build left as it is has its tag too; those that it changed decide.
+                Ok(found) if is_told => look.hashes(&reference.repository, &found.digest).map(Some),
+                Ok(found) => self.pin(reference, &found, &[], &look).map(|pinned| Some(vec![pinned.tag])),
                 Err(_) => Ok(None),
             });
             match outcome {
-                Ok(Some(pinned)) => {
+                Ok(Some(tags)) => {
                     scouts += 1;
-                    if TagClass::of(&pinned.tag).is_hash() {
-                        match told.iter_mut().find(|(hash, _)| *hash == pinned.tag) {
+                    for tag in tags.into_iter().filter(|tag| TagClass::of(tag).is_hash()) {
+                        match told.iter_mut().find(|(hash, _)| *hash == tag) {
                             Some((_, votes)) => *votes += 1,
-                            None => told.push((pinned.tag, 1)),
+                            None => told.push((tag, 1)),
                         }
                     }
                 }
@@ -756,6 +798,7 @@ impl Resolver {
         }
         for pin in &self.settings.pin {
             match pin {
+                Pin::Label if self.has_siblings(repository, look.facts) => {}
                 Pin::Label => {
                     if self.by_label(reference, found, look, &mut out)? {
                         return Ok(out);

@@ -1114,8 +1114,7 @@ impl Run {
     /// Asks anew for what can have moved: a request a tag, on a Quay a request a repository. `asked_at` in seconds since 1970.
     pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
         self.before = self.conclude().0;
-        self.stood_for = self.facts.forget_moving();
-        self.facts.asked_at = asked_at;
+        self.stood_for = self.facts.forget_moving(asked_at);
         self.start_over(logins);
     }
 

@@ -14,6 +14,7 @@
 //! * [`nginx`]: Debian's `nginx` before a registry or a folder: CORS, limits,
 //!   passwords, TLS
 //! * [`login`]: a registry with a login of its own, and a token server for it
+//! * [`dlrn`]: DLRN's own API server
 //! * [`browser`]: headless Chromium through chromedriver, elements found by
 //!   role and accessible name
 //!
@@ -69,6 +70,7 @@ pub fn template(names: &[&str]) -> String {
 }
 
 pub mod browser;
+pub mod dlrn;
 mod http;
 pub mod login;
 pub mod nginx;

@@ -1,0 +1,886 @@
+//! The board: on a registry that is promoted image by image, on a Quay, from snapshots, with DLRN beside it.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, OnceLock};
+
+use overtag::engine::auth::Logins;
+use overtag::engine::board::{self, Grid, Known, Lateness, Stage, State};
+use overtag::engine::choices::{Choices, Settings};
+use overtag::engine::compare::{Change, Side, compare, diffs};
+use overtag::engine::dlrn::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
+use overtag::engine::plan::{Files, Plan};
+use overtag::engine::quay::Life;
+use overtag::engine::registry::{Answer, Ask};
+use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
+use overtag::engine::run::{Client, Run};
+use overtag::engine::share;
+use overtag::engine::template::Source;
+use overtag::engine::timeline::Timeline;
+use overtag::net::native;
+use serde_json::{Value, json};
+use support::dlrn::{Dlrn, Hashes};
+use support::proxy::{Fault, Proxy, Seen};
+use support::quay::{self, Manifest, Quay, Repository};
+use support::registry::{CHANNELS, Kind, LABEL, NAMESPACE, PREFIX, PROMOTED, Registry};
+
+/// What the tests call now, unless they say otherwise.
+const EPOCH: u64 = 1_496_105_356;
+const DAY: u64 = 86_400;
+
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry::start(Path::new(support::CACHE), &support::names()))
+}
+
+fn overtag(args: &[&str], now: u64) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overtag"));
+    command.args(args).env("SOURCE_DATE_EPOCH", now.to_string()).output().expect("overtag runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A template in a folder, and the namespace and channels that a board of it has.
+struct Here {
+    folder: tempfile::TempDir,
+    namespace: String,
+    prefix: &'static str,
+    channels: String,
+}
+
+impl Here {
+    fn at(host: &str, names: &[&str], channels: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("t.j2"), support::template(names)).expect("the template is written");
+        Self { folder, namespace: format!("{host}/{NAMESPACE}"), prefix: PREFIX, channels: channels.join(",") }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, content: &str) -> String {
+        fs::write(self.path(name), content).expect("the file is written");
+        self.path(name)
+    }
+
+    fn run(&self, verb: &str, more: &[&str], now: u64) -> Output {
+        let template = self.path("t.j2");
+        let plain =
+            [verb, "--template-file", &template, "--namespace", &self.namespace, "--prefix", self.prefix, "--tag", PROMOTED];
+        overtag(&[&plain[..], &["--channels", &self.channels], more].concat(), now)
+    }
+
+    /// The board as JSON, with the exit status.
+    fn board(&self, more: &[&str], now: u64) -> (Option<i32>, Value) {
+        let done = self.run("board", &[&["--format", "json"], more].concat(), now);
+        let board = serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&done.stderr)));
+        (done.status.code(), board)
+    }
+}
+
+/// A channel of a board.
+fn channel<'a>(board: &'a Value, name: &str) -> &'a Value {
+    let all = board["channels"].as_array().expect("channels");
+    all.iter().find(|c| c["channel"] == name).unwrap_or_else(|| panic!("there is no channel {name}: {board}"))
+}
+
+/// The cells of a channel by image.
+fn cells(board: &Value, name: &str) -> BTreeMap<String, Value> {
+    let cell = |image: &Value| {
+        let all = image["channels"].as_array().expect("cells");
+        let cell = all.iter().find(|c| c["channel"] == name).expect("a cell a channel").clone();
+        (image["image"].as_str().expect("a name").to_owned(), cell)
+    };
+    board["images"].as_array().expect("images").iter().map(cell).collect()
+}
+
+/// Names of a dozen and more images.
+const NAMES: [&str; 14] = [
+    "nova-api",
+    "nova-compute",
+    "nova-conductor",
+    "neutron-server",
+    "neutron-agent",
+    "heat-api",
+    "heat-engine",
+    "keystone",
+    "glance-api",
+    "cinder-api",
+    "cinder-volume",
+    "horizon",
+    "swift-proxy",
+    "ironic-api",
+];
+
+/// A made-up hash of a build.
+fn hash(i: usize) -> String {
+    format!("{:040x}_{:08x}", 0xabcd_0000 + i, 0x1234_0000 + i)
+}
+
+/// Pushes build `i` of an image under its hash and these tags.
+fn push(registry: &Registry, short: &str, i: usize, tags: &[&str]) {
+    let hash = hash(i);
+    let tags: Vec<&str> = std::iter::once(hash.as_str()).chain(tags.iter().copied()).collect();
+    registry.push(&format!("{NAMESPACE}/{PREFIX}{short}"), &tags, Kind::Docker, Some(&[(LABEL, &hash), ("name", short)]), i);
+}
+
+/// An order that is none, and the same each time.
+fn shuffled() -> Vec<&'static str> {
+    let mut names = NAMES.to_vec();
+    names.sort_by_key(|n| n.bytes().fold(7_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))) % 101);
+    names
+}
+
+#[test]
+fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
+    let registry = Registry::scratch();
+    let here = Here::at(&registry.host, &NAMES, &["tripleo-ci-testing", PROMOTED]);
+    for name in NAMES {
+        push(&registry, name, 1, &[PROMOTED]);
+        push(&registry, name, 2, &["tripleo-ci-testing"]);
+    }
+    let snapshot = |at: u64| {
+        let file = here.path("kept.json");
+        let done = here.run("snapshot", &["--since", &file, "--output", &file], at);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        file
+    };
+    snapshot(EPOCH);
+    let whole = here.board(&["--require-whole", PROMOTED], EPOCH);
+    assert_eq!((whole.0, &channel(&whole.1, PROMOTED)["state"]), (Some(0), &json!("whole")), "{}", whole.1);
+    assert_eq!(channel(&whole.1, PROMOTED)["behind"]["differ"], NAMES.len());
+
+    // Image by image the channel goes on to the next hash; most of them decide which one counts.
+    let (n, whole_word, torn_word) = (NAMES.len(), json!("whole"), json!("torn"));
+    for (k, name) in shuffled().into_iter().enumerate().map(|(k, name)| (k + 1, name)) {
+        push(&registry, name, 2, &[PROMOTED]);
+        let (code, board) = here.board(&["--require-whole", PROMOTED], EPOCH + 60);
+        let stage = channel(&board, PROMOTED);
+        let (at, other) = (k.max(n - k), k.min(n - k));
+        assert_eq!(
+            (stage["counts"]["at_hash"].as_u64(), stage["counts"]["torn"].as_u64()),
+            (Some(at as u64), Some(other as u64)),
+            "{k}"
+        );
+        assert_eq!((&stage["state"], code), if k == n { (&whole_word, Some(0)) } else { (&torn_word, Some(1)) }, "after {k}");
+        let usual = hash(if 2 * k > n { 2 } else { 1 });
+        if 2 * k != n {
+            assert_eq!(stage["hash"], usual.as_str());
+        }
+        for (image, cell) in cells(&board, PROMOTED) {
+            let done = shuffled()[..k].contains(&image.as_str());
+            let own = hash(if done { 2 } else { 1 });
+            assert_eq!((cell["text"].as_str(), cell["hash"].as_str()), (own.get(..8), Some(own.as_str())), "{image} after {k}");
+            let is_torn = cell["notes"].as_array().is_some_and(|n| n.contains(&json!("torn")));
+            assert_eq!(is_torn, stage["hash"] != own.as_str(), "{image} after {k}");
+        }
+        let before = channel(&board, "tripleo-ci-testing");
+        assert_eq!(before["state"], "whole");
+        assert_eq!(stage["behind"]["same"], k, "so many stand for what the channel before stands for");
+    }
+    snapshot(EPOCH + DAY);
+
+    // Back to where it was, as a promoter does it: by pushing.
+    for name in NAMES {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    let file = snapshot(EPOCH + 2 * DAY);
+    let (code, board) = here.board(&["--snapshot", &file], EPOCH + 2 * DAY);
+    assert_eq!((code, &board["requests"]), (Some(0), &json!(0)));
+    let events: Vec<&Value> =
+        board["promotions"].as_array().expect("promotions").iter().filter(|e| e["channel"] == PROMOTED).collect();
+    let told: Vec<(&str, u64, bool, u64)> = events
+        .iter()
+        .map(|e| {
+            let hash = e["hash"].as_str().expect("a hash");
+            (
+                hash,
+                e["first"].as_u64().expect("a time"),
+                e["is_rollback"].as_bool().expect("a bool"),
+                e["images"].as_u64().expect("a count"),
+            )
+        })
+        .collect();
+    let (one, two, all) = (hash(1), hash(2), n as u64);
+    assert_eq!(
+        told,
+        [(one.as_str(), EPOCH + 2 * DAY, true, all), (two.as_str(), EPOCH + DAY, false, all), (one.as_str(), EPOCH, false, all)]
+    );
+    assert_eq!(board["horizon"], EPOCH);
+    let lately = here.board(&["--snapshot", &file, "--late", "1,2"], EPOCH + 9 * DAY).1;
+    assert_eq!(channel(&lately, PROMOTED)["lateness"], "very late");
+
+    // What one snapshot could not ask is not taken for a move, and the history goes on.
+    let (file, newer) = (here.path("kept.json"), here.path("newer.json"));
+    registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &["other"], Kind::Docker, None, 9);
+    let proxy = Proxy::before(&registry.host);
+    proxy.fault(|seen: &Seen| seen.path.contains("keystone/").then(|| Fault::text(403, "no")));
+    let other = Here {
+        namespace: format!("{}/{NAMESPACE}", proxy.host),
+        ..Here::at(&proxy.host, &NAMES, &["tripleo-ci-testing", PROMOTED])
+    };
+    let renamed = fs::read_to_string(&file).expect("it is there").replace(&registry.host, &proxy.host);
+    fs::write(&newer, renamed).expect("it is written");
+    let done = other.run("snapshot", &["--since", &newer, "--output", &newer, "--allow-partial"], EPOCH + 3 * DAY);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let board = other.board(&["--snapshot", &newer], EPOCH + 3 * DAY).1;
+    assert_eq!(cells(&board, PROMOTED)["keystone"]["status"], "error");
+    assert_eq!(board["promotions"].as_array().map(|e| e.iter().filter(|e| e["channel"] == PROMOTED).count()), Some(3));
+}
+
+#[test]
+fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
+    let registry = registry();
+    let proxy = Proxy::before(&registry.host);
+    let channels: Vec<&str> = CHANNELS.iter().map(|(c, _)| *c).collect();
+    let here = Here::at(&proxy.host, &support::names(), &channels);
+    let (code, board) = here.board(&[], EPOCH);
+    assert_eq!(code, Some(0));
+    let (cells_of, asked) = (support::names().len() * channels.len(), proxy.count());
+    println!("{cells_of} cells: {asked} requests");
+    assert!(asked as f64 <= 2.1 * cells_of as f64, "{asked} requests for {cells_of} cells");
+    for name in &channels {
+        for (short, cell) in cells(&board, name) {
+            let image = registry.seed.image(&short);
+            assert_eq!(cell["hash"].as_str(), image.hash(name), "{short} in {name}: {cell}");
+            assert_eq!(cell["status"], if image.hash(name).is_some() { "resolved" } else { "absent" }, "{short} in {name}");
+        }
+        let (hash, others) = registry.seed.majority(name);
+        let (stage, has) = (channel(&board, name), registry.seed.having(name).count());
+        assert_eq!((&stage["hash"], &stage["counts"]["torn"]), (&json!(hash), &json!(others)), "{name}");
+        assert_eq!(stage["counts"]["absent"], support::names().len() - has, "{name}");
+    }
+
+    // The same by the engine, where a refresh can be had.
+    let choices = {
+        let mut choices = Choices::default();
+        for (key, value) in [("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("tag", PROMOTED)] {
+            choices.put(key, value);
+        }
+        choices.put("channels", here.channels.as_str());
+        choices
+    };
+    let settings = Settings::new(&choices, true).0;
+    let template = Source { name: "t.j2".to_owned(), text: support::template(&support::names()) };
+    let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
+    let grid = Grid::new(&settings, &plan);
+    let resolver = Resolver::new(settings.clone(), grid.cells(&plan));
+    let facts = Facts { asked_at: EPOCH, ..Facts::default() };
+    let nobody = |_: &Run, _: u64| {};
+    let mut run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, None), &nobody);
+    let before = run.conclude().0;
+    proxy.reset();
+    run.refresh(Logins::default(), EPOCH + 60);
+    assert!(run.conclude().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
+    let run = native::drive(run, &nobody);
+    println!("refreshed: {} requests", proxy.count());
+    assert!(proxy.count() <= cells_of, "{} requests for {cells_of} cells", proxy.count());
+    let told = |rows: &[Known]| -> Vec<String> {
+        rows.iter().flatten().map(|r| format!("{:?} {:?} {:?} {:?}", r.status, r.hash, r.digest, r.notes)).collect()
+    };
+    assert_eq!(told(&run.conclude().0), told(&before));
+}
+
+#[test]
+fn a_refresh_sees_what_moved_came_and_went() {
+    let registry = Registry::scratch();
+    let names = ["nova-api", "nova-compute", "heat-api", "keystone"];
+    for name in names {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    push(&registry, "glance-api", 1, &[]);
+    let all = ["nova-api", "nova-compute", "heat-api", "keystone", "glance-api"];
+    let mut choices = Choices::default();
+    for (key, value) in [("namespace", format!("{}/{NAMESPACE}", registry.host)), ("name_prefix", PREFIX.to_owned())] {
+        choices.put(key, value);
+    }
+    choices.put("tag", PROMOTED);
+    choices.put("channels", PROMOTED);
+    let settings = Settings::new(&choices, true).0;
+    let template = Source { name: "t.j2".to_owned(), text: support::template(&all) };
+    let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
+    let grid = Grid::new(&settings, &plan);
+    let nobody = |_: &Run, _: u64| {};
+    let resolver = Resolver::new(settings.clone(), grid.cells(&plan));
+    let run = Run::new(resolver, Client::program(Logins::default()), Facts { asked_at: EPOCH, ..Facts::default() }, None);
+    let mut run = native::drive(run, &nobody);
+    let stage = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0);
+    assert_eq!((stage(&run).state, stage(&run).absent), (State::Incomplete, 1));
+
+    // The one that was not there comes, with the next build, which all the others get but one.
+    for name in ["nova-api", "nova-compute", "heat-api", "glance-api"] {
+        push(&registry, name, 2, &[PROMOTED]);
+    }
+    run.refresh(Logins::default(), EPOCH + 60);
+    run = native::drive(run, &nobody);
+    let now = stage(&run);
+    assert_eq!((now.state, now.hash, now.at_hash, now.torn, now.absent), (State::Torn, Some(hash(2)), 4, 1, 0));
+
+    // One that was not rebuilt gets the tag of the hash it lacked: it stands for both, and is not torn. Refreshes believe for ten
+    // minutes that it is not there.
+    let labels = [(LABEL, hash(1)), ("name", "keystone".to_owned())];
+    let labels: Vec<(&str, &str)> = labels.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &[&hash(2)], Kind::Docker, Some(&labels), 1);
+    for (after, state) in [(120, State::Torn), (720, State::Whole)] {
+        run.refresh(Logins::default(), EPOCH + after);
+        run = native::drive(run, &nobody);
+        assert_eq!(stage(&run).state, state, "after {after} s");
+    }
+    let cold = Run::new(
+        Resolver::new(settings, grid.cells(&plan)),
+        Client::program(Logins::default()),
+        Facts { asked_at: EPOCH, ..Facts::default() },
+        None,
+    );
+    assert_eq!(stage(&native::drive(cold, &nobody)).state, State::Whole);
+}
+
+#[test]
+fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
+    let names = ["nova-api", "nova-compute", "heat-api", "keystone", "glance-api"];
+    let now = 1_700_000_000;
+    let repository = |name: &str| {
+        let path = format!("{NAMESPACE}/{PREFIX}{name}");
+        let mut repository = Repository::new(&path);
+        let mut digests = Vec::new();
+        for i in 1..=3 {
+            let hash = hash(i);
+            digests.push(repository.push(
+                &hash,
+                Manifest::image(&format!("{name} {i}"), &[(LABEL, &hash)]),
+                now - 20 * DAY + i as u64,
+            ));
+        }
+        for (channel, lives) in [("tripleo-ci-testing", &[(0, 9), (1, 5), (2, 1)][..]), (PROMOTED, &[(0, 8), (1, 4), (0, 2)])] {
+            for (i, days) in lives {
+                repository.tag(channel, &digests[*i], now - days * DAY);
+            }
+        }
+        repository
+    };
+    let quay = Quay::start(names.map(repository).to_vec());
+    quay.set_now(now);
+    let here = Here::at(&quay.host, &names, &["tripleo-ci-testing", PROMOTED, "gone"]);
+    let (code, board) = here.board(&["--api", "quay"], now);
+    assert_eq!((code, quay.data_requests()), (Some(0), names.len()), "{}", quay.log_text());
+    let stage = channel(&board, PROMOTED);
+    assert_eq!((&stage["state"], &stage["promoted_at"]), (&json!("whole"), &json!(now - 2 * DAY)));
+    assert_eq!((&channel(&board, "gone")["state"], &channel(&board, "gone")["hash"]), (&json!("empty"), &Value::Null));
+    assert_eq!(stage["behind"]["since"], now - DAY, "the channel before went on a day ago");
+    assert_eq!(board["promotions"], json!([]), "nobody asked for the history");
+
+    let board = here.board(&["--api", "quay", "--history"], now).1;
+    let told: Vec<(String, u64, bool)> = board["promotions"]
+        .as_array()
+        .expect("promotions")
+        .iter()
+        .filter(|e| e["channel"] == PROMOTED)
+        .map(|e| {
+            (
+                e["hash"].as_str().unwrap_or_default().to_owned(),
+                (now - e["first"].as_u64().unwrap_or(0)) / DAY,
+                e["is_rollback"] == true,
+            )
+        })
+        .collect();
+    assert_eq!(told, [(hash(1), 2, true), (hash(2), 4, false), (hash(1), 8, false)]);
+    assert_eq!(board["horizon"], now - quay::TWO_WEEKS);
+    assert_eq!(channel(&board, PROMOTED)["behind"]["promotions"], 2, "the hash was at the channel before two promotions ago");
+    let more = quay.data_requests() - 2 * names.len();
+    assert!(more <= 3 * 2, "{more} requests for the history:\n{}", quay.log_text());
+    quay.assert_clean();
+}
+
+#[test]
+fn what_could_not_be_asked_is_unknown_and_the_exit_status_says_so() {
+    let registry = Registry::scratch();
+    for name in NAMES {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    let proxy = Proxy::before(&registry.host);
+    proxy.fault(|seen: &Seen| seen.path.contains("horizon/").then(|| Fault::text(403, "no")));
+    let here = Here::at(&proxy.host, &NAMES, &[PROMOTED]);
+    let (code, board) = here.board(&[], EPOCH);
+    let stage = channel(&board, PROMOTED);
+    assert_eq!(
+        (code, &stage["state"], &stage["counts"]["error"], &stage["counts"]["absent"]),
+        (Some(3), &json!("unknown"), &json!(1), &json!(0))
+    );
+    assert_eq!(here.board(&["--require-whole", PROMOTED], EPOCH).0, Some(3), "nothing is known to be wrong");
+    push(&registry, "keystone", 2, &[PROMOTED]);
+    let (code, board) = here.board(&["--require-whole", PROMOTED], EPOCH);
+    assert_eq!((code, &channel(&board, PROMOTED)["state"]), (Some(1), &json!("torn")), "that one is torn is certain");
+
+    for (flags, words) in [
+        (&["--require-whole", "nothing"][..], "not on the board"),
+        (&["--late", "7,3"], "late="),
+        (&["--group", "shape"], "group="),
+        (&["--channels", "a b"], "channels="),
+    ] {
+        let done = overtag(&[&["board"], flags].concat(), EPOCH);
+        let error = text(&done.stderr);
+        assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{flags:?}: {error}");
+        assert!(error.lines().next().is_some_and(|l| l.starts_with("overtag: ") && l.contains(words)), "{error}");
+    }
+}
+
+#[test]
+fn a_snapshot_gives_the_same_board_and_the_pictures_are_sound() {
+    let here = Here::at(&registry().host, &support::names(), &["consistent", PROMOTED]);
+    let file = here.path("s.json");
+    let done = here.run("snapshot", &["--output", &file], EPOCH);
+    assert!(done.status.success() && text(&done.stderr).contains("consistent: "), "{}", text(&done.stderr));
+    let (of_registry, of_snapshot) = (here.board(&[], EPOCH).1, here.board(&["--snapshot", &file], EPOCH).1);
+    for part in ["channels", "others"] {
+        assert_eq!(of_snapshot[part], of_registry[part]);
+    }
+    let told = |board: &Value, name: &str| -> Vec<(String, Value, Value, Value, Value)> {
+        let cell = |(image, c): (String, Value)| {
+            (image, c["text"].clone(), c["digest"].clone(), c["notes"].clone(), c["status"].clone())
+        };
+        cells(board, name).into_iter().map(cell).collect()
+    };
+    for name in ["consistent", PROMOTED] {
+        assert_eq!(told(&of_snapshot, name), told(&of_registry, name));
+    }
+    assert_eq!(of_snapshot["requests"], 0);
+
+    // What is a picture for a page is XML for everybody.
+    let script = "import sys, xml.etree.ElementTree as e; r = e.fromstring(sys.stdin.buffer.read()); print(sum(1 for t in r.iter('{http://www.w3.org/2000/svg}text')))";
+    for (channels, texts) in [("current-tripleo", "2"), ("consistent,current-tripleo", "4")] {
+        let own = Here { channels: channels.to_owned(), ..Here::at(&registry().host, &support::names(), &[]) };
+        let svg = own.run("board", &["--snapshot", &file, "--format", "svg"], EPOCH);
+        let mut python = Command::new("python3")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        std::io::Write::write_all(&mut python.stdin.take().expect("stdin"), &svg.stdout).expect("it reads");
+        assert_eq!(text(&python.wait_with_output().expect("it ends").stdout).trim(), texts, "{}", text(&svg.stdout));
+    }
+    let table =
+        text(&here.run("board", &["--snapshot", &file, "--status", "absent,unresolved,error,torn,mismatch"], EPOCH).stdout);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[1].starts_with("current-tripleo") && lines[1].contains("Torn: "), "{table}");
+    let wrong = lines.iter().skip(4).take_while(|l| !l.is_empty()).count();
+    let seed = &registry().seed;
+    let noted = seed.mismatched.iter().filter(|m| table.contains(&format!("{m} "))).count();
+    assert_eq!(wrong, seed.new.len() + seed.torn.len() + noted, "{table}");
+}
+
+const CRITERIA: &str = "
+base_url: https://trunk.example.org/centos9/
+promotions:
+  current-tripleo:
+    candidate_label: tripleo-ci-testing
+    criteria: [job-passed, job-failed, job-missing, job-running, job-other]
+    alternative_criteria:
+      job-other: [job-other-internal]
+  current-tripleo-rdo:
+    candidate_label: current-tripleo
+    criteria: [job-rdo]
+";
+
+#[test]
+fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
+    let registry = Registry::scratch();
+    let full = |i: usize| (format!("{:040x}", 0xabcd_0000 + i), format!("{:08x}{}", 0x1234_0000 + i, "5".repeat(32)));
+    let names = ["nova-api", "heat-api", "keystone"];
+    for name in names {
+        push(&registry, name, 1, &[PROMOTED, "current-tripleo-rdo"]);
+        push(&registry, name, 2, &["tripleo-ci-testing"]);
+    }
+    let dlrn = Dlrn::start();
+    let of = |i: usize, promote: &dyn Fn(Hashes<'_>)| {
+        let (commit, distro) = full(i);
+        promote(Hashes { commit: &commit, distro: &distro, extended: None });
+    };
+    of(1, &|h| {
+        dlrn.promote("tripleo-ci-testing", h, None, EPOCH - 5 * DAY);
+        dlrn.promote(PROMOTED, h, None, EPOCH - 4 * DAY);
+        dlrn.promote("current-tripleo-rdo", h, None, EPOCH - 3 * DAY);
+    });
+    of(2, &|h| {
+        dlrn.promote("tripleo-ci-testing", h, None, EPOCH - 2 * DAY);
+        dlrn.vote(h, None, "job-passed", "success", EPOCH - 3600);
+        dlrn.vote(h, None, "job-failed", "success", EPOCH - 9000);
+        dlrn.vote(h, None, "job-failed", "failure", EPOCH - 7200);
+        dlrn.vote(h, None, "job-running", "running", EPOCH - 600);
+        dlrn.vote(h, None, "job-other-internal", "success", EPOCH - 600);
+    });
+    let here = Here::at(&registry.host, &names, &["tripleo-ci-testing", PROMOTED, "current-tripleo-rdo"]);
+    let criteria = here.write("criteria.yaml", CRITERIA);
+    let (code, board) = here.board(&["--dlrn", &dlrn.url(), "--criteria", &criteria], EPOCH);
+    assert_eq!((code, &board["troubles"]), (Some(0), &json!({})));
+    let told: Vec<(&str, u64)> = board["promotions"]
+        .as_array()
+        .expect("promotions")
+        .iter()
+        .map(|e| (e["channel"].as_str().unwrap_or_default(), (EPOCH - e["first"].as_u64().unwrap_or(0)) / DAY))
+        .collect();
+    assert_eq!(told, [("tripleo-ci-testing", 2), ("current-tripleo-rdo", 3), (PROMOTED, 4), ("tripleo-ci-testing", 5)]);
+    let stage = channel(&board, PROMOTED);
+    assert_eq!(
+        (&stage["promoted_at"], &stage["lateness"], &stage["behind"]["promotions"]),
+        (&json!(EPOCH - 4 * DAY), &json!("late"), &json!(1))
+    );
+    let url = stage["repository"].as_str().unwrap_or_default();
+    assert!(url.starts_with("https://trunk.example.org/centos9/component/compute/") && url.ends_with(&hash(1)), "{url}");
+    let held = &stage["held_by"];
+    assert_eq!((&held["candidate"], &held["passed"], &held["of"]), (&json!(hash(2)), &json!(2), &json!(5)));
+    let blockers: Vec<(&str, &str)> = held["blockers"]
+        .as_array()
+        .expect("blockers")
+        .iter()
+        .map(|b| (b["kind"].as_str().unwrap_or_default(), b["sentence"].as_str().unwrap_or_default()))
+        .collect();
+    let short = &hash(2)[..8];
+    assert_eq!(
+        blockers,
+        [
+            ("failed", format!("job-failed failed on {short} 2 h ago.").as_str()),
+            ("missing", &format!("job-missing has not reported for {short}.")),
+            ("running", &format!("job-running runs for {short} since 10 min ago.")),
+        ]
+    );
+    assert_eq!(held["blockers"][0]["url"], "https://logs.example.org/job-failed");
+    assert_eq!(channel(&board, "current-tripleo-rdo")["held_by"]["level"], true);
+    assert_eq!(channel(&board, "tripleo-ci-testing")["held_by"]["known"], false);
+
+    // A snapshot keeps all of that.
+    let file = here.path("s.json");
+    let done = here.run("snapshot", &["--dlrn", &dlrn.url(), "--criteria", &criteria, "--output", &file], EPOCH);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let kept = here.board(&["--snapshot", &file], EPOCH).1;
+    assert_eq!((&kept["channels"], &kept["promotions"]), (&board["channels"], &board["promotions"]));
+
+    // What cannot be read is said, and nothing is concluded from it.
+    let (code, board) = here.board(&["--dlrn", "http://127.0.0.1:1", "--criteria", &criteria], EPOCH);
+    assert_eq!((code, &channel(&board, PROMOTED)["held_by"]["known"]), (Some(0), &json!(false)));
+    assert!(board["troubles"].as_object().is_some_and(|t| t.len() == 3), "{}", board["troubles"]);
+
+    // An aggregate: a row a component, one promotion; its votes are asked for by the aggregate alone.
+    let aggregate = "0123456789abcdef0123456789abcdef";
+    of(3, &|h| dlrn.promote("current-podified", h, Some(aggregate), EPOCH - 900));
+    of(1, &|h| {
+        dlrn.promote("current-podified", h, Some(aggregate), EPOCH - 890);
+        dlrn.vote(h, Some(aggregate), "job-a", "success", EPOCH);
+    });
+    let body = ureq::get(format!("{}/api/promotions?promote_name=current-podified", dlrn.url()))
+        .call()
+        .expect("it answers")
+        .body_mut()
+        .read_to_string()
+        .expect("text");
+    let promotions = read_promotions(&body).expect("promotions");
+    assert_eq!(promotions.len(), 2);
+    assert!(promotions.iter().all(|p| p.hash == aggregate && p.query == format!("aggregate_hash={aggregate}")), "{promotions:?}");
+    assert_eq!(promotions[0].url, format!("https://trunk.example.org/centos9/current-podified/01/23/{aggregate}/"));
+    let nginx = dlrn.front();
+    let mut front = ureq::get(format!("{}/api/agg_status?aggregate_hash={aggregate}", nginx.origin)).call().expect("it answers");
+    assert_eq!(front.headers().get("access-control-allow-origin").and_then(|v| v.to_str().ok()), Some("*"));
+    let votes = read_votes(&front.body_mut().read_to_string().expect("text")).expect("votes");
+    assert_eq!((votes.len(), votes[0].job.as_str(), votes[0].success, votes[0].at), (1, "job-a", true, EPOCH));
+}
+
+// -- the rules, on rows made by hand
+
+/// A board of images, each a reference, and their rows.
+fn made(images: &[&str], channels: &[&str], rows: Vec<Known>) -> (Settings, Plan, Grid, Vec<Known>) {
+    let mut choices = Choices::default();
+    choices.put("tag", PROMOTED);
+    choices.put("channels", channels.join(","));
+    let settings = Settings::new(&choices, true).0;
+    let list: String = images.iter().map(|i| format!("- imagename: \"{i}\"\n")).collect();
+    let template = Source { name: "t".to_owned(), text: format!("container_images_template:\n{list}") };
+    let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
+    let grid = Grid::new(&settings, &plan);
+    (settings, plan, grid, rows)
+}
+
+fn row(status: Status, hash: Option<&str>, digest: Option<&str>, notes: &[Note]) -> Known {
+    let own = |text: &str| text.to_owned();
+    Some(Arc::new(Row { status, hash: hash.map(own), digest: digest.map(own), notes: notes.to_vec(), ..Row::default() }))
+}
+
+#[test]
+fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
+    let (a, b) = (hash(1), hash(2));
+    let at = |hash: &str| row(Status::Resolved, Some(hash), Some("sha256:1"), &[]);
+    let torn = row(Status::Resolved, Some(&b), Some("sha256:2"), &[Note::Torn]);
+    let unnamed = row(Status::Resolved, None, Some("sha256:3"), &[]);
+    let absent = || row(Status::Absent, None, None, &[]);
+    let error = row(Status::Error, None, None, &[]);
+    let short = &a[..8];
+    let cases: [(Vec<Known>, State, String); 8] = [
+        (vec![at(&a), at(&a)], State::Whole, format!("Whole: all 2 images at {short}.")),
+        (vec![at(&a), torn.clone()], State::Torn, format!("Torn: 1 of 2 images at {short}; 1 at another hash.")),
+        (vec![at(&a), absent()], State::Incomplete, format!("Incomplete: 1 of 2 images at {short}; 1 not promoted.")),
+        (vec![absent(), absent()], State::Empty, "Empty: none of 2 images is promoted to it.".to_owned()),
+        (vec![at(&a), unnamed.clone()], State::Unproven, format!("Unproven: 1 of 2 images at {short}; 1 of unknown hash.")),
+        (
+            vec![unnamed.clone(), unnamed],
+            State::Unproven,
+            "Unproven: all 2 images there, for which hash is not known.".to_owned(),
+        ),
+        (vec![at(&a), error.clone()], State::Unknown, format!("Unknown: 1 of 2 images at {short}; 1 could not be asked.")),
+        (vec![at(&a), None], State::Waiting, "1 of 2 images answered.".to_owned()),
+    ];
+    for (rows, state, sentence) in cases {
+        let (_, plan, grid, rows) = made(&["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"], &[PROMOTED], rows);
+        let stage = board::stages(&grid, &plan, &rows).remove(0);
+        assert_eq!(stage.state, state, "{stage:?}");
+        assert_eq!(stage.sentence(), sentence);
+    }
+
+    // Two namespaces are promoted on their own, and may be whole at a hash each.
+    let two = [
+        "r.example/n/a:current-tripleo",
+        "r.example/n/b:current-tripleo",
+        "r.example/m/c:current-tripleo",
+        "r.example/n/own:v1.2",
+    ];
+    let (_, plan, grid, rows) =
+        made(&two, &[PROMOTED], vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:9"), &[])]);
+    let stage = board::stages(&grid, &plan, &rows).remove(0);
+    assert_eq!((stage.state, stage.at_hash, stage.hash.as_deref()), (State::Whole, 3, Some(a.as_str())));
+    assert_eq!(grid.others, [("r.example/n/own:v1.2".to_owned(), "it has a tag of its own, v1.2".to_owned())]);
+
+    // How a channel stands to the one before it.
+    let one = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"];
+    let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:7"), &[]), absent()];
+    let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
+    let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
+    assert_eq!((lag.same, lag.differ), (1, 0), "where one is not there nothing is compared");
+    assert_eq!(lag.sentence(0), "level with consistent");
+    let limits = [3 * DAY, 7 * DAY];
+    assert_eq!([DAY, 4 * DAY, 7 * DAY].map(|s| Lateness::of(s, limits).word()), [None, Some("late"), Some("very late")]);
+}
+
+#[test]
+fn rows_are_found_filtered_and_ordered() {
+    let (a, b) = (hash(1), hash(2));
+    let moved = |known: Known, at: u64| known.map(|r| Arc::new(Row { moved_at: Some(at), ..Arc::unwrap_or_clone(r) }));
+    let rows = vec![
+        moved(row(Status::Resolved, Some(&a), Some("sha256:aa"), &[]), 5),
+        moved(row(Status::Resolved, Some(&b), Some("sha256:bb"), &[Note::Torn]), 9),
+        row(Status::Absent, None, None, &[]),
+        row(Status::Error, None, None, &[]),
+    ];
+    let images = ["nova-b", "heat-a", "nova-a", "glance"].map(|n| format!("r.example/n/{n}:current-tripleo"));
+    let images: Vec<&str> = images.iter().map(String::as_str).collect();
+    let (_, plan, grid, rows) = made(&images, &[PROMOTED], rows);
+    let shown = |query: &str| board::shown(&grid, &plan, &rows, &share::read(query).0);
+    for (query, expected) in [
+        ("", &[0, 1, 2, 3][..]),
+        ("q=nova", &[0, 2]),
+        ("q=NOVA", &[0, 2]),
+        ("q=torn", &[1]),
+        ("q=sha256:bb", &[1]),
+        ("status=absent,error", &[2, 3]),
+        ("status=torn", &[1]),
+        ("status=absent,unresolved,error,torn,mismatch", &[1, 2, 3]),
+        ("status=mismatch", &[]),
+        ("sort=image", &[3, 1, 2, 0]),
+        ("sort=-image", &[0, 2, 1, 3]),
+        ("sort=status", &[3, 1, 2, 0]),
+        ("sort=age", &[1, 0, 2, 3]),
+        ("group=service", &[3, 1, 0, 2]),
+        ("group=service&sort=image", &[3, 1, 2, 0]),
+    ] {
+        assert_eq!(shown(query), expected, "{query}");
+    }
+    assert_eq!(rows.iter().map(|r| board::text(r.as_deref())).collect::<Vec<_>>(), [&a[..8], &b[..8], "absent", "error"]);
+    assert_eq!(board::text(row(Status::Resolved, None, Some("sha256:0123456789"), &[]).as_deref()), "01234567");
+}
+
+#[test]
+fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
+    let (_, plan, grid, rows) =
+        made(&["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"], &[PROMOTED], vec![None, None]);
+    let life = |start: u64, end: Option<u64>, hash: &str| Life {
+        start,
+        end,
+        digest: format!("sha256:{hash}"),
+        hash: Some(hash.to_owned()),
+    };
+    let facts = |a: Vec<Life>, b: Vec<Life>| {
+        let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+        for (i, lives) in [a, b].into_iter().enumerate() {
+            let repository = plan.images[i].reference.as_ref().expect("a reference").repository.clone();
+            facts.answers.insert(Ask::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(lives)));
+        }
+        facts
+    };
+    type Told = (String, u64, Option<(usize, usize)>, bool);
+    let told = |facts: &Facts, pipeline: &Pipeline| -> Vec<Told> {
+        let timeline = Timeline::new(&grid, &plan, &rows, facts, pipeline);
+        timeline.events.into_iter().map(|e| (e.hash, e.first, e.images, e.is_rollback)).collect()
+    };
+    let own = |hash: &str, at: u64, n: usize, back: bool| (hash.to_owned(), at, Some((n, 2)), back);
+    let nothing = Pipeline::default();
+    // b never got the second; then both are back at the first.
+    let lives = facts(vec![life(30, None, "x"), life(20, Some(30), "y"), life(10, Some(20), "x")], vec![life(11, None, "x")]);
+    assert_eq!(told(&lives, &nothing), [own("x", 30, 1, true), own("y", 20, 1, false), own("x", 10, 2, false)]);
+    // Taken away and set again as it was: not back from anywhere.
+    let lives = facts(vec![life(30, None, "x"), life(10, Some(20), "x")], vec![life(31, None, "x"), life(11, Some(20), "x")]);
+    assert_eq!(told(&lives, &nothing), [own("x", 30, 2, false), own("x", 10, 2, false)]);
+    // DLRN tells of the same promotion, and of one that the registry has forgotten, a row a component.
+    let promotion = |hash: &str, at: u64| overtag::engine::dlrn::Promotion {
+        at,
+        channel: PROMOTED.to_owned(),
+        hash: hash.to_owned(),
+        ..Default::default()
+    };
+    let pipeline = Pipeline {
+        promotions: vec![promotion("x", 90 * DAY), promotion("w", DAY + 9), promotion("w", DAY)],
+        ..Pipeline::default()
+    };
+    let lives = facts(vec![life(90 * DAY + 60, None, "x")], vec![life(90 * DAY + 90, None, "x")]);
+    assert_eq!(told(&lives, &pipeline), [own("x", 90 * DAY + 60, 2, false), ("w".to_owned(), DAY, None, false)]);
+}
+
+#[test]
+fn what_the_pipeline_says_is_read_and_never_guessed() {
+    for odd in ["", "null", "{}", "[1, null, \"x\"]", "{\"promotions\": {}}", "[{\"timestamp\": null}]", "[{\"timestamp\": 5}]"] {
+        assert!(read_promotions(odd).unwrap_or_default().is_empty(), "{odd}");
+        assert!(read_votes(odd).unwrap_or_default().is_empty(), "{odd}");
+    }
+    let (commit, distro) = ("a".repeat(40), "b".repeat(40));
+    let extended = format!("{}_{}", "c".repeat(40), "d".repeat(40));
+    for (more, expected) in [
+        (json!(null), format!("{commit}_bbbbbbbb")),
+        (json!("None"), format!("{commit}_bbbbbbbb")),
+        (json!(&extended[..40]), format!("{commit}_bbbbbbbb_cccccccc")),
+        (json!(extended), format!("{commit}_bbbbbbbb_cccccccc_dddddddd")),
+    ] {
+        let body = json!([{ "timestamp": 7.0, "commit_hash": commit, "distro_hash": distro, "extended_hash": more, "promote_name": "c", "repo_hash": format!("{commit}_bbbbbbbb") }]);
+        let read = read_promotions(&body.to_string()).expect("promotions");
+        assert_eq!((read[0].hash.as_str(), read[0].at), (expected.as_str(), 7));
+    }
+    assert_eq!(read_build("[]"), Ok(None));
+    let build = read_build(r#"[{"result":"FAILURE","end_time":"2017-05-30T00:49:16","log_url":"https://l.example/"}]"#)
+        .expect("JSON")
+        .expect("a build");
+    assert_eq!((build.result.as_str(), build.at), ("FAILURE", EPOCH));
+
+    // The promoter's file, then DLRN, then Zuul: each is asked for what is still open, and for nothing twice.
+    let mut choices = Choices::default();
+    for (key, value) in [
+        ("channels", "tripleo-ci-testing,current-tripleo,lonely"),
+        ("criteria", "https://c.example/x.yaml"),
+        ("dlrn", "https://d.example/api"),
+        ("zuul", "https://z.example/t"),
+    ] {
+        choices.put(key, value);
+    }
+    let settings = Settings::new(&choices, true).0;
+    let candidate = hash(2);
+    let hash_of = |channel: &str| match channel {
+        "tripleo-ci-testing" => Some(hash(2)),
+        "current-tripleo" => Some(hash(1)),
+        _ => None,
+    };
+    let mut pipeline = Pipeline::default();
+    let mut asked = Vec::new();
+    for _ in 0..20 {
+        let wants = pipeline.lacking(&settings, &hash_of, true);
+        if wants.is_empty() {
+            break;
+        }
+        for want in wants {
+            let answer = match want.url.as_str() {
+                "https://c.example/x.yaml" => Ok(CRITERIA.to_owned()),
+                url if url.contains("promote_name=tripleo-ci-testing") => Ok(json!([{ "timestamp": 5, "promote_name": "tripleo-ci-testing", "commit_hash": &candidate[..40], "distro_hash": format!("{}{}", &candidate[41..], "5".repeat(32)) }]).to_string()),
+                url if url.contains("/api/promotions") => Ok("[]".to_owned()),
+                url if url.contains("_status") => Ok(r#"[{"job_id":"job-passed","success":true,"timestamp":1},{"job_id":"job-failed","success":false,"timestamp":2,"url":"javascript:alert(1)"}]"#.to_owned()),
+                url if url.contains("job-failed") => Ok(r#"[{"result":"FAILURE","end_time":"2017-05-30T00:49:16","log_url":"https://l.example/f"}]"#.to_owned()),
+                url if url.contains("job-missing") => Ok("[]".to_owned()),
+                _ => Err("the server answered 500".to_owned()),
+            };
+            asked.push(want.url.clone());
+            pipeline.take(want, answer);
+        }
+    }
+    assert_eq!(asked.iter().filter(|u| u.contains("_status")).count(), 1, "{asked:?}");
+    let once: std::collections::BTreeSet<&String> = asked.iter().collect();
+    assert_eq!(once.len(), asked.len(), "{asked:?}");
+    let WhyNot::Held { passed, of, blockers, .. } = pipeline.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
+        panic!("it is held")
+    };
+    assert_eq!((passed, of, blockers.len()), (1, 5, 4));
+    let failed = &blockers[0];
+    assert_eq!(failed.url.as_deref(), Some("https://l.example/f"), "what is no address of the web is no link");
+    assert!(failed.sentence.ends_with("its last build in Zuul is FAILURE of 1 h ago."), "{}", failed.sentence);
+    assert!(
+        blockers.iter().any(|b| b.job == "job-missing" && b.sentence.ends_with("Zuul knows no build of it.")),
+        "{blockers:?}"
+    );
+    assert!(!pipeline.troubles.is_empty(), "what could not be read is told");
+    let WhyNot::NotTold(what) = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
+    assert!(what.contains("says nothing of lonely"), "{what}");
+    let level = |_: &str| Some(hash(2));
+    assert_eq!(pipeline.why_not(&settings, PROMOTED, &level, 0), WhyNot::Level("tripleo-ci-testing".to_owned()));
+}
+
+#[test]
+fn two_files_or_runs_are_set_side_by_side() {
+    let file = |name: &str, text: &str| Side::of_file(&Source { name: name.to_owned(), text: text.to_owned() });
+    let list = |host: &str, images: &[(&str, &str)]| {
+        let entries: String = images.iter().map(|(name, tag)| format!("- imagename: {host}/n/{name}{tag}\n")).collect();
+        format!("# a head\ncontainer_images:\n{entries}")
+    };
+    let digest = format!("@sha256:{}", "a".repeat(64));
+    let old = file("old.yaml", &list("a.example", &[("same", ":1"), ("moved", ":1"), ("gone", ":1"), ("pinned", &digest)]))
+        .expect("a side");
+    let new = file("new.yaml", &list("b.example:5000", &[("same", ":1"), ("moved", ":2"), ("new", ":2"), ("pinned", &digest)]))
+        .expect("a side");
+    let changes: BTreeMap<String, Change> = compare(&old, &new).into_iter().collect();
+    let own = |text: &str| text.to_owned();
+    assert_eq!(changes["same"], Change::Unchanged(Some(own("1"))), "of another registry, and the same");
+    assert_eq!(changes["moved"], Change::Moved(own("1"), own("2")));
+    assert_eq!(changes["gone"], Change::Removed(own("1")));
+    assert_eq!(changes["new"], Change::Added(own("2")));
+    assert_eq!(changes["pinned"], Change::Unchanged(Some(digest[1..].to_owned())));
+    let told = diffs(&old, &new);
+    assert!(
+        told.len() == 1
+            && told[0].1.contains("-- imagename: a.example/n/gone:1\n")
+            && told[0].1.contains("+- imagename: b.example:5000/n/new:2\n"),
+        "{told:?}"
+    );
+    assert!(!told[0].1.contains("a head"), "heads differ always");
+    assert_eq!(diffs(&old, &old), [("overcloud_containers.yaml", String::new())]);
+
+    let heat = file("env.yaml", "parameter_defaults:\n  ContainerNovaApiImage: a.example/n/nova-api:1\n").expect("a side");
+    assert_eq!(heat.entries.len(), 1);
+    assert!(diffs(&old, &heat).is_empty(), "they are of different kinds");
+    let wrong = file("odd.yaml", "a: 1\n").expect_err("it is neither");
+    assert!(wrong.to_string().contains("odd.yaml") && wrong.what.contains("neither"), "{wrong}");
+
+    // What could not be asked on one side is unknown, never removed.
+    let mut broken = old.clone();
+    broken.entries.insert(own("same"), overtag::engine::compare::Entry::Unknown(own("it was private")));
+    assert!(compare(&old, &broken).contains(&(own("same"), Change::Unknown(own("it was private")))));
+}
+
+#[test]
+fn a_stage_told_by_hand_says_how_late_and_how_far_behind() {
+    let lag = |differ: usize, promotions: Option<usize>, since: Option<u64>| {
+        let lag = board::Lag { before: "consistent".to_owned(), same: 1, differ, since, promotions };
+        lag.sentence(10 * DAY)
+    };
+    assert_eq!(lag(2, None, None), "differs from consistent in 2 of 3 images");
+    assert_eq!(lag(2, Some(1), Some(9 * DAY)), "1 promotion behind consistent in 2 of 3 images, for 24 h");
+    assert_eq!(lag(2, Some(4), Some(5 * DAY)), "4 promotions behind consistent in 2 of 3 images, for 5 d");
+    let stage = Stage { moved_at: Some(DAY), ..Stage::default() };
+    assert_eq!(stage.lateness(5 * DAY, [3 * DAY, 7 * DAY]), Some(Lateness::Late));
+}
