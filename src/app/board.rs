@@ -276,7 +276,7 @@ fn Toolbar(store: Store) -> impl IntoView {
     let ask = move |_| {
         wasm_bindgen_futures::spawn_local(async move {
             let is_allowed = browser::may_notify().await;
-            if is_allowed && store.prepared.with_untracked(|p| p.settings.refresh.is_none()) {
+            if is_allowed && store.refresh_every().is_none() {
                 store.choose(|c| c.put("refresh", "60"));
             }
             store.said.set(
@@ -352,12 +352,17 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
     });
     let near = move || lines.with(|l| l[range.get().0.min(l.len())..range.get().1.min(l.len())].to_vec());
     // What is not drawn takes its room all the same.
+    let is_long = Memo::new(move |_| lines.with(Vec::len) > WHOLE);
     let room = move |before: bool| {
         let rows = move || {
             let (first, last) = range.get();
             if before { first } else { lines.with(Vec::len).saturating_sub(last) }
         };
-        view! { <tr aria-hidden="true" class="room" style:height=move || format!("calc({} * var(--row))", rows())></tr> }
+        view! {
+            <Show when=move || is_long.get()>
+                <tr aria-hidden="true" class="room" style:height=move || format!("calc({} * var(--row))", rows())></tr>
+            </Show>
+        }
     };
     let sorted = move |column: &'static str| {
         store.choices.with(|c| match c.get("sort") {

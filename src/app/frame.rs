@@ -70,7 +70,8 @@ pub fn App() -> impl IntoView {
                     && is_file(source)
                 {
                     // The first is where it comes from, the second where it goes.
-                    store.said.set(format!("{} was read.", source.name));
+                    let more = if store.pair.with_untracked(|p| p[0].is_none()) { " Drop the other one too." } else { "" };
+                    store.said.set(format!("{} was read.{more}", source.name));
                     store.pair.update(|p| p[usize::from(p[0].is_some())] = Some(source.clone()));
                     continue;
                 }

@@ -82,6 +82,7 @@ pub struct Loader {
     store: Store,
     work: StoredValue<Option<Work>, LocalStorage>,
     timer: StoredValue<Option<TimeoutHandle>>,
+    clock: StoredValue<Option<TimeoutHandle>>,
     renewal: StoredValue<bool>,
     has_begun: StoredValue<bool>,
     view: StoredValue<View>,
@@ -95,6 +96,7 @@ impl Loader {
             store,
             work: StoredValue::new_local(None),
             timer: StoredValue::new(None),
+            clock: StoredValue::new(None),
             renewal: StoredValue::new(false),
             has_begun: StoredValue::new(false),
             view: StoredValue::new(View::Prepare),
@@ -110,6 +112,11 @@ impl Loader {
             if store.is_shown.get() {
                 loader.follow(prepared);
             }
+        });
+        let every = Memo::new(move |_| store.choices.with(|c| c.get("refresh").map(str::to_owned)));
+        Effect::new(move |_| {
+            every.track();
+            loader.wind();
         });
         loader
     }
@@ -131,7 +138,10 @@ impl Loader {
             self.store.phase.set(notice.map_or(Phase::Done, Phase::Stuck));
             return;
         }
-        self.store.said.set(String::new());
+        // What was said of a file that was dropped stands until the other one is there too.
+        if prepared.settings.view != View::Compare {
+            self.store.said.set(String::new());
+        }
         match &prepared.plan {
             None => {
                 self.store.phase.set(Phase::Busy);
@@ -342,8 +352,20 @@ impl Loader {
         }
         let is_more = is_done && board.is_some() && self.go_on(&work, &prepared, &stages, asks, has_snapshot);
         self.store.phase.set(if is_done && !is_more { Phase::Done } else { Phase::Busy });
-        if let Some(seconds) = prepared.settings.refresh.filter(|_| is_done && !is_more && board.is_some()) {
-            self.timer.set_value(set_timeout_with_handle(move || self.refresh(), Duration::from_secs(seconds)).ok());
+        if is_done && !is_more {
+            self.wind();
+        }
+    }
+
+    /// Sets the clock that refreshes a board, where one is chosen.
+    fn wind(self) {
+        if let Some(handle) = self.clock.try_update_value(Option::take).flatten() {
+            handle.clear();
+        }
+        let is_board = self.store.prepared.with_untracked(|p| p.settings.view == View::Board);
+        let is_done = self.store.phase.with_untracked(|p| *p == Phase::Done);
+        if let Some(seconds) = self.store.refresh_every().filter(|_| is_board && is_done) {
+            self.clock.set_value(set_timeout_with_handle(move || self.refresh(), Duration::from_secs(seconds)).ok());
         }
     }
 
@@ -502,9 +524,10 @@ impl Loader {
     }
 
     fn stop(self) {
-        if let Some(handle) = self.timer.get_value() {
-            handle.clear();
-            self.timer.set_value(None);
+        for timer in [self.timer, self.clock] {
+            if let Some(handle) = timer.try_update_value(Option::take).flatten() {
+                handle.clear();
+            }
         }
         self.work.with_value(|w| {
             if let Some(w) = w {

@@ -409,6 +409,11 @@ impl Store {
         self.prepared.with(|p| p.image(i))
     }
 
+    /// Seconds between automatic refreshes, where they are chosen.
+    pub fn refresh_every(self) -> Option<u64> {
+        self.choices.with_untracked(|c| Settings::new(c, false).0.refresh)
+    }
+
     /// The page that is shown.
     pub fn view(self) -> Signal<View> {
         Memo::new(move |_| self.prepared.with(|p| p.settings.view)).into()

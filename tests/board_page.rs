@@ -1,0 +1,560 @@
+//! The board and the comparison in Chromium: held to the command line, to a registry that is promoted meanwhile, to DLRN's own server.
+
+#[path = "support/shown.rs"]
+mod shown;
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use shown::*;
+use support::browser::{Options, PATIENCE, Page};
+use support::dlrn::{Dlrn, Hashes};
+use support::proxy::{Fault, Proxy, Seen};
+use support::quay::{Manifest, Quay, Repository};
+use support::registry::{Kind, LABEL, NAMESPACE, PREFIX, PROMOTED, Registry};
+use support::site::Site;
+use support::template;
+
+const DAY: u64 = 86_400;
+const WRONG: &str = "absent,unresolved,error,torn,mismatch";
+const NAMES: [&str; 9] =
+    ["nova-api", "nova-compute", "neutron-server", "heat-api", "heat-engine", "keystone", "glance-api", "cinder-api", "horizon"];
+
+/// What the command line says of a board.
+fn told(link: &str) -> Value {
+    let done = overtag(&["board", "--link", link, "--format", "json"], None);
+    serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&done.stderr)))
+}
+
+/// The cells of the table by image: the texts, in the order of the channels.
+fn cells(page: &Page) -> BTreeMap<String, Vec<String>> {
+    let js = "return [...document.querySelectorAll('table[aria-label=\"Promotion board\"] tbody tr.cells')]
+                .map(r => [...r.children].map(c => c.innerText.trim().split(/\\s+/).join(' ')))";
+    let rows: Vec<Vec<String>> = serde_json::from_value(page.eval(js, &[])).expect("texts");
+    rows.into_iter().map(|mut row| (row.remove(0), row)).collect()
+}
+
+/// The cards: channel, "N of M", state, and all that stands on it.
+fn cards(page: &Page) -> Vec<(String, String, String, String)> {
+    let js = "return [...document.querySelectorAll('.stage')]
+                .map(s => [s.querySelector('h2').innerText, s.querySelector('.count').innerText, s.dataset.state, s.innerText])";
+    serde_json::from_value(page.eval(js, &[])).expect("texts")
+}
+
+/// A template of these images, on a host that any page may read.
+fn templates_of(names: &[&str]) -> (tempfile::TempDir, Site) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("t.j2"), template(names)).expect("the template is written");
+    let site = Site::with_headers(folder.path(), "/", &[("Access-Control-Allow-Origin", "*")]);
+    (folder, site)
+}
+
+/// The address of a board of these images on a host.
+fn board(host: &str, templates: &Site, channels: &str, more: &[(&str, &str)]) -> String {
+    let (template, namespace) = (format!("{}t.j2", templates.url), format!("{host}/{NAMESPACE}"));
+    let plain =
+        [("view", "board"), ("template", &template), ("namespace", &namespace), ("name_prefix", PREFIX), ("channels", channels)];
+    address(&[&plain[..], more].concat())
+}
+
+/// A made-up hash of a build; no two begin alike.
+fn hash(i: usize) -> String {
+    format!("{:08x}{:032x}_{:08x}", 0x1111_1111 * i, i, 0x1234_0000 + i)
+}
+
+fn push(registry: &Registry, short: &str, i: usize, tags: &[&str]) {
+    let hash = hash(i);
+    let tags: Vec<&str> = std::iter::once(hash.as_str()).chain(tags.iter().copied()).collect();
+    registry.push(&format!("{NAMESPACE}/{PREFIX}{short}"), &tags, Kind::Docker, Some(&[(LABEL, &hash), ("name", short)]), i);
+}
+
+/// Refreshes, and waits until that has ended.
+fn refresh(page: &Page) {
+    page.eval("window.cards = document.querySelector('[role=status]').innerText", &[]);
+    page.press("r");
+    page.wait_for("document.querySelector('main').ariaBusy === 'true' || document.querySelector('[role=status]').innerText !== window.cards", LIMIT);
+    done(page);
+}
+
+#[test]
+fn the_demos_board_equals_the_command_line_and_is_in_nobodys_way() {
+    let page = open(&address(&[("view", "board")]));
+    let expected = told("?view=board");
+    page.wait_for("document.querySelectorAll('tr.cells').length === 86", LIMIT);
+    let shown = cells(&page);
+    let images = expected["images"].as_array().expect("images");
+    assert_eq!(page.table("Promotion board").len(), images.len(), "a row an image, and no other row");
+    for image in images {
+        let text = |cell: &Value| {
+            let notes: Vec<&str> = cell["notes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            [&[cell["text"].as_str().unwrap_or_default()], &notes[..]].concat().join(" ")
+        };
+        let texts: Vec<String> = image["channels"].as_array().expect("cells").iter().map(text).collect();
+        assert_eq!(shown[image["image"].as_str().unwrap_or_default()], texts, "{image}");
+    }
+    for (card, channel) in cards(&page).iter().zip(expected["channels"].as_array().expect("channels")) {
+        let of = format!("{} of {}", channel["counts"]["at_hash"], channel["counts"]["asked"]);
+        assert_eq!((card.0.as_str(), &card.1), (channel["channel"].as_str().unwrap_or_default(), &of));
+        assert_eq!(card.2, channel["state"].as_str().unwrap_or_default());
+        assert!(card.3.contains(channel["sentence"].as_str().unwrap_or("-")), "{}", card.3);
+    }
+    assert_shows(&page, &["No channel is whole", "current-tripleo is torn", "Not on the board (5)"]);
+    assert_eq!(console_errors(&page), [""; 0]);
+
+    // From the keyboard alone.
+    page.press("e");
+    page.wait_for("document.querySelectorAll('tr.cells').length < 20", PATIENCE);
+    let wrong = images.iter().filter(|i| i["is_wrong"] == true).count();
+    assert_eq!((cells(&page).len(), page.url().contains(&format!("status={}", WRONG.replace(',', "%2C")))), (wrong, true));
+    page.press("e");
+    page.wait_for("document.querySelectorAll('tr.cells').length === 86", PATIENCE);
+    page.press("j");
+    page.press("j");
+    let second = page.eval("return document.activeElement.closest('tr').querySelector('th').innerText", &[]);
+    assert_eq!(second, images[1]["image"]);
+    page.press("o");
+    page.wait_for("document.querySelector('dialog[open]') !== null", PATIENCE);
+    done(&page);
+    assert_shows(&page, &["podman pull", "docker pull", "skopeo inspect", "@sha256:", "rdo_version="]);
+    assert_accessible(&page, "a cell open");
+    screenshot(&page, "board-cell");
+    page.press("Escape");
+    page.wait_for("document.querySelector('dialog[open]') === null", PATIENCE);
+    assert_eq!(page.eval("return document.activeElement.classList.contains('cell')", &[]), true, "the focus is where it was");
+    page.press("/");
+    assert_eq!(page.focused().name, "Search");
+
+    assert_accessible(&page, "light");
+    screenshot(&page, "board-light");
+    unfold(&page);
+    page.prefer(&[("prefers-color-scheme", "dark"), ("prefers-reduced-motion", "reduce")]);
+    assert_accessible(&page, "dark, unfolded");
+    visit(&page, &address(&[("view", "board")]));
+    screenshot(&page, "board-dark");
+    page.set_window(360, 740, 1.0);
+    visit(&page, &address(&[("view", "board")]));
+    assert_accessible(&page, "360 px, dark");
+    let fits = page.eval("return document.documentElement.scrollWidth <= innerWidth", &[]);
+    assert_eq!(fits, true, "nothing is wider than the phone");
+    screenshot(&page, "board-phone");
+
+    // On a wall: what is wrong, and nothing to press; in a small frame the sentence alone.
+    page.set_window(3840, 2160, 1.0);
+    visit(&page, &address(&[("view", "board"), ("embed", "1")]));
+    assert_eq!((cells(&page).len(), page.controls("button").len()), (wrong, 0));
+    assert_accessible(&page, "on a wall");
+    screenshot(&page, "board-wall");
+    page.set_window(300, 150, 1.0);
+    let seen = page.eval("return [...document.querySelector('.results').children].filter(e => e.offsetHeight > 0).length", &[]);
+    assert_eq!(seen, 1);
+}
+
+#[test]
+fn a_promotion_is_watched_image_by_image() {
+    let registry = Registry::scratch();
+    for name in NAMES {
+        push(&registry, name, 1, &[PROMOTED]);
+        push(&registry, name, 2, &["tripleo-ci-testing"]);
+    }
+    let (_folder, templates) = templates_of(&NAMES);
+    let proxy = Proxy::before(&registry.host);
+    let page = page(&options());
+    // What is notified is written down; leave is given.
+    let record = "window.told = [];
+                  window.Notification = class { constructor(title, more) { window.told.push(title + ' | ' + more.body) }
+                    static get permission() { return 'granted' } static requestPermission() { return Promise.resolve('granted') } };";
+    page.cdp("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": record }));
+    let link = board(&proxy.host, &templates, &format!("tripleo-ci-testing,{PROMOTED}"), &[]);
+    visit(&page, &link);
+    let n = NAMES.len();
+    assert_eq!(proxy.count_where(|l| l.method == "OPTIONS"), 0);
+    assert!(proxy.count() as f64 <= 2.1 * (2 * n) as f64 + 6.0, "six more for the scouts:\n{}", proxy.log_text());
+    let card = |page: &Page| cards(page).remove(1);
+    assert_eq!((card(&page).1, card(&page).2), (format!("{n} of {n}"), "whole".to_owned()));
+    assert_shows(&page, &["All 2 channels are whole."]);
+    let icon = |page: &Page| page.eval("return document.querySelector('link[rel=icon]').href", &[]);
+    let calm = icon(&page);
+    page.click("button", "Notify me");
+    page.wait_for("location.search.includes('refresh=60')", PATIENCE);
+    done(&page);
+
+    proxy.reset();
+    refresh(&page);
+    assert!(proxy.count() <= 2 * n, "a refresh asks once a cell:\n{}", proxy.log_text());
+    // No cell is taken away while it is asked for anew.
+    page.eval(
+        "window.waited = 0; new MutationObserver(() => { window.waited += document.querySelectorAll('tr.cells [data-status=waiting]').length })
+           .observe(document.querySelector('.board'), { subtree: true, childList: true, attributes: true })",
+        &[],
+    );
+    let order = [4, 0, 7, 2, 8, 1, 6, 3, 5];
+    for (k, i) in order.into_iter().enumerate().map(|(k, i)| (k + 1, i)) {
+        push(&registry, NAMES[i], 2, &[PROMOTED]);
+        if k % 3 != 1 && k != n {
+            continue;
+        }
+        refresh(&page);
+        let (_, count, state, _) = card(&page);
+        assert_eq!(count, format!("{} of {n}", k.max(n - k)), "after {k}");
+        assert_eq!(state, if k == n { "whole" } else { "torn" }, "after {k}");
+        let shown = cells(&page);
+        for (place, name) in NAMES.iter().enumerate() {
+            let moved = order[..k].contains(&place);
+            let own = &hash(if moved { 2 } else { 1 })[..8];
+            let is_torn = k != n && moved != (2 * k > n);
+            let text = if is_torn { format!("{own} torn") } else { own.to_owned() };
+            assert_eq!(shown[*name][1], text, "{name} after {k}");
+        }
+        let title = page.eval("return document.title", &[]);
+        if k == n {
+            assert_eq!(title, "All 2 channels are whole · overtag");
+        } else {
+            assert_eq!(title, format!("1 of 2 channels is whole: {PROMOTED} is torn · overtag"));
+            assert_ne!(icon(&page), calm);
+        }
+    }
+    assert_eq!(page.eval("return window.waited", &[]), 0);
+    let notified: Vec<String> = serde_json::from_value(page.eval("return window.told", &[])).expect("texts");
+    assert!(notified.first().is_some_and(|t| t.starts_with(&format!("{PROMOTED}: torn | Torn: "))), "{notified:?}");
+    assert!(
+        notified
+            .last()
+            .is_some_and(|t| t.starts_with(&format!("{PROMOTED}: whole | Whole: all {n} images at {}", &hash(2)[..8]))),
+        "{notified:?}"
+    );
+    assert_shows(&page, &["Level with tripleo-ci-testing."]);
+    assert_eq!(proxy.count_where(|l| l.method == "OPTIONS"), 0);
+}
+
+#[test]
+fn it_refreshes_by_itself_as_long_as_it_is_the_board() {
+    let registry = Registry::scratch();
+    for name in ["nova-api", "heat-api"] {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    let (_folder, templates) = templates_of(&["nova-api", "heat-api"]);
+    let proxy = Proxy::before(&registry.host);
+    let page = page(&options());
+    // Half a minute goes by at once.
+    let quick = "const real = window.setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 30000 ? 100 : ms, ...a);";
+    page.cdp("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": quick }));
+    visit(&page, &board(&proxy.host, &templates, PROMOTED, &[("refresh", "30")]));
+    let cold = proxy.count();
+    proxy.wait_for_requests(cold + 6, LIMIT);
+    push(&registry, "nova-api", 2, &[PROMOTED]);
+    page.wait_for("document.querySelector('.stage').dataset.state === 'torn'", LIMIT);
+    page.eval("[...document.querySelectorAll('nav a')].find(a => a.innerText === 'Images').click()", &[]);
+    page.wait_for("document.querySelector('table[aria-label=Images]') !== null", LIMIT);
+    done(&page);
+    let then = proxy.count();
+    let later = "return new Promise(end => setTimeout(end, 600))";
+    page.eval(later, &[]);
+    assert_eq!(proxy.count(), then, "it goes on where it is not shown:\n{}", proxy.log_text());
+}
+
+#[test]
+fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let names = ["nova-api", "heat-api", "keystone", "glance-api", "horizon"];
+    let repository = |name: &str| {
+        let mut repository = Repository::new(&format!("{NAMESPACE}/{PREFIX}{name}"));
+        let mut digests = Vec::new();
+        for i in 1..=3 {
+            let hash = hash(i);
+            let image = Manifest::image(&format!("{name} {i}"), &[(LABEL, &hash)]);
+            digests.push(repository.push(&hash, image, now - 20 * DAY + i as u64));
+        }
+        for (channel, lives) in
+            [("podified-ci-testing", &[(0, 9), (1, 5), (2, 1)][..]), ("current-podified", &[(0, 8), (1, 4), (0, 2)])]
+        {
+            for (i, days) in lives {
+                repository.tag(channel, &digests[*i], now - days * DAY);
+            }
+        }
+        repository
+    };
+    let quay = Quay::start(names.map(repository).to_vec());
+    let (_folder, templates) = templates_of(&names);
+    let page = page(&options());
+    visit(&page, &board(&quay.host, &templates, "podified-ci-testing,current-podified", &[("api", "quay")]));
+    assert_eq!(quay.data_requests(), names.len(), "{}", quay.log_text());
+    assert!(
+        cards(&page)[1].3.contains("Promoted 2 d ago") || cards(&page)[1].3.contains("Promoted 48 h ago"),
+        "{:?}",
+        cards(&page)[1]
+    );
+    refresh(&page);
+    assert_eq!(quay.data_requests(), 2 * names.len(), "{}", quay.log_text());
+    page.click("button", "Read the history");
+    page.wait_for("document.querySelector('table[aria-label=Promotions]') !== null", LIMIT);
+    done(&page);
+    assert!(quay.data_requests() <= 2 * names.len() + 6, "{}", quay.log_text());
+    let rows: Vec<_> = page.table("Promotions").into_iter().filter(|r| r["Channel"] == "current-podified").collect();
+    let told: Vec<(bool, bool)> =
+        rows.iter().map(|r| (r["Hash"].contains("rolled back"), r["Hash"].contains(&hash(1)[..8]))).collect();
+    assert_eq!(told, [(true, true), (false, false), (false, true)], "{rows:?}");
+    assert_shows(&page, &["Nothing older than", "2 promotions behind podified-ci-testing"]);
+    assert_eq!(page.eval("return document.querySelectorAll('.timeline > g').length", &[]), 6, "drawn as well");
+    refresh(&page);
+    assert!(quay.data_requests() <= 3 * names.len() + 6, "a refresh does not read the history again:\n{}", quay.log_text());
+    assert_accessible(&page, "with a timeline");
+    quay.assert_clean();
+}
+
+const CRITERIA: &str = "
+promotions:
+  current-tripleo:
+    candidate_label: tripleo-ci-testing
+    criteria: [job-passed, job-failed, job-missing]
+";
+
+#[test]
+fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
+    let names = ["nova-api", "heat-api", "keystone"];
+    let registry = Registry::scratch();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let dlrn = Dlrn::start();
+    let known = |i: usize| (hash(i)[..40].to_owned(), format!("{}{}", &hash(i)[41..], "7".repeat(32)));
+    for (i, channel, days) in [(1, "tripleo-ci-testing", 5), (1, PROMOTED, 4), (2, "tripleo-ci-testing", 2)] {
+        let (commit, distro) = known(i);
+        dlrn.promote(channel, Hashes { commit: &commit, distro: &distro, extended: None }, None, now - days * DAY);
+    }
+    let (commit, distro) = known(2);
+    let hashes = Hashes { commit: &commit, distro: &distro, extended: None };
+    dlrn.vote(hashes, None, "job-passed", "success", now - 3600);
+    dlrn.vote(hashes, None, "job-failed", "failure", now - 7200);
+    for name in names {
+        push(&registry, name, 1, &[PROMOTED]);
+        push(&registry, name, 2, &["tripleo-ci-testing"]);
+    }
+    let (folder, templates) = templates_of(&names);
+    fs::write(folder.path().join("criteria.yaml"), CRITERIA).expect("it is written");
+    let zuul = Proxy::fake(|seen: &Seen| {
+        let builds = if seen.path.contains("job-failed") {
+            json!([{ "result": "FAILURE", "end_time": "2017-05-30T00:49:16", "log_url": "https://logs.example.org/z" }])
+        } else {
+            json!([])
+        };
+        Some(Fault::json(200, &builds))
+    });
+    let front = dlrn.front();
+    let criteria = format!("{}criteria.yaml", templates.url);
+    let channels = format!("tripleo-ci-testing,{PROMOTED}");
+    let zuul_url = format!("http://{}/t", zuul.host);
+    let link =
+        board(&registry.host, &templates, &channels, &[("dlrn", &front.origin), ("criteria", &criteria), ("zuul", &zuul_url)]);
+    let page = page(&options());
+    visit(&page, &link);
+    let short = &hash(2)[..8];
+    assert_shows(
+        &page,
+        &[
+            &format!("job-failed failed on {short} 2 h ago; its last build in Zuul is FAILURE of"),
+            &format!("job-missing has not reported for {short}; Zuul knows no build of it."),
+            "1 of 3 jobs passed for",
+            "1 promotion behind tripleo-ci-testing",
+        ],
+    );
+    let log = page.eval("return document.querySelector('.blockers a').href", &[]);
+    assert_eq!(log, "https://logs.example.org/job-failed");
+    assert_eq!(page.table("Promotions").len(), 3);
+    assert_accessible(&page, "with reasons");
+    screenshot(&page, "board-reasons");
+    let of_command = told(&page.url());
+    assert_eq!(of_command["channels"][1]["held_by"]["blockers"].as_array().map(Vec::len), Some(2));
+
+    // The same from a snapshot, without asking anybody.
+    let kept = folder.path().join("kept.json").display().to_string();
+    let done_ = overtag(&["snapshot", "--link", &page.url(), "--output", &kept], None);
+    assert!(done_.status.success(), "{}", String::from_utf8_lossy(&done_.stderr));
+    let (asked, snapshot) = (zuul.count(), format!("{}kept.json", templates.url));
+    visit(&page, &board("unasked.example", &templates, &channels, &[("snapshot", &snapshot)]));
+    assert_shows(&page, &["does not hold this repository"]);
+    visit(&page, &board(&registry.host, &templates, &channels, &[("snapshot", &snapshot)]));
+    assert_shows(&page, &["job-missing has not reported for", "no registry was asked", "0 requests"]);
+    assert_eq!(zuul.count(), asked);
+
+    // What cannot be read is told, and nothing is concluded: no CORS, not there, no JSON.
+    let broken = format!("{}nothing.json", templates.url);
+    visit(&page, &board(&registry.host, &templates, &channels, &[("dlrn", &dlrn.url()), ("criteria", &criteria)]));
+    assert_shows(&page, &["Nothing is concluded from that", "which it passed is not known"]);
+    visit(&page, &board(&registry.host, &templates, &channels, &[("dlrn", &broken), ("criteria", &criteria)]));
+    assert_shows(&page, &["the server answered 404"]);
+    assert_eq!(cards(&page)[1].2, "whole", "the board itself is known all the same");
+}
+
+#[test]
+fn two_channels_hashes_snapshots_or_files_are_compared() {
+    let registry = Registry::scratch();
+    for (i, name) in NAMES.iter().enumerate() {
+        if i != 0 {
+            push(&registry, name, 1, &["consistent"]);
+        }
+        if i != 1 {
+            push(&registry, name, if i < 5 { 2 } else { 1 }, &[PROMOTED]);
+        }
+    }
+    let (folder, templates) = templates_of(&NAMES);
+    let proxy = Proxy::before(&registry.host);
+    let compared = |page: &Page| -> Vec<(String, usize)> {
+        let js = "return [...document.querySelectorAll('[aria-label=Changes] .toggle')].map(b => b.innerText.trim().split(/\\s+/)).map(([w, n]) => [w, +n])";
+        serde_json::from_value(page.eval(js, &[])).expect("words and counts")
+    };
+    let own = |pairs: &[(&str, usize)]| pairs.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect::<Vec<_>>();
+    let link = |channels: &str, more: &[(&str, &str)]| {
+        board(&proxy.host, &templates, channels, more).replace("view=board", "view=compare")
+    };
+    let page = page(&options());
+    visit(&page, &link(&format!("consistent,{PROMOTED}"), &[]));
+    assert_eq!(compared(&page), own(&[("added", 1), ("removed", 1), ("moved", 3), ("unchanged", 4)]));
+    assert_shows(&page, &["1 added, 1 removed, 3 moved of 9 images", "nova-api", "nova-compute"]);
+    assert_accessible(&page, "compared");
+    screenshot(&page, "compare");
+    page.eval("document.querySelectorAll('.preview').forEach(d => { d.open = true })", &[]);
+    let text = page.text();
+    for line in [
+        format!("-- imagename: {}/{NAMESPACE}/{PREFIX}nova-compute:{}", proxy.host, hash(1)),
+        format!("+- imagename: {}/{NAMESPACE}/{PREFIX}nova-api:{}", proxy.host, hash(2)),
+    ] {
+        assert!(text.contains(&line), "{line} is not in:\n{text}");
+    }
+    page.click("button", "unchanged 4");
+    assert_eq!(page.table("Changes").len(), 4);
+
+    // Two hashes; an image that could not be asked is unknown, and never removed.
+    proxy.fault(|seen: &Seen| seen.path.contains("horizon/").then(|| Fault::registry_error(403, "DENIED")));
+    visit(&page, &link(&format!("{},{}", hash(1), hash(2)), &[]));
+    assert_eq!(compared(&page), own(&[("added", 1), ("removed", 4), ("moved", 3), ("unknown", 1)]));
+    proxy.no_fault();
+
+    // A snapshot and the registry now.
+    let earlier = folder.path().join("earlier.json").display().to_string();
+    let address_of = format!("{}earlier.json", templates.url);
+    let plain = board(&proxy.host, &templates, PROMOTED, &[("tag", PROMOTED)]);
+    let taken = overtag(&["snapshot", "--link", &plain, "--output", &earlier], None);
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    push(&registry, "keystone", 2, &[PROMOTED]);
+    visit(&page, &link(PROMOTED, &[("tag", PROMOTED), ("against", &address_of)]));
+    assert_eq!(compared(&page), own(&[("moved", 1), ("unchanged", 8)]));
+    assert_shows(&page, &["keystone", "current-tripleo now"]);
+
+    // Two files, and one that is none.
+    let list = |tag: &str, more: &str| {
+        format!("container_images:\n- imagename: a.example/n/one:{tag}\n- imagename: a.example/n/two:1\n{more}")
+    };
+    let drop = |name: &str, text: &str| {
+        let js = "const data = new DataTransfer(); data.items.add(new File([arguments[1]], arguments[0]));
+                  document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: data }))";
+        page.eval(js, &[json!(name), json!(text)]);
+    };
+    drop("old.yaml", &list("1", ""));
+    page.wait_for_text("old.yaml was read", PATIENCE);
+    drop("new.yaml", &list("2", "- imagename: a.example/n/three:1\n"));
+    page.wait_for_text("From old.yaml to new.yaml", LIMIT);
+    assert_eq!(compared(&page), own(&[("added", 1), ("moved", 1), ("unchanged", 1)]));
+    drop("odd.yaml", "a: 1\n");
+    page.wait_for_text("neither container_images nor parameter_defaults", LIMIT);
+    assert_shows(&page, &["Nothing can be compared", "odd.yaml"]);
+}
+
+#[test]
+fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
+    let names: Vec<String> = (0..500).map(|i| format!("{}-{i:03}", ["nova", "neutron", "heat"][i % 3])).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let registry = Proxy::fake(|seen: &Seen| {
+        let digest = format!("sha256:{:064x}", seen.path.len() + seen.path.bytes().map(usize::from).sum::<usize>());
+        let headers = [
+            ("Docker-Content-Digest", digest.as_str()),
+            ("Content-Type", "application/vnd.docker.distribution.manifest.v2+json"),
+            ("Access-Control-Allow-Origin", "*"),
+            ("Access-Control-Expose-Headers", "Docker-Content-Digest"),
+        ];
+        Some(Fault::bare(200, &headers, ""))
+    });
+    let (_folder, templates) = templates_of(&names);
+    let page = page(&options());
+    visit(&page, &board(&registry.host, &templates, &format!("consistent,{PROMOTED}"), &[("pin", "digest")]));
+    let drawn = |page: &Page| page.eval("return document.querySelectorAll('tr.cells').length", &[]).as_u64().unwrap_or(0);
+    assert!((10..120).contains(&drawn(&page)), "{} rows are drawn", drawn(&page));
+    assert_eq!(page.eval("return document.querySelector('.board').getAttribute('aria-rowcount')", &[]), "501");
+    page.eval("const box = document.querySelector('.board-box'); box.scrollTop = box.scrollHeight", &[]);
+    page.wait_for("document.querySelector('tr.cells[aria-rowindex=\"501\"] th')?.innerText === 'neutron-499'", LIMIT);
+    page.type_into("Search", "heat-250");
+    page.wait_for("document.querySelectorAll('tr.cells').length === 0 || document.querySelector('tr.cells th').innerText.startsWith('heat-25')", LIMIT);
+    page.type_into("Search", "nova-3");
+    page.click("button", "Group by service");
+    page.wait_for("document.querySelector('.group-row')?.innerText.startsWith('nova (')", LIMIT);
+    page.click("button", "Worst first");
+    page.choose("Refresh", "300");
+    page.type_into("Late after days", "2,5");
+    done(&page);
+    page.wait_for("location.search.includes('late=2%2C5')", PATIENCE);
+    for part in [
+        "view=board",
+        "channels=consistent%2Ccurrent-tripleo",
+        "q=nova-3",
+        "group=service",
+        "sort=status",
+        "refresh=300",
+        "late=2%2C5",
+    ] {
+        assert!(page.url().contains(part), "{part} is not in {}", page.url());
+    }
+    let again = open(&page.url());
+    unfold(&page);
+    unfold(&again);
+    assert_eq!((again.url(), form(&again)), (page.url(), form(&page)));
+    assert_eq!(
+        again.eval("return document.querySelector('.group-row').innerText", &[]),
+        page.eval("return document.querySelector('.group-row').innerText", &[])
+    );
+
+    // Back and forward between the views.
+    let tab = |name: &str| {
+        _ = page.eval("[...document.querySelectorAll('nav a')].find(a => a.innerText === arguments[0]).click()", &[json!(name)])
+    };
+    tab("Compare");
+    page.wait_for("location.search.includes('view=compare')", PATIENCE);
+    done(&page);
+    tab("Images");
+    page.wait_for("!location.search.includes('view=') && document.querySelector('table[aria-label=Images]') !== null", LIMIT);
+    page.back();
+    page.wait_for("document.querySelector('nav a[aria-current=page]').innerText === 'Compare'", LIMIT);
+    page.back();
+    page.wait_for("document.querySelector('table[aria-label=\"Promotion board\"]') !== null", LIMIT);
+    done(&page);
+    page.forward();
+    page.wait_for("document.querySelector('nav a[aria-current=page]').innerText === 'Compare'", LIMIT);
+}
+
+#[test]
+fn a_link_from_elsewhere_leads_to_no_private_host_without_leave() {
+    let rules = format!("MAP overtag.example 127.0.0.1, {NO_NAMES}");
+    let page = page(&Options { host_resolver_rules: Some(rules), ..options() });
+    let elsewhere = site().url.replace("127.0.0.1", "overtag.example");
+    let private = Proxy::fake(|_| Some(Fault::json(200, &json!([]))));
+    for key in ["dlrn", "criteria", "zuul"] {
+        let link = [("view", "board"), (key, &format!("http://{}/x", private.host))];
+        visit(&page, &format!("{elsewhere}?{}", query(&link)));
+        assert!(page.has("button", "Allow this registry") && private.count() == 0, "{key}: {}", private.log_text());
+    }
+    let link = [("view", "compare"), ("against", &format!("http://{}/x.json", private.host))];
+    page.open(&format!("{elsewhere}?{}", query(&link)));
+    page.wait_for("document.body.innerText.includes('Allow this registry')", LIMIT);
+    assert_eq!(private.count(), 0, "{}", private.log_text());
+    // A promoter's file on a public host leads nobody to a private one.
+    let file = format!("api_url: http://{}/api\npromotions:\n  current-tripleo:\n    criteria: [a]\n", private.host);
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("c.yaml"), file).expect("it is written");
+    let beside = Path::new("dist").join("c-test.yaml");
+    fs::copy(folder.path().join("c.yaml"), &beside).expect("it is copied");
+    visit(&page, &format!("{elsewhere}?view=board&criteria=c-test.yaml"));
+    fs::remove_file(&beside).expect("it is removed");
+    assert_shows(&page, &["on a private network"]);
+    assert_eq!(private.count(), 0, "{}", private.log_text());
+    _ = Duration::ZERO;
+}
