@@ -466,8 +466,9 @@ fn a_snapshot_gives_the_same_board_and_the_pictures_are_sound() {
         std::io::Write::write_all(&mut python.stdin.take().expect("stdin"), &svg.stdout).expect("it reads");
         assert_eq!(text(&python.wait_with_output().expect("it ends").stdout).trim(), texts, "{}", text(&svg.stdout));
     }
-    let table =
-        text(&here.run("board", &["--snapshot", &file, "--status", "absent,unresolved,error,torn,mismatch"], EPOCH).stdout);
+    let table = text(
+        &here.run("board", &["--snapshot", &file, "--status", "absent,unresolved,error,torn,mismatch,unproven"], EPOCH).stdout,
+    );
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[1].starts_with("current-tripleo") && lines[1].contains("Torn: "), "{table}");
     let wrong = lines.iter().skip(4).take_while(|l| !l.is_empty()).count();
@@ -687,7 +688,7 @@ fn rows_are_found_filtered_and_ordered() {
         ("q=sha256:bb", &[1]),
         ("status=absent,error", &[2, 3]),
         ("status=torn", &[1]),
-        ("status=absent,unresolved,error,torn,mismatch", &[1, 2, 3]),
+        ("status=absent,unresolved,error,torn,mismatch,unproven", &[1, 2, 3]),
         ("status=mismatch", &[]),
         ("sort=image", &[3, 1, 2, 0]),
         ("sort=-image", &[0, 2, 1, 3]),

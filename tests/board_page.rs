@@ -20,7 +20,7 @@ use support::site::Site;
 use support::template;
 
 const DAY: u64 = 86_400;
-const WRONG: &str = "absent,unresolved,error,torn,mismatch";
+const WRONG: &str = "absent,unresolved,error,torn,mismatch,unproven";
 const NAMES: [&str; 9] =
     ["nova-api", "nova-compute", "neutron-server", "heat-api", "heat-engine", "keystone", "glance-api", "cinder-api", "horizon"];
 

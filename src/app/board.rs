@@ -16,9 +16,10 @@ use super::trouble::{Doctor, Lines, Logins, Source};
 use super::ui::sentence;
 use crate::engine::board::{self, Known, Stage, State, is_wrong, pulls, service, short};
 use crate::engine::bulletin::{emblem, hash_of};
-use crate::engine::choices::{Choices, NOTES, STATUS, WRONG, list};
+use crate::engine::choices::{Choices, NOTES, STATUS, UNPROVEN, WRONG, list};
 use crate::engine::dlrn::{Blocker, Pipeline, WhyNot};
 use crate::engine::export::images;
+use crate::engine::resolve::Status;
 use crate::engine::time::{age, utc};
 use crate::net::web::clock;
 
@@ -246,11 +247,7 @@ fn Toolbar(store: Store) -> impl IntoView {
     };
     let has_word = move |word: &str| store.choices.with(|c| list(c.get("status").unwrap_or("")).any(|w| w == word));
     let count = move |word: &str| {
-        store.results.with(|r| {
-            let is_so =
-                |row: &Known| row.as_ref().is_some_and(|r| r.status.word() == word || r.notes.iter().any(|n| n.word() == word));
-            r.rows.iter().filter(|row| is_so(row)).count()
-        })
+        store.results.with(|r| r.rows.iter().flatten().filter(|row| board::words(row).any(|w| w == word)).count())
     };
     let press = move |word: &'static str| {
         store.choose(move |c| {
@@ -272,7 +269,7 @@ fn Toolbar(store: Store) -> impl IntoView {
             </Show>
         }
     };
-    let words = STATUS.into_iter().filter(|w| *w != "resolved").chain(NOTES).map(word).collect_view();
+    let words = STATUS.into_iter().filter(|w| *w != "resolved").chain(NOTES).chain([UNPROVEN]).map(word).collect_view();
     let ask = move |_| {
         wasm_bindgen_futures::spawn_local(async move {
             let is_allowed = browser::may_notify().await;
@@ -506,10 +503,10 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
             Some((image.clone(), image.short, p.grid.channels.get(i % width)?.clone()))
         })?;
         let reference = image.reference.ok().map(|r| crate::engine::name::Reference { tag: channel.clone(), ..r });
-        let dates = row
-            .as_ref()
-            .and_then(|r| r.moved_at)
-            .map(|at| format!("{channel} stands for this since {}, {} ago.", utc(at), age(clock().saturating_sub(at))));
+        let dates = row.as_ref().filter(|r| r.status == Status::Resolved).map(|r| match r.moved_at {
+            Some(at) => format!("{channel} stands for this since {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
+            None => "This registry does not tell since when.".to_owned(),
+        });
         let commands = match (&reference, &row) {
             (Some(reference), Some(row)) if row.digest.is_some() => pulls(reference, row).join("\n") + "\n",
             _ => String::new(),

@@ -222,7 +222,7 @@ fn command() -> Command {
         .after_help(
             "  overtag board --release train --channels tripleo-ci-testing,current-tripleo --require-whole current-tripleo\n  \
              overtag board --channels current-tripleo --format svg --output badge.svg\n\n\
-             --status absent,unresolved,error,torn,mismatch leaves only what is wrong in the table; --q, --sort and --group do as on the page.",
+             --status absent,unresolved,error,torn,mismatch,unproven leaves only what is wrong in the table; --q, --sort and --group do as on the page.",
         );
     Command::new("overtag")
         .version(env!("CARGO_PKG_VERSION"))

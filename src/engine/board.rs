@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::choices::{Choices, NOTES, STATUS, Settings, list};
+use super::choices::{Choices, NOTES, STATUS, Settings, UNPROVEN, list};
 use super::name::{Reference, Repository};
 use super::plan::{Image, Plan};
 use super::registry::{Answer, Ask};
@@ -259,9 +259,15 @@ pub fn mark(row: &Row) -> Option<&str> {
     (row.status == Status::Resolved).then(|| row.hash.as_deref().or(row.digest.as_deref())).flatten()
 }
 
+/// The words by which a cell is found: its status, its notes, and whether it cannot be told for which hash it stands.
+pub fn words(row: &Row) -> impl Iterator<Item = &'static str> {
+    let unproven = (row.status == Status::Resolved && row.hash.is_none()).then_some(UNPROVEN);
+    std::iter::once(row.status.word()).chain(row.notes.iter().map(|n| n.word())).chain(unproven)
+}
+
 /// Whether a cell is not as it should be.
 pub fn is_wrong(row: &Row) -> bool {
-    row.status != Status::Resolved || !row.notes.is_empty()
+    words(row).any(|word| word != Status::Resolved.word())
 }
 
 /// What each channel's cells say together; `rows` are those of [`Grid::cells`], torn ones marked.
@@ -346,15 +352,13 @@ pub fn shown(grid: &Grid, plan: &Plan, rows: &[Known], choices: &Choices) -> Vec
     let cells = |m: usize| rows.get(m * width..(m + 1) * width).unwrap_or(&[]);
     let image = |m: usize| &plan.images[grid.members[m]];
     let query = choices.get("q").unwrap_or("").trim().to_lowercase();
-    let wanted: Vec<&str> =
-        list(choices.get("status").unwrap_or("")).filter(|w| STATUS.contains(w) || NOTES.contains(w)).collect();
-    let is_wanted = |row: &Known| {
-        row.as_ref().is_some_and(|r| wanted.contains(&r.status.word()) || r.notes.iter().any(|n| wanted.contains(&n.word())))
-    };
+    let is_known = |w: &&str| STATUS.contains(w) || NOTES.contains(w) || *w == UNPROVEN;
+    let wanted: Vec<&str> = list(choices.get("status").unwrap_or("")).filter(is_known).collect();
+    let is_wanted = |row: &Known| row.as_ref().is_some_and(|r| words(r).any(|word| wanted.contains(&word)));
     let has_query = |row: &Known| {
         row.as_ref().is_some_and(|r| {
-            let texts = [Some(r.status.word()), r.hash.as_deref(), r.digest.as_deref()];
-            texts.into_iter().flatten().any(|t| t.contains(&query)) || r.notes.iter().any(|n| n.word().contains(&query))
+            let mut texts = [r.hash.as_deref(), r.digest.as_deref()].into_iter().flatten();
+            texts.any(|t| t.contains(&query)) || words(r).any(|word| word.contains(&query))
         })
     };
     let mut order: Vec<usize> = (0..grid.members.len())
@@ -387,7 +391,7 @@ fn worst(cells: &[Known]) -> (u8, usize) {
         _ if row.notes.contains(&Note::Torn) => 4,
         Status::Absent => 3,
         Status::Unresolved => 2,
-        _ if !row.notes.is_empty() => 1,
+        _ if is_wrong(row) => 1,
         Status::Resolved => 0,
     };
     let known = || cells.iter().flatten();

@@ -346,8 +346,10 @@ pub const API: [&str; 3] = ["auto", "distribution", "quay"];
 pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
 /// The words of notes, by which rows can be filtered too.
 pub const NOTES: [&str; 2] = ["torn", "mismatch"];
+/// The word by which a board is filtered for images of which it cannot be told for which hash they stand.
+pub const UNPROVEN: &str = "unproven";
 /// The status filter that leaves only what is wrong.
-pub const WRONG: &str = "absent,unresolved,error,torn,mismatch";
+pub const WRONG: &str = "absent,unresolved,error,torn,mismatch,unproven";
 
 /// The page that is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -562,8 +564,8 @@ impl Settings {
             bad("sort", text, one_of(&SORT));
         }
         for word in list(given("status").unwrap_or("")) {
-            if !STATUS.contains(&word) && !NOTES.contains(&word) {
-                bad("status", word, one_of(&[&STATUS[..], &NOTES].concat()));
+            if !STATUS.contains(&word) && !NOTES.contains(&word) && word != UNPROVEN {
+                bad("status", word, one_of(&[&STATUS[..], &NOTES, &[UNPROVEN]].concat()));
             }
         }
         let view = match given("view") {

@@ -193,7 +193,8 @@ impl Pipeline {
             if is_file {
                 out.insert(Want { url: api.to_owned(), what: What::Promotions });
             } else {
-                let labels = self.criteria.values().map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
+                let criteria = settings.channels.iter().filter_map(|channel| self.criteria.get(channel));
+                let labels = criteria.map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
                 for channel in settings.channels.iter().cloned().chain(labels) {
                     let by = match TagClass::of(&channel) {
                         TagClass::Aggregate => "aggregate_hash",

@@ -19,7 +19,7 @@ use super::time;
 /// The version that is written, and read.
 const VERSION: u32 = 1;
 /// Lives of a tag that are kept at most.
-const LIVES: usize = 200;
+const LIVES: usize = 100;
 /// After so many seconds a snapshot is called stale.
 pub const STALE: u64 = 24 * 3600;
 
