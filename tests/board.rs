@@ -399,6 +399,29 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
 }
 
 #[test]
+fn images_that_a_build_left_as_they_were_stand_for_both_and_tear_nothing() {
+    let now = 1_700_000_000;
+    let repository = |name: &str| {
+        let mut repository = Repository::new(&format!("{NAMESPACE}/{PREFIX}{name}"));
+        let image = |i: usize| Manifest::image(&format!("{name} {i}"), &[(LABEL, &hash(i))]);
+        let first = repository.push(&hash(1), image(1), now - 5 * DAY);
+        match name {
+            "horizon" => _ = repository.push(&hash(2), image(2), now - DAY),
+            _ => repository.tag(&hash(2), &first, now - DAY),
+        }
+        repository.tag(PROMOTED, &first, now - 4 * DAY);
+        repository
+    };
+    let quay = Quay::start(NAMES.map(repository).to_vec());
+    quay.set_now(now);
+    let here = Here::at(&quay.host, &NAMES, &[PROMOTED]);
+    let (code, board) = here.board(&["--api", "quay", "--require-whole", PROMOTED], now);
+    assert_eq!((code, &channel(&board, PROMOTED)["hash"]), (Some(0), &json!(hash(1))), "{board}");
+    assert!(cells(&board, PROMOTED).values().all(|c| c["hash"] == hash(1).as_str()), "one hash is told, the one of all");
+    assert_eq!(quay.data_requests(), NAMES.len());
+}
+
+#[test]
 fn what_could_not_be_asked_is_unknown_and_the_exit_status_says_so() {
     let registry = Registry::scratch();
     for name in NAMES {

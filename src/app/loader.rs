@@ -160,6 +160,8 @@ impl Loader {
                     (Some(Err(error)), _) => {
                         self.store.results.set(Results::default());
                         self.store.phase.set(Phase::Stuck(error));
+                        // A wall screen tries again.
+                        self.wind();
                         return;
                     }
                     (None, Some(url)) => {
@@ -363,8 +365,8 @@ impl Loader {
             handle.clear();
         }
         let is_board = self.store.prepared.with_untracked(|p| p.settings.view == View::Board);
-        let is_done = self.store.phase.with_untracked(|p| *p == Phase::Done);
-        if let Some(seconds) = self.store.refresh_every().filter(|_| is_board && is_done) {
+        let is_idle = self.store.phase.with_untracked(|p| matches!(p, Phase::Done | Phase::Stuck(_)));
+        if let Some(seconds) = self.store.refresh_every().filter(|_| is_board && is_idle) {
             self.clock.set_value(set_timeout_with_handle(move || self.refresh(), Duration::from_secs(seconds)).ok());
         }
     }

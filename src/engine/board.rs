@@ -12,7 +12,7 @@ use super::choices::{Choices, NOTES, STATUS, Settings, UNPROVEN, list};
 use super::name::{Reference, Repository};
 use super::plan::{Image, Plan};
 use super::registry::{Answer, Ask};
-use super::resolve::{Facts, Note, Row, Status, most};
+use super::resolve::{Facts, Note, Row, Status, usual};
 use super::time::age;
 
 /// A cell's row; none while it is not known.
@@ -282,11 +282,10 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
         let mut stage = Stage { channel: channel.clone(), asked: grid.members.len(), ..Stage::default() };
         let cells: Vec<Option<&Row>> = (0..of.len()).map(|m| cell(m, c)).collect();
         // Namespaces are promoted on their own.
-        let mut usual: BTreeMap<&str, String> = BTreeMap::new();
+        let mut usual_of: BTreeMap<&str, String> = BTreeMap::new();
         for space in of.iter().collect::<BTreeSet<_>>() {
-            let hashes = cells.iter().zip(&of).filter(|(_, s)| *s == space).filter_map(|(row, _)| row.as_ref()?.hash.as_deref());
-            if let Some((hash, _)) = most(hashes) {
-                usual.insert(space, hash);
+            if let Some(hash) = usual(cells.iter().zip(&of).filter(|(_, s)| *s == space).filter_map(|(row, _)| *row)) {
+                usual_of.insert(space, hash);
             }
         }
         let mut at: BTreeMap<&str, usize> = BTreeMap::new();
@@ -300,7 +299,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                 Status::Unresolved => stage.unresolved += 1,
                 Status::Error => stage.error += 1,
                 Status::Resolved if row.notes.contains(&Note::Torn) => stage.torn += 1,
-                Status::Resolved => match usual.get(space.as_str()).filter(|hash| row.stands_for(hash) == Some(true)) {
+                Status::Resolved => match usual_of.get(space.as_str()).filter(|hash| row.stands_for(hash) == Some(true)) {
                     Some(hash) => {
                         stage.at_hash += 1;
                         *at.entry(hash).or_default() += 1;

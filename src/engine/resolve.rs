@@ -75,17 +75,15 @@ impl Facts {
         before
     }
 
-    /// Forgets what holds only as long as no tag of the repository moves.
-    pub(super) fn forget_lists(&mut self, repository: &Repository) {
-        self.answers.retain(|ask, answer| {
-            let is_list = match (ask, &answer) {
-                (Ask::Tags { .. }, _) | (Ask::Check { .. }, Ok(Answer::Check(Err(_)))) => ask.repository() == Some(repository),
-                _ => false,
-            };
-            if is_list {
+    /// Forgets what holds only as long as no tag of the repository moves: its tags, and what those of hashes stand for, for a build
+    /// may be pushed again.
+    pub(super) fn forget_tags(&mut self, repository: &Repository) {
+        self.answers.retain(|ask, _| {
+            let is_of_tags = matches!(ask, Ask::Tags { .. } | Ask::Check { .. }) && ask.repository() == Some(repository);
+            if is_of_tags {
                 self.exchanges.remove(ask);
             }
-            !is_list
+            !is_of_tags
         });
     }
 }
@@ -931,9 +929,13 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<A
         Arc::make_mut(row).notes.retain(|n| *n != Note::Torn);
     }
     for members in resolver.channels.values() {
-        let Some((hash, _)) = most(members.iter().filter_map(|i| rows[*i].as_ref()?.hash.as_deref())) else { continue };
+        let Some(hash) = usual(members.iter().filter_map(|i| rows[*i].as_deref())) else { continue };
         for &i in members {
             let Some(row) = &mut rows[i] else { continue };
+            // An image that two builds left as it is stands for both; it is told by the one that the others tell too.
+            if row.hash.as_deref() != Some(&hash) && row.stands_for(&hash) == Some(true) {
+                Arc::make_mut(row).hash = Some(hash.clone());
+            }
             // Its own tag of the usual hash tells best; without one, another hash of its own.
             let is_other = match row.stands_for(&hash) {
                 Some(does) => !does,
@@ -947,7 +949,7 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<A
     let tag = resolver.settings.tag();
     let in_channel = |i: &usize| resolver.images[*i].reference.as_ref().is_ok_and(|r| r.tag == tag);
     let members: Vec<usize> = (0..rows.len()).filter(in_channel).collect();
-    let usual = most(members.iter().filter_map(|i| rows[*i].as_ref()?.hash.as_deref()));
+    let usual = usual(members.iter().filter_map(|i| rows[*i].as_deref()));
     let count = |is: &dyn Fn(&Row) -> bool| rows.iter().flatten().filter(|r| is(r)).count();
     let summary = Summary {
         asked: rows.len(),
@@ -958,27 +960,32 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<A
         waiting: rows.iter().filter(|r| r.is_none()).count(),
         torn: count(&|r| r.notes.contains(&Note::Torn)),
         mismatch: count(&|r| r.notes.contains(&Note::Mismatch)),
-        at_hash: usual.as_ref().map_or(0, |(hash, _)| {
+        at_hash: usual.as_ref().map_or(0, |hash| {
             members.iter().filter(|i| rows[**i].as_ref().is_some_and(|r| r.stands_for(hash) == Some(true))).count()
         }),
-        moved_at: usual.as_ref().and_then(|(hash, _)| {
+        moved_at: usual.as_ref().and_then(|hash| {
             members.iter().filter_map(|i| rows[*i].as_ref().filter(|r| r.stands_for(hash) == Some(true))?.moved_at).max()
         }),
-        hash: usual.map(|(hash, _)| hash),
+        hash: usual,
         in_channel: members.len(),
     };
     (rows, summary)
 }
 
-/// The most frequent of `hashes` and how often it is there; of equals the first.
-pub(super) fn most<'a>(hashes: impl Iterator<Item = &'a str>) -> Option<(String, usize)> {
-    let mut votes: Vec<(&str, usize)> = Vec::new();
-    for hash in hashes {
-        match votes.iter_mut().find(|(h, _)| *h == hash) {
+/// The hash that most rows stand for; of equals the one that more of them tell, and then the first.
+pub(super) fn usual<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<String> {
+    let rows: Vec<&Row> = rows.collect();
+    let mut told: Vec<(&str, usize)> = Vec::new();
+    for hash in rows.iter().filter_map(|row| row.hash.as_deref()) {
+        match told.iter_mut().find(|(h, _)| *h == hash) {
             Some((_, n)) => *n += 1,
-            None => votes.push((hash, 1)),
+            None => told.push((hash, 1)),
         }
     }
-    let best = votes.iter().map(|(_, n)| *n).max()?;
-    votes.into_iter().find(|(_, n)| *n == best).map(|(hash, n)| (hash.to_owned(), n))
+    // No more than a few can be the one.
+    told.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    told.truncate(8);
+    let stand_for = |hash: &str| rows.iter().filter(|row| row.stands_for(hash) == Some(true)).count();
+    // The last of equals is the greatest; so the first comes last.
+    told.into_iter().rev().max_by_key(|(hash, n)| (stand_for(hash), *n)).map(|(hash, _)| hash.to_owned())
 }

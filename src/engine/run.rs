@@ -1163,7 +1163,7 @@ impl Run {
             && let Some(was) = self.stood_for.get(&(repository.clone(), tag.clone()))
             && *was != is.as_ref().ok().map(|f| f.digest.clone())
         {
-            self.facts.forget_lists(repository);
+            self.facts.forget_tags(repository);
         }
         self.facts.answers.insert(ask, answer);
         images.retain(|i| {
