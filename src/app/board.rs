@@ -11,7 +11,7 @@ use super::loader::Loader;
 use super::mark::{Mark, icon, paths};
 use super::results::{Errors, Progress};
 use super::store::{Phase, Store};
-use super::table::{Detail, Hash, toggle_query};
+use super::table::{Detail, Hash, Search, toggle_query};
 use super::trouble::{Doctor, Lines, Logins, Source};
 use super::ui::sentence;
 use crate::engine::board::{self, Known, Stage, State, is_wrong, pulls, service, short};
@@ -241,7 +241,6 @@ fn toggle(store: Store, key: &'static str, value: &'static str) {
 /// Search, filters, grouping, notification.
 #[component]
 fn Toolbar(store: Store) -> impl IntoView {
-    let query = Signal::derive(move || store.choices.with(|c| c.get("q").unwrap_or("").to_owned()));
     let is = move |key: &'static str, value: &'static str| {
         move || store.choices.with(|c: &Choices| c.get(key) == Some(value)).to_string()
     };
@@ -249,20 +248,10 @@ fn Toolbar(store: Store) -> impl IntoView {
     let count = move |word: &str| {
         store.results.with(|r| r.rows.iter().flatten().filter(|row| board::words(row).any(|w| w == word)).count())
     };
-    let press = move |word: &'static str| {
-        store.choose(move |c| {
-            let mut words: Vec<String> = list(c.get("status").unwrap_or("")).map(str::to_owned).collect();
-            match words.iter().position(|w| w == word) {
-                Some(i) => _ = words.remove(i),
-                None => words.push(word.to_owned()),
-            }
-            if words.is_empty() { c.clear("status") } else { c.put("status", words.join(",")) }
-        });
-    };
     let word = move |word: &'static str| {
         view! {
             <Show when=move || { count(word) > 0 || has_word(word) }>
-                <button class="toggle" type="button" aria-pressed=move || has_word(word).to_string() on:click=move |_| press(word)>
+                <button class="toggle" type="button" aria-pressed=move || has_word(word).to_string() on:click=move |_| store.toggle_status(word)>
                     <span class="status" data-status=word>{word}</span>
                     <span class="count">{move || count(word)}</span>
                 </button>
@@ -288,19 +277,7 @@ fn Toolbar(store: Store) -> impl IntoView {
     };
     view! {
         <div class="toolbar">
-            <label class="find">
-                "Search "
-                <input
-                    class="input"
-                    type="search"
-                    placeholder="Name, hash or status"
-                    prop:value=query
-                    on:input=move |e| {
-                        let text = event_target_value(&e);
-                        store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
-                    }
-                />
-            </label>
+            <Search store=store placeholder="Name, hash or status" />
             <div class="toggles" role="group" aria-label="Rows">
                 <button class="toggle" type="button" aria-pressed=is("status", WRONG) on:click=move |_| toggle(store, "status", WRONG)>"Only what is wrong"</button>
                 {words}
@@ -361,23 +338,9 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
             </Show>
         }
     };
-    let sorted = move |column: &'static str| {
-        store.choices.with(|c| match c.get("sort") {
-            Some(s) if s == column => Some("ascending"),
-            Some(s) if s.strip_prefix('-') == Some(column) => Some("descending"),
-            _ => None,
-        })
-    };
-    let sort = move |column: &'static str| {
-        store.choose(move |c| match c.get("sort") {
-            Some(s) if s == column => c.put("sort", format!("-{column}")),
-            Some(s) if s.strip_prefix('-') == Some(column) => c.clear("sort"),
-            _ => c.put("sort", column),
-        });
-    };
     let button = move |column: &'static str, label: String| match embed {
         true => view! { <span class="sort">{label}</span> }.into_any(),
-        false => view! { <button class="sort" type="button" on:click=move |_| sort(column)>{label}</button> }.into_any(),
+        false => view! { <button class="sort" type="button" on:click=move |_| store.sort(column)>{label}</button> }.into_any(),
     };
     let heads = move || {
         let channels = channels.get();
@@ -385,7 +348,7 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
         let head = move |(c, channel): (usize, String)| {
             // The rows can be ordered by how bad they are, and by what the last channel stands for.
             let inner = if c == last { button("tag", channel) } else { view! { <span class="sort">{channel}</span> }.into_any() };
-            view! { <th scope="col" aria-sort=move || if c == last { sorted("tag") } else { None }>{inner}</th> }
+            view! { <th scope="col" aria-sort=move || if c == last { store.sorted("tag") } else { None }>{inner}</th> }
         };
         channels.into_iter().enumerate().map(head).collect_view()
     };
@@ -412,7 +375,7 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
             <table class="board" aria-label="Promotion board" aria-rowcount=move || (lines.with(Vec::len) + 1).to_string()>
                 <thead>
                     <tr>
-                        <th scope="col" aria-sort=move || sorted("image")>{button("image", "Image".to_owned())}</th>
+                        <th scope="col" aria-sort=move || store.sorted("image")>{button("image", "Image".to_owned())}</th>
                         {heads}
                     </tr>
                 </thead>

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use web_sys::HtmlInputElement;
 
-use super::browser;
 use super::loader::Loader;
 use super::results::{Errors, Progress};
 use super::store::{Phase, Store};
-use super::table::Hash;
+use super::table::{Hash, Search};
 use super::trouble::{Doctor, Logins, Source};
 use crate::engine::board::short;
 use crate::engine::compare::{Change, Side, WORDS, compare, counts, diffs};
@@ -22,20 +20,7 @@ const ROWS: usize = 500;
 #[component]
 fn Pair(store: Store) -> impl IntoView {
     let field = move |at: usize, label: &'static str| {
-        let picked = move |e: leptos::ev::Event| {
-            let input = event_target::<HtmlInputElement>(&e);
-            wasm_bindgen_futures::spawn_local(async move {
-                for read in browser::read_files(&input).await {
-                    match read {
-                        Ok(source) => {
-                            store.said.set(format!("{} was read.", source.name));
-                            store.pair.update(|p| p[at] = Some(source));
-                        }
-                        Err(why) => store.said.set(format!("{why}.")),
-                    }
-                }
-            });
-        };
+        let picked = move |e| store.pick(&e, move |source| store.pair.update(|p| p[at] = Some(source)));
         let held = move || {
             store.pair.with(|p| p[at].as_ref().map(|s| s.name.clone())).map(|name| {
                 view! {
@@ -175,18 +160,7 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
         <p class="quiet">{links}</p>
         <Show when=move || !embed>
             <div class="toolbar">
-                <label class="find">
-                    "Search "
-                    <input
-                        class="input"
-                        type="search"
-                        prop:value=query
-                        on:input=move |e| {
-                            let text = event_target_value(&e);
-                            store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
-                        }
-                    />
-                </label>
+                <Search store=store placeholder="Name" />
                 <div class="toggles" role="group" aria-label="Changes">{shown.clone().into_iter().map(toggle).collect_view()}</div>
             </div>
         </Show>

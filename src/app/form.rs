@@ -160,19 +160,10 @@ fn Upload(
 /// An earlier snapshot to compare with.
 #[component]
 fn Earlier(store: Store) -> impl IntoView {
-    let picked = move |e: leptos::ev::Event| {
-        let input = event_target::<HtmlInputElement>(&e);
-        wasm_bindgen_futures::spawn_local(async move {
-            for read in browser::read_files(&input).await {
-                match read {
-                    Ok(source) => {
-                        let taken = Snapshot::read(&source.text, &source.name).map(Arc::new);
-                        store.said.set(format!("{} was read.", source.name));
-                        store.older.set(Some((source.name, taken)));
-                    }
-                    Err(why) => store.said.set(format!("{why}.")),
-                }
-            }
+    let picked = move |e| {
+        store.pick(&e, move |source| {
+            let taken = Snapshot::read(&source.text, &source.name).map(Arc::new);
+            store.older.set(Some((source.name, taken)));
         });
     };
     let held = move || {

@@ -244,6 +244,8 @@ impl Loader {
         let resolver = if is_asked { Resolver::for_board } else { Resolver::new }(prepared.settings.clone(), images);
         let work = Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at);
         self.work.set_value(Some(work.clone()));
+        // What was promoted elsewhere is none of this.
+        self.store.results.update(|r| r.timeline = Arc::default());
         self.look(work, move |work| {
             if !work.run.borrow().is_done() {
                 self.later(move || self.go(&work));

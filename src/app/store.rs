@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
+use web_sys::HtmlInputElement;
 
 use super::browser;
 use crate::engine::auth::Logins;
 use crate::engine::board::{Grid, Known, Stage};
-use crate::engine::choices::{Choices, DEFINITIONS, Group, Settings, View};
+use crate::engine::choices::{Choices, DEFINITIONS, Group, Settings, View, list};
 use crate::engine::compare::Side;
 use crate::engine::dlrn::Pipeline;
 use crate::engine::doctor::Cause;
@@ -423,6 +424,52 @@ impl Store {
     pub fn reads(self) -> &'static str {
         let wants_snapshot = self.prepared.with(|p| p.plan.is_some() && p.settings.snapshot.is_some());
         if wants_snapshot && self.snapshot.with(Option::is_none) { "snapshot" } else { "template" }
+    }
+
+    /// How a column is sorted, in ARIA's words.
+    pub fn sorted(self, column: &str) -> Option<&'static str> {
+        self.choices.with(|c| match c.get("sort") {
+            Some(s) if s == column => Some("ascending"),
+            Some(s) if s.strip_prefix('-') == Some(column) => Some("descending"),
+            _ => None,
+        })
+    }
+
+    /// Sorts by a column: up, down, not at all.
+    pub fn sort(self, column: &'static str) {
+        self.choose(move |c| match c.get("sort") {
+            Some(s) if s == column => c.put("sort", format!("-{column}")),
+            Some(s) if s.strip_prefix('-') == Some(column) => c.clear("sort"),
+            _ => c.put("sort", column),
+        });
+    }
+
+    /// Takes a word into the status filter, or out of it.
+    pub fn toggle_status(self, word: &'static str) {
+        self.choose(move |c| {
+            let mut words: Vec<String> = list(c.get("status").unwrap_or("")).map(str::to_owned).collect();
+            match words.iter().position(|w| w == word) {
+                Some(i) => _ = words.remove(i),
+                None => words.push(word.to_owned()),
+            }
+            if words.is_empty() { c.clear("status") } else { c.put("status", words.join(",")) }
+        });
+    }
+
+    /// Reads the files that were picked, says so, and hands each on.
+    pub fn pick(self, event: &leptos::ev::Event, take: impl Fn(Source) + 'static) {
+        let input = event_target::<HtmlInputElement>(event);
+        wasm_bindgen_futures::spawn_local(async move {
+            for read in browser::read_files(&input).await {
+                match read {
+                    Ok(source) => {
+                        self.said.set(format!("{} was read.", source.name));
+                        take(source);
+                    }
+                    Err(why) => self.said.set(format!("{why}.")),
+                }
+            }
+        });
     }
 
     /// Whether anything is under way.

@@ -61,6 +61,26 @@ fn shown(store: Store) -> Vec<usize> {
     })
 }
 
+/// The search field of a table.
+#[component]
+pub fn Search(
+    /// The state.
+    store: Store,
+    /// What can be searched for.
+    placeholder: &'static str,
+) -> impl IntoView {
+    let typed = move |e| {
+        let text = event_target_value(&e);
+        store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
+    };
+    let query = move || store.choices.with(|c| c.get("q").unwrap_or("").to_owned());
+    view! {
+        <label class="find">
+            "Search " <input class="input" type="search" placeholder=placeholder prop:value=query on:input=typed />
+        </label>
+    }
+}
+
 /// Search and status filter.
 #[component]
 pub fn Toolbar(
@@ -81,21 +101,11 @@ pub fn Toolbar(
             }
         })
     };
-    let toggle = move |word: &'static str| {
-        store.choose(move |c| {
-            let mut words: Vec<String> = list(c.get("status").unwrap_or("")).map(str::to_owned).collect();
-            match words.iter().position(|w| w == word) {
-                Some(i) => _ = words.remove(i),
-                None => words.push(word.to_owned()),
-            }
-            if words.is_empty() { c.clear("status") } else { c.put("status", words.join(",")) }
-        });
-    };
     let button = move |word: &'static str| {
         let is_shown = move || count(word) > 0 || pressed(word) || word == "resolved";
         view! {
             <Show when=is_shown>
-                <button class="toggle" type="button" aria-pressed=move || pressed(word).to_string() on:click=move |_| toggle(word)>
+                <button class="toggle" type="button" aria-pressed=move || pressed(word).to_string() on:click=move |_| store.toggle_status(word)>
                     <span class="status" data-status=word>{word}</span>
                     <span class="count">{move || count(word)}</span>
                 </button>
@@ -105,19 +115,7 @@ pub fn Toolbar(
     let is_torn = move || query.get() == "torn";
     view! {
         <div class="toolbar">
-            <label class="find">
-                "Search "
-                <input
-                    class="input"
-                    type="search"
-                    placeholder="Name, tag or status"
-                    prop:value=query
-                    on:input=move |e| {
-                        let text = event_target_value(&e);
-                        store.type_in("q", move |c| if text.is_empty() { c.clear("q") } else { c.put("q", text) });
-                    }
-                />
-            </label>
+            <Search store=store placeholder="Name, tag or status" />
             <div class="toggles" role="group" aria-label="Status">
                 {STATUS.map(button)}
                 <Show when=move || { count("torn") > 0 || is_torn() }>
@@ -161,27 +159,13 @@ pub fn Images(
         }
         order
     });
-    let sorted = move |column: &'static str| {
-        store.choices.with(|c| match c.get("sort") {
-            Some(s) if s == column => Some("ascending"),
-            Some(s) if s.strip_prefix('-') == Some(column) => Some("descending"),
-            _ => None,
-        })
-    };
-    let sort = move |column: &'static str| {
-        store.choose(move |c| match c.get("sort") {
-            Some(s) if s == column => c.put("sort", format!("-{column}")),
-            Some(s) if s.strip_prefix('-') == Some(column) => c.clear("sort"),
-            _ => c.put("sort", column),
-        });
-    };
     let head = move |class: &'static str, column: &'static str, label: &'static str| {
         let inner = if embed || column.is_empty() {
             view! { <span class="sort">{label}</span> }.into_any()
         } else {
-            view! { <button class="sort" type="button" on:click=move |_| sort(column)>{label}</button> }.into_any()
+            view! { <button class="sort" type="button" on:click=move |_| store.sort(column)>{label}</button> }.into_any()
         };
-        view! { <th class=class role="columnheader" scope="col" aria-sort=move || sorted(column)>{inner}</th> }
+        view! { <th class=class role="columnheader" scope="col" aria-sort=move || store.sorted(column)>{inner}</th> }
     };
     // A new plan has other images at the same places, so its rows are other rows.
     let generation = Memo::new(move |before: Option<&(u64, Vec<String>)>| {
