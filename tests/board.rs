@@ -644,7 +644,7 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     let absent = || row(Status::Absent, None, None, &[]);
     let error = row(Status::Error, None, None, &[]);
     let short = &a[..8];
-    let cases: [(Vec<Known>, State, String); 8] = [
+    let cases: [(Vec<Known>, State, String); 9] = [
         (vec![at(&a), at(&a)], State::Whole, format!("Whole: all 2 images at {short}.")),
         (vec![at(&a), torn.clone()], State::Torn, format!("Torn: 1 of 2 images at {short}; 1 at another hash.")),
         (vec![at(&a), absent()], State::Incomplete, format!("Incomplete: 1 of 2 images at {short}; 1 not promoted.")),
@@ -656,6 +656,11 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
             "Unproven: all 2 images there, for which hash is not known.".to_owned(),
         ),
         (vec![at(&a), error.clone()], State::Unknown, format!("Unknown: 1 of 2 images at {short}; 1 could not be asked.")),
+        (
+            vec![row(Status::Error, None, None, &[]), row(Status::Error, None, None, &[])],
+            State::Unknown,
+            "Unknown: none of 2 images could be asked.".to_owned(),
+        ),
         (vec![at(&a), None], State::Waiting, "1 of 2 images answered.".to_owned()),
     ];
     for (rows, state, sentence) in cases {

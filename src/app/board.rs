@@ -78,13 +78,16 @@ fn answer(stages: &[Stage]) -> String {
     let whole = stages.iter().filter(|s| s.state == State::Whole).count();
     let not: Vec<String> =
         stages.iter().filter(|s| s.state != State::Whole).map(|s| format!("{} is {}", s.channel, s.state.word())).collect();
+    // What could not be found out may be whole all the same.
+    let is_sure = !stages.iter().any(|s| matches!(s.state, State::Unknown | State::Unproven));
+    let be = if is_sure { "whole" } else { "known to be whole" };
     match (stages.len(), whole) {
         (0, _) => "There is no channel.".to_owned(),
         (1, 1) => format!("{} is whole.", stages[0].channel),
         (n, m) if n == m => format!("All {n} channels are whole."),
         (1, _) => format!("{}.", not.join(", ")),
-        (_, 0) => format!("No channel is whole: {}.", not.join(", ")),
-        (n, m) => format!("{m} of {n} channels {} whole: {}.", if m == 1 { "is" } else { "are" }, not.join(", ")),
+        (_, 0) => format!("No channel is {be}: {}.", not.join(", ")),
+        (n, m) => format!("{m} of {n} channels {} {be}: {}.", if m == 1 { "is" } else { "are" }, not.join(", ")),
     }
 }
 
@@ -131,6 +134,14 @@ pub fn Board(
             <Errors store=store />
             {controls}
             <Source store=store />
+            <Show when=move || !has_rows() && store.phase.get() == Phase::Done>
+                <div class="empty">
+                    <p>"The filters leave no image, or the template gives none of them the channel's tag."</p>
+                    <Show when=move || !embed>
+                        <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
+                    </Show>
+                </div>
+            </Show>
             <Show when=has_rows>
                 <Stages store=store stages=stages embed=embed />
                 <Show when=move || !embed><Toolbar store=store /></Show>

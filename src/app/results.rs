@@ -559,17 +559,6 @@ pub fn Results(
         .into_any();
     }
     let is_empty = move || !has_rows() && store.phase.get() == Phase::Done;
-    let clear = move |_| {
-        store.choose(|c| {
-            for key in ["role", "service", "include", "exclude"] {
-                c.clear(key);
-            }
-        });
-        store.set_files(|f| {
-            f.roles = None;
-            f.environments.clear();
-        });
-    };
     view! {
         <div class="results">
             <Sentence store=store embed=false />
@@ -584,7 +573,7 @@ pub fn Results(
             <Show when=is_empty>
                 <div class="empty">
                     <p>"The filters leave no image."</p>
-                    <button class="button" type="button" on:click=clear>"Clear the filters"</button>
+                    <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
                 </div>
             </Show>
             <Show when=has_rows>

@@ -426,6 +426,19 @@ impl Store {
         if wants_snapshot && self.snapshot.with(Option::is_none) { "snapshot" } else { "template" }
     }
 
+    /// Takes off what leaves images out.
+    pub fn clear_filters(self) {
+        self.choose(|c| {
+            for key in ["role", "service", "include", "exclude"] {
+                c.clear(key);
+            }
+        });
+        self.set_files(|f| {
+            f.roles = None;
+            f.environments.clear();
+        });
+    }
+
     /// How a column is sorted, in ARIA's words.
     pub fn sorted(self, column: &str) -> Option<&'static str> {
         self.choices.with(|c| match c.get("sort") {

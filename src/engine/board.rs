@@ -201,6 +201,9 @@ impl Stage {
         }
         let of = |n: usize| if n == self.asked { format!("All {}", images(n)) } else { format!("{n} of {}", images(self.asked)) };
         let mut out = match (&self.hash, self.state) {
+            (_, State::Unknown) if self.error == self.asked => {
+                return format!("Unknown: none of {} could be asked.", images(self.asked));
+            }
             (_, State::Empty) => format!("Empty: none of {} is promoted to it", images(self.asked)),
             (Some(hash), State::Whole) => format!("Whole: all {} at {}", images(self.asked), short(hash)),
             (Some(hash), state) => format!("{}: {} at {}", capital(state.word()), of(self.at_hash).to_lowercase(), short(hash)),
