@@ -795,6 +795,12 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
         let read = read_promotions(&body.to_string()).expect("promotions");
         assert_eq!((read[0].hash.as_str(), read[0].at), (expected.as_str(), 7));
     }
+    // A batch, as DLRN keeps it: the last row alone names the aggregate.
+    let row = |aggregate: Value| json!({ "timestamp": 7, "commit_hash": commit, "distro_hash": distro, "aggregate_hash": aggregate, "promote_name": "c", "component": "nova" });
+    let aggregate = "0123456789abcdef0123456789abcdef";
+    let read =
+        read_promotions(&json!([row(json!(aggregate)), row(json!(null)), row(json!(null))]).to_string()).expect("promotions");
+    assert_eq!(read.iter().map(|p| p.hash.as_str()).collect::<Vec<_>>(), [aggregate]);
     assert_eq!(read_build("[]"), Ok(None));
     let build = read_build(r#"[{"result":"FAILURE","end_time":"2017-05-30T00:49:16","log_url":"https://l.example/"}]"#)
         .expect("JSON")

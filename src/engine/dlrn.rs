@@ -461,7 +461,16 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
         }
         Some(Promotion { at: number(p, "timestamp")?, channel, hash, query, url })
     };
-    Ok(objects(&body, "promotions")?.iter().filter_map(read).collect())
+    let rows = objects(&body, "promotions")?;
+    // Of a batch of components only the last row names the aggregate (measured, 0.26.1); the others are parts of it, and no promotion
+    // to a package's hash.
+    let has_aggregate =
+        |channel: &str| rows.iter().any(|r| text(r, "promote_name") == channel && !text(r, "aggregate_hash").is_empty());
+    let is_part = |p: &&Value| {
+        let own = text(p, "aggregate_hash");
+        own.is_empty() && !text(p, "component").is_empty() && has_aggregate(&text(p, "promote_name"))
+    };
+    Ok(rows.iter().filter(|p| !is_part(p)).filter_map(read).collect())
 }
 
 /// Reads what `/api/repo_status` and `/api/agg_status` answer; newest first.

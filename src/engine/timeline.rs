@@ -16,6 +16,8 @@ use super::resolve::Facts;
 
 /// How many images of a channel are asked for their history: they are promoted together.
 const WITNESSES: usize = 3;
+/// Components that DLRN promotes within so many seconds are one promotion.
+const ONE: u64 = 60;
 /// DLRN and the registry tell of the same promotion, if not more than so many seconds are between.
 const SAME: u64 = 24 * 3600;
 
@@ -93,8 +95,11 @@ impl Timeline {
             let of_dlrn = pipeline.promotions.iter().filter(|p| p.channel == *channel).rev();
             for p in of_dlrn {
                 match told.last_mut() {
-                    // DLRN has a row for each component of an aggregate.
-                    Some(last) if last.hash == p.hash => last.last = p.at,
+                    // DLRN may have a row for each component of an aggregate, and promoted one by one each makes another aggregate.
+                    Some(last) if last.hash == p.hash || p.at.abs_diff(last.last) <= ONE => {
+                        last.hash.clone_from(&p.hash);
+                        last.last = p.at;
+                    }
                     _ => told.push(Event {
                         channel: channel.clone(),
                         hash: p.hash.clone(),

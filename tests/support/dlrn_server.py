@@ -11,10 +11,12 @@ import warnings
 warnings.simplefilter("ignore")
 folder, verb = sys.argv[1:]
 ini = os.path.join(folder, "projects.ini")
-with open(ini, "w") as file:
-    file.write("[DEFAULT]\nbaseurl=https://trunk.example.org/centos9\n")
-with open(os.path.join(folder, "api.cfg"), "w") as file:
-    file.write(f"DB_PATH='sqlite:///{folder}/commits.sqlite'\nCONFIG_FILE='{ini}'\nREPO_PATH='{folder}'\n")
+# Once: the server reads them with each request, so also while more is added.
+if not os.path.exists(ini):
+    with open(ini, "w") as file:
+        file.write("[DEFAULT]\nbaseurl=https://trunk.example.org/centos9\n")
+    with open(os.path.join(folder, "api.cfg"), "w") as file:
+        file.write(f"DB_PATH='sqlite:///{folder}/commits.sqlite'\nCONFIG_FILE='{ini}'\nREPO_PATH='{folder}'\n")
 os.environ["CONFIG_FILE"] = os.path.join(folder, "api.cfg")
 # Its log goes beside the database, and not into the tests' folder.
 os.chdir(folder)
@@ -40,7 +42,8 @@ if verb == "add":
         if vote["aggregate"]:
             session.add(db.CIVote_Aggregate(ref_hash=vote["aggregate"], **common))
         else:
-            session.add(db.CIVote(commit_id=commit(vote["commit"]).id, **common))
+            voted = commit(vote["commit"])
+            session.add(db.CIVote(commit_id=voted.id, component=voted.component, **common))
     for promotion in data["promotions"]:
         session.add(db.Promotion(commit_id=commit(promotion["commit"]).id, promotion_name=promotion["channel"],
                                  timestamp=promotion["at"], user="ci", component="compute",
