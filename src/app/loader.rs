@@ -607,7 +607,8 @@ impl Loader {
         (work.reading, work.is_cancelled) = Default::default();
         self.work.set_value(Some(work.clone()));
         self.store.phase.set(Phase::Busy);
-        self.look(work, move |work| self.go(&work));
+        // To forget what can have moved is a task of its own.
+        set_timeout(move || self.look(work, move |work| self.go(&work)), Duration::ZERO);
     }
 
     /// Asks for everything anew; for a board whose cells are known, for what can have moved.
