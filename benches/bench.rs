@@ -147,7 +147,13 @@ fn large() -> Proxy {
         }
     }
     Proxy::fake(move |seen| {
-        let Some((digest, body)) = answers.get(&seen.path) else { return Some(Fault::registry_error(404, "MANIFEST_UNKNOWN")) };
+        let Some((digest, body)) = answers.get(&seen.path) else {
+            // As distribution says it.
+            let tag = seen.path.rsplit('/').next();
+            let error =
+                serde_json::json!({ "code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": { "Tag": tag } });
+            return Some(Fault::json(404, &serde_json::json!({ "errors": [error] })));
+        };
         let kind = if seen.path.contains("/blobs/") {
             "application/json"
         } else {

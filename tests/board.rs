@@ -15,7 +15,7 @@ use overtag::engine::compare::{Change, Side, compare, diffs};
 use overtag::engine::dlrn::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
 use overtag::engine::plan::{Files, Plan};
 use overtag::engine::quay::Life;
-use overtag::engine::registry::{Answer, Ask};
+use overtag::engine::registry::{Answer, Ask, Caller};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Run};
 use overtag::engine::share;
@@ -258,34 +258,77 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
         assert_eq!(stage["counts"]["absent"], support::names().len() - has, "{name}");
     }
 
-    // The same by the engine, where a refresh can be had.
-    let choices = {
-        let mut choices = Choices::default();
-        for (key, value) in [("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("tag", PROMOTED)] {
-            choices.put(key, value);
-        }
-        choices.put("channels", here.channels.as_str());
-        choices
-    };
-    let settings = Settings::new(&choices, true).0;
-    let template = Source { name: "t.j2".to_owned(), text: support::template(&support::names()) };
-    let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
-    let grid = Grid::new(&settings, &plan);
-    let resolver = Resolver::new(settings.clone(), grid.cells(&plan));
-    let facts = Facts { asked_at: EPOCH, ..Facts::default() };
+    // The same by the engine, where a refresh can be had, by a program and as a page asks.
+    let mut choices = Choices::default();
+    for (key, value) in [("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("tag", PROMOTED)] {
+        choices.put(key, value);
+    }
+    choices.put("channels", here.channels.as_str());
     let nobody = |_: &Run, _: u64| {};
-    let mut run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, None), &nobody);
-    let before = run.conclude().0;
-    proxy.reset();
-    run.refresh(Logins::default(), EPOCH + 60);
-    assert!(run.conclude().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
-    let run = native::drive(run, &nobody);
-    println!("refreshed: {} requests", proxy.count());
-    assert!(proxy.count() <= cells_of, "{} requests for {cells_of} cells", proxy.count());
     let told = |rows: &[Known]| -> Vec<String> {
         rows.iter().flatten().map(|r| format!("{:?} {:?} {:?} {:?}", r.status, r.hash, r.digest, r.notes)).collect()
     };
-    assert_eq!(told(&run.conclude().0), told(&before));
+    for client in [Client::program(Logins::default()), page()] {
+        let caller = client.caller;
+        let (_, run) = board_of(&choices, &support::names(), client);
+        proxy.reset();
+        let mut run = native::drive(run, &nobody);
+        println!("{caller:?}, cold: {} requests", proxy.count());
+        assert!(proxy.count() as f64 <= 2.1 * cells_of as f64, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
+        let before = run.conclude().0;
+        proxy.reset();
+        run.refresh(Logins::default(), EPOCH + 60);
+        assert!(run.conclude().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
+        let run = native::drive(run, &nobody);
+        println!("{caller:?}, refreshed: {} requests", proxy.count());
+        assert!(proxy.count() <= cells_of, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
+        assert_eq!(told(&run.conclude().0), told(&before));
+    }
+}
+
+/// Who asks as a page does; what its requests would be allowed to read is not looked at.
+fn page() -> Client {
+    Client { caller: Caller::Browser, page: "http://127.0.0.1".to_owned(), logins: Logins::default() }
+}
+
+/// A board, and the run that fills it.
+fn board_of(choices: &Choices, names: &[&str], client: Client) -> ((Grid, Plan), Run) {
+    let settings = Settings::new(choices, true).0;
+    let template = Source { name: "t.j2".to_owned(), text: support::template(names) };
+    let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
+    let grid = Grid::new(&settings, &plan);
+    let resolver = Resolver::new(settings, grid.cells(&plan));
+    let facts = Facts { asked_at: EPOCH, ..Facts::default() };
+    ((grid, plan), Run::new(resolver, client, facts, None))
+}
+
+#[test]
+fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
+    let registry = Registry::scratch();
+    let kinds = [Kind::Docker, Kind::Oci, Kind::DockerList, Kind::OciIndex];
+    let names: Vec<String> = (0..kinds.len() * kinds.len()).map(|i| format!("image-{i:02}")).collect();
+    let repo = |name: &str| format!("{NAMESPACE}/{PREFIX}{name}");
+    let push = |name: &str, kind: Kind, build: usize| registry.push(&repo(name), &[PROMOTED], kind, None, build);
+    let mut is: Vec<String> = names.iter().zip(0..).map(|(name, i)| push(name, kinds[i / kinds.len()], 1)).collect();
+    let mut choices = Choices::default();
+    let namespace = format!("{}/{NAMESPACE}", registry.host);
+    for (key, value) in [("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED), ("pin", "digest")] {
+        choices.put(key, value);
+    }
+    let short: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (_, run) = board_of(&choices, &short, page());
+    let digests = |run: &Run| -> Vec<String> {
+        run.conclude().0.iter().flatten().map(|row| row.digest.clone().unwrap_or_else(|| row.reason.clone())).collect()
+    };
+    let nobody = |_: &Run, _: u64| {};
+    let mut run = native::drive(run, &nobody);
+    assert_eq!(digests(&run), is, "cold");
+    for (name, i) in names.iter().zip(0..) {
+        is[i] = push(name, kinds[i % kinds.len()], 2);
+    }
+    run.refresh(Logins::default(), EPOCH + 60);
+    run = native::drive(run, &nobody);
+    assert_eq!(digests(&run), is, "each in the form of each");
 }
 
 #[test]
@@ -303,13 +346,9 @@ fn a_refresh_sees_what_moved_came_and_went() {
     }
     choices.put("tag", PROMOTED);
     choices.put("channels", PROMOTED);
-    let settings = Settings::new(&choices, true).0;
-    let template = Source { name: "t.j2".to_owned(), text: support::template(&all) };
-    let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
-    let grid = Grid::new(&settings, &plan);
     let nobody = |_: &Run, _: u64| {};
-    let resolver = Resolver::new(settings.clone(), grid.cells(&plan));
-    let run = Run::new(resolver, Client::program(Logins::default()), Facts { asked_at: EPOCH, ..Facts::default() }, None);
+    let program = || Client::program(Logins::default());
+    let ((grid, plan), run) = board_of(&choices, &all, program());
     let mut run = native::drive(run, &nobody);
     let stage = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0);
     assert_eq!((stage(&run).state, stage(&run).absent), (State::Incomplete, 1));
@@ -333,12 +372,7 @@ fn a_refresh_sees_what_moved_came_and_went() {
         run = native::drive(run, &nobody);
         assert_eq!(stage(&run).state, state, "after {after} s");
     }
-    let cold = Run::new(
-        Resolver::new(settings, grid.cells(&plan)),
-        Client::program(Logins::default()),
-        Facts { asked_at: EPOCH, ..Facts::default() },
-        None,
-    );
+    let (_, cold) = board_of(&choices, &all, program());
     assert_eq!(stage(&native::drive(cold, &nobody)).state, State::Whole);
 }
 

@@ -138,7 +138,7 @@ fn repository(name: &str) -> Repository {
 }
 
 fn server(caller: Caller) -> Server<'static> {
-    Server { endpoint: "https://r.example", dialect: Dialect::Distribution, caller, hides_digest: false }
+    Server { endpoint: "https://r.example", dialect: Dialect::Distribution, caller, hides_digest: false, form: None }
 }
 
 fn tag(manifest: bool) -> Ask {
@@ -742,6 +742,26 @@ fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
     // "Absent" is said of both pairs or of none.
     let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| headed(request, refusal(404, "MANIFEST_UNKNOWN")));
     assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(Missing::Tag))), 2));
+    // But one body is enough that names the tag as what is unknown, be it that of the second pair.
+    let (unknown, other) =
+        (|name: &str| json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "detail": { "Tag": name } }] }), "other");
+    for (wants_manifest, named, expected) in [(true, CHANNEL, 1), (false, CHANNEL, 2), (true, other, 2)] {
+        let (answer, sent) = asked(&tag(wants_manifest), server(Caller::Browser), |request| {
+            headed(request, reply(404, &[("content-type", "application/json")], unknown(named).to_string()))
+        });
+        assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(Missing::Tag))), expected), "{named}");
+    }
+    // A repository that served OCI is asked for that first, in a way that never takes one form for another.
+    let server_of = |form| Server { form, ..server(Caller::Browser) };
+    for (media_type, form) in [(OM, Form::OciImage), (OI, Form::OciIndex)] {
+        assert_eq!(Form::first(media_type), Some(form));
+        let body = image(media_type, "{}");
+        let (answer, sent) = asked(&tag(false), server_of(Some(form)), |request| manifest(request, media_type, &body));
+        let found = found(answer);
+        assert_eq!((found.digest, found.form, sent.len()), (sha256(body.as_bytes()), Form::Oci, 1));
+        assert_eq!(sent[0].accept, Some(format!("{DL},{media_type}").as_str()));
+        assert!(!sent[0].needs_preflight());
+    }
     // A type outside the pair that was asked for means that nothing is sure: its own pair is asked.
     let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| manifest(request, OM, &oci));
     assert_eq!(found(answer).digest, sha256(oci.as_bytes()));

@@ -5,8 +5,11 @@
 //!
 //! * A browser sends an `Accept` of up to 128 bytes without a CORS preflight; all four types together are longer. So a browser asks
 //!   for docker's pair first, and only on 404 or 400 for OCI's: the other order makes distribution answer with one platform's child.
+//!   Of a repository that was seen to serve OCI it asks for that kind and docker's list, which is as safe ([`Form::OciImage`]).
 //! * HEAD where it can be, for it costs no body and counts as no pull; GET where a server refuses HEAD or its digest cannot be read.
 //! * "Absent" is the registry's own word: a code in the body, or 404 to a second form of the question. All else is a [`Trouble`].
+//!   A page believes the code of one form alone where the body names the tag: distribution does so of a tag that it does not know
+//!   (`ErrTagUnknown`), and not of one in a form that was not asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +48,11 @@ pub enum Form {
     Docker,
     /// OCI's index and image: 82 bytes.
     Oci,
+    /// Docker's list and OCI's image: 100 bytes. What is neither is answered with 404 or, an image of docker's, in schema 1, and so
+    /// never taken for the other.
+    OciImage,
+    /// Docker's list and OCI's index: 97 bytes, and as safe.
+    OciIndex,
     /// All four, and docker's schema 1 last: for clients that know no preflight.
     All,
 }
@@ -56,6 +64,10 @@ impl Form {
                 "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.docker.distribution.manifest.v2+json"
             }
             Self::Oci => "application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json",
+            Self::OciImage => {
+                "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.oci.image.manifest.v1+json"
+            }
+            Self::OciIndex => "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.oci.image.index.v1+json",
             Self::All => {
                 "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.docker.distribution.manifest.v2+json,\
                  application/vnd.oci.image.index.v1+json,application/vnd.oci.image.manifest.v1+json,\
@@ -66,6 +78,24 @@ impl Form {
 
     fn holds(self, media_type: &str) -> bool {
         self.accept().split(',').any(|t| t == media_type)
+    }
+
+    /// The form in which a page asks first where manifests of this type were served; docker's where there is none.
+    pub fn first(media_type: &str) -> Option<Self> {
+        match media_type {
+            OCI_IMAGE => Some(Self::OciImage),
+            OCI_INDEX => Some(Self::OciIndex),
+            _ => None,
+        }
+    }
+
+    /// The form to which a digest belongs that was told in answer to this one: docker's or OCI's.
+    fn family(self, media_type: &str) -> Self {
+        match (self, media_type) {
+            (Self::All, _) => Self::All,
+            (_, OCI_IMAGE | OCI_INDEX) => Self::Oci,
+            _ => Self::Docker,
+        }
     }
 }
 
@@ -79,10 +109,11 @@ pub enum Caller {
 }
 
 impl Caller {
-    fn forms(self) -> &'static [Form] {
+    /// In which forms it asks in turn, where `first` is what served a repository's manifests before.
+    fn forms(self, first: Option<Form>) -> Vec<Form> {
         match self {
-            Self::Browser => &[Form::Docker, Form::Oci],
-            Self::Native => &[Form::All],
+            Self::Browser => first.into_iter().chain([Form::Docker, Form::Oci]).collect(),
+            Self::Native => vec![Form::All],
         }
     }
 }
@@ -280,6 +311,8 @@ pub struct Server<'a> {
     pub caller: Caller,
     /// Set once a HEAD came back without a digest that can be read: from then on GET is asked at once.
     pub hides_digest: bool,
+    /// In which form the repository served its manifests before, other than docker's: that one is asked first.
+    pub form: Option<Form>,
 }
 
 /// What to do next about `ask`, given all that was exchanged for it, oldest first.
@@ -318,39 +351,41 @@ fn tag_step(
     wants_manifest: bool,
     exchanged: &[Exchange],
 ) -> Result<Step, Trouble> {
-    let forms = server.caller.forms();
+    let forms = server.caller.forms(server.form);
     let send = |method, form| Ok(Step::Send(manifest_request(server, repository, tag, method, form)));
     let tried = |form: Form| exchanged.iter().any(|e| e.request.accept == Some(form.accept()));
     let Some(last) = exchanged.last() else {
         let method = if wants_manifest || server.hides_digest { Method::Get } else { Method::Head };
         return send(method, forms[0]);
     };
-    let form =
-        [Form::Docker, Form::Oci, Form::All].into_iter().find(|f| last.request.accept == Some(f.accept())).unwrap_or(forms[0]);
+    let form = forms.iter().copied().find(|f| last.request.accept == Some(f.accept())).unwrap_or(forms[0]);
     let other = forms.iter().copied().find(|f| !tried(*f));
     let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
             Some(digest) if form.holds(&response.content_type) && is_digest(digest) => {
+                let form = form.family(&response.content_type);
                 answer(Answer::Tag(Ok(Found { digest: digest.clone(), form, manifest: None, moved_at: None })))
             }
             _ => send(Method::Get, form),
         },
         (Method::Get, 200) => {
             let (media_type, manifest) = read_manifest(response)?;
-            // Schema 1 comes whatever was asked for, where nothing else is stored.
+            // Schema 1 comes whatever was asked for, where nothing else is stored, and where docker's image was not asked for.
             if !form.holds(&media_type)
-                && let Some(other) = forms.iter().copied().find(|f| f.holds(&media_type) && !tried(*f))
+                && let Some(other) = forms.iter().copied().find(|f| (f.holds(&media_type) || form != Form::Docker) && !tried(*f))
             {
                 return send(Method::Get, other);
             }
             let digest = checked_digest(response)?;
-            answer(Answer::Tag(Ok(Found { digest, form, manifest: Some(manifest), moved_at: None })))
+            answer(Answer::Tag(Ok(Found { digest, form: form.family(&media_type), manifest: Some(manifest), moved_at: None })))
         }
         (method, status @ (400 | 404)) => {
             let code = error_code(response);
-            if code.as_deref() == Some("NAME_UNKNOWN") {
-                return answer(Answer::Tag(Err(Missing::Repository)));
+            match code.as_deref() {
+                Some("NAME_UNKNOWN") => return answer(Answer::Tag(Err(Missing::Repository))),
+                Some("MANIFEST_UNKNOWN") if names_tag(response, tag) => return answer(Answer::Tag(Err(Missing::Tag))),
+                _ => {}
             }
             if let Some(other) = other {
                 return send(Method::Get, other);
@@ -648,6 +683,13 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub(super) fn error_code(response: &Response) -> Option<String> {
     let body: Value = serde_json::from_slice(&response.body).ok()?;
     Some(body.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
+}
+
+/// Whether an error names the tag as the thing that is unknown: `"detail":{"Tag":"…"}`, which distribution says before it looks at
+/// any manifest (<https://github.com/distribution/distribution>, `registry/handlers/manifests.go`; measured with 2.8.2).
+fn names_tag(response: &Response, tag: &str) -> bool {
+    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+    body.is_some_and(|body| body.pointer("/errors/0/detail/Tag").and_then(Value::as_str) == Some(tag))
 }
 
 pub(super) fn malformed(what: &str) -> Trouble {

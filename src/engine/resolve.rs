@@ -31,6 +31,8 @@ pub struct Facts {
     pub dialects: BTreeMap<String, Dialect>,
     /// When they were asked, seconds since 1970: what has expired by then is not there.
     pub asked_at: u64,
+    /// In which form a page asks a repository first, where that is not docker's.
+    pub forms: HashMap<Repository, Form>,
     /// Tags that were not there when they were last asked for. A HEAD would have to be followed by the GET whose body says that they
     /// still are not.
     pub were_absent: HashSet<(Repository, String)>,

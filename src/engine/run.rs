@@ -18,8 +18,9 @@ use super::doctor::{self, Cause, Sight};
 use super::guard;
 use super::name::{Repository, default_endpoint};
 use super::pace::Pace;
+use super::plan::Image;
 use super::quay;
-use super::registry::{Answer, Ask, Caller, Dialect, Exchange, Server, Step, Trouble, step};
+use super::registry::{Answer, Ask, Caller, Dialect, Exchange, Form, Server, Step, Trouble, step};
 use super::resolve::{Facts, Resolver, Row, Status, Summary, conclude};
 use super::snapshot::Snapshot;
 use super::wire::{
@@ -241,12 +242,12 @@ impl Run {
             }
         }
         Self {
+            unlooked: tag_by_tag(resolver.images()),
             resolver,
             client,
             snapshot,
             facts,
             rows: vec![None; rows_len],
-            unlooked: (0..rows_len).collect(),
             before: Vec::new(),
             stood_for: HashMap::new(),
             queue: VecDeque::new(),
@@ -457,7 +458,8 @@ impl Run {
         let endpoint = self.endpoint(ask.host());
         let host = self.host(ask.host());
         let (dialect, hides_digest) = (host.dialect, host.hides_digest);
-        let server = Server { endpoint: &endpoint, dialect, caller, hides_digest };
+        let form = ask.repository().and_then(|repository| self.facts.forms.get(repository)).copied();
+        let server = Server { endpoint: &endpoint, dialect, caller, hides_digest, form };
         step(ask, server, self.facts.exchanges.get(ask).map_or(&[][..], Vec::as_slice))
     }
 
@@ -1131,7 +1133,7 @@ impl Run {
         self.lacking.fill(0);
         self.resolver.forget_hashes();
         self.rows.fill(None);
-        self.unlooked = (0..self.rows.len()).collect();
+        self.unlooked = tag_by_tag(self.resolver.images());
     }
 
     fn forget_work(&mut self) {
@@ -1159,6 +1161,14 @@ impl Run {
         self.tries.remove(&ask);
         self.refused_at.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
+        if let (Ask::Tag { repository, .. }, Ok(Answer::Tag(Ok(_)))) = (&ask, &answer)
+            && let Some(Exchange { outcome: Ok(response), .. }) = self.facts.exchanges.get(&ask).and_then(|e| e.last())
+        {
+            match Form::first(&response.content_type) {
+                Some(form) => _ = self.facts.forms.insert(repository.clone(), form),
+                None => _ = self.facts.forms.remove(repository),
+            }
+        }
         if let (Ask::Tag { repository, tag, .. }, Ok(Answer::Tag(is))) = (&ask, &answer)
             && let Some(was) = self.stood_for.get(&(repository.clone(), tag.clone()))
             && *was != is.as_ref().ok().map(|f| f.digest.clone())
@@ -1217,6 +1227,21 @@ impl Run {
             }
         }
     }
+}
+
+/// The order in which images are looked at: what a repository says of one tag tells in which form to ask it for the next.
+fn tag_by_tag(images: &[Image]) -> VecDeque<usize> {
+    let tag = |i: usize| images[i].reference.as_ref().map_or("", |r| &r.tag);
+    let mut tags: Vec<&str> = Vec::new();
+    let place = |i: usize| {
+        tags.iter().position(|t| *t == tag(i)).unwrap_or_else(|| {
+            tags.push(tag(i));
+            tags.len() - 1
+        })
+    };
+    let mut keyed: Vec<(usize, usize)> = (0..images.len()).map(place).zip(0..).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, i)| i).collect()
 }
 
 /// What a browser tells of a failure.

@@ -187,7 +187,7 @@ const ENDPOINT: &str = "https://registry.example";
 const TAG: &str = "current-tripleo";
 
 fn server(dialect: Dialect, caller: Caller) -> Server<'static> {
-    Server { endpoint: ENDPOINT, dialect, caller, hides_digest: true }
+    Server { endpoint: ENDPOINT, dialect, caller, hides_digest: true, form: None }
 }
 
 /// A manifest's body.
