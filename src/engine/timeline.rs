@@ -134,7 +134,7 @@ impl Timeline {
     pub fn inform(&self, stages: &mut [Stage]) {
         for stage in stages.iter_mut().filter(|s| s.moved_at.is_none()) {
             let newest = self.of(&stage.channel).next();
-            stage.moved_at = newest.filter(|e| Some(&e.hash) == stage.hash.as_ref()).map(|e| e.first);
+            stage.moved_at = newest.filter(|e| Some(&e.hash) == stage.hash.as_ref()).map(|e| e.last);
         }
         for c in 1..stages.len() {
             let (before, stage) = (stages[c - 1].clone(), &mut stages[c]);
