@@ -185,7 +185,8 @@ fn a_promotion_is_watched_image_by_image() {
     proxy.reset();
     refresh(&page);
     assert!(proxy.count() <= 2 * n, "a refresh asks once a cell:\n{}", proxy.log_text());
-    // No cell is taken away while it is asked for anew.
+    // No cell is taken away while it is asked for anew, and who is on one stays there.
+    page.eval("window.mine = document.querySelectorAll('tr.cells')[4].querySelectorAll('button')[1]; window.mine.focus()", &[]);
     page.eval(
         "window.waited = 0; new MutationObserver(() => { window.waited += document.querySelectorAll('tr.cells [data-status=waiting]').length })
            .observe(document.querySelector('.board'), { subtree: true, childList: true, attributes: true })",
@@ -218,6 +219,7 @@ fn a_promotion_is_watched_image_by_image() {
         }
     }
     assert_eq!(page.eval("return window.waited", &[]), 0);
+    assert_eq!(page.eval("return document.activeElement === window.mine && window.mine.isConnected", &[]), true);
     let notified: Vec<String> = serde_json::from_value(page.eval("return window.told", &[])).expect("texts");
     assert!(notified.first().is_some_and(|t| t.starts_with(&format!("{PROMOTED}: torn | Torn: "))), "{notified:?}");
     assert!(
@@ -228,6 +230,45 @@ fn a_promotion_is_watched_image_by_image() {
     );
     assert_shows(&page, &["Level with tripleo-ci-testing."]);
     assert_eq!(proxy.count_where(|l| l.method == "OPTIONS"), 0);
+
+    // What is said aloud is said once, and is gone from the page then.
+    let aloud = "document.querySelector('.results > [aria-live]').innerText";
+    page.wait_for(&format!("{aloud} === ''"), LIMIT);
+    page.eval(&format!("window.heard = []; setInterval(() => {{ if ({aloud}) window.heard.push({aloud}) }}, 100)"), &[]);
+    refresh(&page);
+    // Other images are no move of these.
+    page.type_into("Name prefix", "nothing-");
+    page.wait_for("document.querySelectorAll('.stage')[1].dataset.state === 'empty'", LIMIT);
+    done(&page);
+    page.wait_for("window.heard.length > 0", LIMIT);
+    assert_eq!(
+        page.eval("return [...new Set(window.heard)]", &[]),
+        json!(["No channel is whole: tripleo-ci-testing is empty, current-tripleo is empty."])
+    );
+    assert_eq!(page.eval("return window.told.length", &[]), notified.len());
+}
+
+#[test]
+fn a_refresh_asks_once_a_cell_in_whatever_form_it_is_and_where_it_is_not() {
+    let registry = Registry::scratch();
+    let names = ["nova-api", "heat-api", "keystone", "horizon", "glance-api"];
+    for (name, kind) in names.iter().zip([Kind::Docker, Kind::Oci, Kind::DockerList, Kind::OciIndex, Kind::Docker]) {
+        let (hash, repo) = (hash(1), format!("{NAMESPACE}/{PREFIX}{name}"));
+        let tags = [hash.as_str(), "tripleo-ci-testing", PROMOTED];
+        let tags = if *name == "glance-api" { &tags[..2] } else { &tags[..] };
+        registry.push(&repo, tags, kind, Some(&[(LABEL, &hash)]), 1);
+    }
+    let (_folder, templates) = templates_of(&names);
+    let proxy = Proxy::before(&registry.host);
+    let page = page(&options());
+    visit(&page, &board(&proxy.host, &templates, &format!("tripleo-ci-testing,{PROMOTED}"), &[]));
+    let of = |page: &Page| cards(page).into_iter().map(|(_, count, state, _)| (count, state)).collect::<Vec<_>>();
+    let expected = [("5 of 5".to_owned(), "whole".to_owned()), ("4 of 5".to_owned(), "incomplete".to_owned())];
+    assert_eq!(of(&page), expected);
+    proxy.reset();
+    refresh(&page);
+    assert_eq!(of(&page), expected);
+    assert_eq!(proxy.count(), 2 * names.len(), "{}", proxy.log_text());
 }
 
 #[test]

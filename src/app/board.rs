@@ -1,6 +1,7 @@
 //! The board: a card a channel, images by channels, when channels were promoted, what holds them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::html::{Dialog, Div};
@@ -10,16 +11,16 @@ use super::browser;
 use super::loader::Loader;
 use super::mark::{Mark, icon, paths};
 use super::results::{Errors, Progress};
-use super::store::{Phase, Store};
+use super::store::{Phase, Prepared, Store};
 use super::table::{Detail, Hash, Search, toggle_query};
 use super::trouble::{Doctor, Lines, Logins, Source};
 use super::ui::sentence;
-use crate::engine::board::{self, Known, Stage, State, is_wrong, pulls, service, short};
+use crate::engine::board::{self, Stage, State, is_wrong, pulls, service, short};
 use crate::engine::bulletin::{emblem, hash_of};
 use crate::engine::choices::{Choices, NOTES, STATUS, UNPROVEN, WRONG, list};
 use crate::engine::dlrn::{Blocker, Pipeline, WhyNot};
 use crate::engine::export::images;
-use crate::engine::resolve::Status;
+use crate::engine::resolve::{Row, Status};
 use crate::engine::time::{age, utc};
 use crate::net::web::clock;
 
@@ -119,6 +120,19 @@ pub fn Board(
         }
     });
     notify(store, stages);
+    // Said a moment later than it is shown, for while a table is drawn Orca drops what else it hears of; and gone again, for whoever
+    // reads the page meets the sentence itself.
+    let aloud = RwSignal::new(String::new());
+    Effect::new(move |last: Option<String>| {
+        let (text, last) = (said(), last.unwrap_or_default());
+        if store.is_busy() || text == last {
+            return last;
+        }
+        let (now, then) = (text.clone(), Duration::from_secs(1));
+        set_timeout(move || aloud.set(now), then);
+        set_timeout(move || aloud.set(String::new()), 5 * then);
+        text
+    });
     let controls = move || {
         (!embed).then(|| {
             view! {
@@ -130,6 +144,7 @@ pub fn Board(
     view! {
         <div class="results">
             <p class="sentence">{said}</p>
+            <p class="vh" aria-live="polite">{aloud}</p>
             <Progress store=store loader=loader embed=embed />
             <Errors store=store />
             {controls}
@@ -157,67 +172,91 @@ pub fn Board(
     }
 }
 
-/// Tells of a channel that moved or tore, where the visitor asked for that.
+/// Tells of a channel that moved or tore, where the visitor asked for that. That another one is asked for now is no move, nor is that
+/// one could not be asked: it is compared with what it was before.
 fn notify(store: Store, stages: Memo<Vec<Stage>>) {
-    Effect::new(move |before: Option<Vec<Stage>>| {
-        let now = stages.get();
+    Effect::new(move |before: Option<Option<(Arc<Prepared>, Vec<Stage>)>>| {
+        let (now, before) = (stages.get(), before.flatten());
         if store.phase.get() != Phase::Done {
-            return before.unwrap_or_default();
+            return before;
         }
-        for stage in &now {
-            let Some(old) = before.iter().flatten().find(|s| s.channel == stage.channel) else { continue };
-            if (old.state, &old.hash) != (stage.state, &stage.hash) {
-                browser::notify(&format!("{}: {}", stage.channel, stage.state.word()), &stage.sentence());
+        let prepared = store.prepared.get_untracked();
+        let old = before.filter(|(p, _)| Arc::ptr_eq(p, &prepared)).map(|(_, old)| old).unwrap_or_default();
+        let tell = |stage: Stage| match old.iter().find(|s| s.channel == stage.channel) {
+            Some(old) if stage.state == State::Unknown => old.clone(),
+            Some(old) => {
+                if (old.state, &old.hash) != (stage.state, &stage.hash) {
+                    browser::notify(&format!("{}: {}", stage.channel, stage.state.word()), &stage.sentence());
+                }
+                stage
             }
-        }
-        now
+            None => stage,
+        };
+        Some((prepared, now.into_iter().map(tell).collect()))
     });
 }
 
 /// A card a channel.
 #[component]
 fn Stages(store: Store, stages: Memo<Vec<Stage>>, embed: bool) -> impl IntoView {
-    let card = move |stage: Stage| {
-        let now = clock();
-        let late = store.prepared.with(|p| p.settings.late);
-        let lateness = stage.lateness(now, late).and_then(|l| l.word());
-        let when = stage.moved_at.map(|at| {
+    let card = move |channel: String| {
+        let name = channel.clone();
+        let stage = Memo::new(move |_| stages.with(|s| s.iter().find(|s| s.channel == name).cloned().unwrap_or_default()));
+        let when = move || {
+            let (at, now) = (stage.with(|s| s.moved_at)?, store.now.get());
+            let lateness = stage.with(|s| s.lateness(now, store.prepared.with(|p| p.settings.late))).and_then(|l| l.word());
             let chip = lateness.map(|word| view! { " " <span class="chip" data-note="late">{word}</span> });
-            view! { <p title=utc(at)>{format!("Promoted {} ago", age(now.saturating_sub(at)))}{chip}</p> }
+            Some(view! { <p title=utc(at)>{format!("Promoted {} ago", age(now.saturating_sub(at)))}{chip}</p> })
+        };
+        // Of one hash it is the same card: nobody loses the button under the finger when the board is refreshed.
+        let hash = Memo::new(move |_| {
+            let (channel, hash) = stage.with(|s| Some((s.channel.clone(), s.hash.clone()?)))?;
+            let link = store.results.with(|r| r.pipeline.repository(&channel, &hash));
+            Some((hash, link))
         });
-        let link = stage.hash.clone().and_then(|hash| store.results.with(|r| r.pipeline.repository(&stage.channel, &hash)));
-        let hash = stage.hash.clone().map(|hash| {
+        let hash = move || {
+            let (hash, link) = hash.get()?;
             let copied = hash.clone();
             let copy = move |_| {
                 let text = copied.clone();
                 wasm_bindgen_futures::spawn_local(async move {
-                    let said = if browser::copy(&text).await { format!("{} was copied.", short(&text)) } else { format!("The browser gives no clipboard; here it is: {text}") };
+                    let said = if browser::copy(&text).await {
+                        format!("{} was copied.", short(&text))
+                    } else {
+                        format!("The browser gives no clipboard; here it is: {text}")
+                    };
                     store.said.set(said);
                 });
             };
             let named = short(&hash).to_owned();
+            let button = (!embed).then(|| view! { <button class="button" data-kind="text" type="button" on:click=copy>"Copy"<span class="vh">{format!(" the hash {named}")}</span></button> });
+            let named = short(&hash).to_owned();
             let link = link.map(|url| view! { <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {named}")}</span></a> });
-            let button = (!embed).then(|| view! { <button class="button" data-kind="text" type="button" on:click=copy>"Copy"<span class="vh">{format!(" the hash {}", short(&hash))}</span></button> });
-            view! { <p class="of"><Hash text=hash.clone() /> {button} {link}</p> }
-        });
-        let channel = stage.channel.clone();
-        let count = format!("{} of {}", stage.at_hash, stage.asked);
-        let text = stage.sentence();
-        let held = held(store, &stage.channel);
-        let lag = stage.lag.as_ref().map(|lag| view! { <p class="quiet">{sentence(&lag.sentence(now))}</p> });
+            Some(view! { <p class="of"><Hash text=hash.clone() /> {button} {link}</p> })
+        };
+        let lag = move || {
+            stage.with(|s| s.lag.as_ref().map(|lag| view! { <p class="quiet">{sentence(&lag.sentence(store.now.get()))}</p> }))
+        };
+        let name = channel.clone();
+        let held = Memo::new(move |_| held(store, &name));
         view! {
-            <li class="stage" data-state=stage.state.word()>
+            <li class="stage" data-state=move || stage.with(|s| s.state.word())>
                 <h2>{channel}</h2>
-                <p class="count">{count}</p>
+                <p class="count">{move || stage.with(|s| format!("{} of {}", s.at_hash, s.asked))}</p>
                 {hash}
-                <p>{text}</p>
+                <p>{move || stage.with(Stage::sentence)}</p>
                 {when}
                 {lag}
-                {held}
+                {move || held.get().map(|text| view! { <p>{text}</p> })}
             </li>
         }
     };
-    view! { <ol class="stages" aria-label="Channels, in the order of promotion">{move || stages.get().into_iter().map(card).collect_view()}</ol> }
+    let channels = move || stages.with(|s| s.iter().map(|s| s.channel.clone()).collect::<Vec<_>>());
+    view! {
+        <ol class="stages" aria-label="Channels, in the order of promotion">
+            <For each=channels key=Clone::clone children=card />
+        </ol>
+    }
 }
 
 /// Why a channel does not stand for its candidate.
@@ -230,16 +269,15 @@ fn has_pipeline(store: Store) -> bool {
 }
 
 /// What holds a channel, in few words, for its card.
-fn held(store: Store, channel: &str) -> Option<AnyView> {
+fn held(store: Store, channel: &str) -> Option<String> {
     if store.is_busy() || !has_pipeline(store) {
         return None;
     }
     match why_not(store, channel) {
         WhyNot::Held { hash, passed, of, blockers, .. } if !blockers.is_empty() => {
-            let text = format!("{passed} of {of} jobs passed for {}; {} to go", short(&hash), blockers.len());
-            Some(view! { <p>{text}</p> }.into_any())
+            Some(format!("{passed} of {of} jobs passed for {}; {} to go", short(&hash), blockers.len()))
         }
-        WhyNot::Held { hash, .. } => Some(view! { <p>{format!("All jobs passed for {}", short(&hash))}</p> }.into_any()),
+        WhyNot::Held { hash, of, .. } if of > 0 => Some(format!("All jobs passed for {}", short(&hash))),
         _ => None,
     }
 }
@@ -415,34 +453,59 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
     }
 }
 
+/// What a cell shows.
+#[derive(Clone, PartialEq)]
+struct Look {
+    text: String,
+    status: &'static str,
+    notes: Vec<&'static str>,
+    mark: Option<String>,
+    title: Option<String>,
+}
+
+impl Look {
+    fn of(row: Option<&Row>) -> Self {
+        Self {
+            text: board::text(row).to_owned(),
+            status: row.map_or("waiting", |r| r.status.word()),
+            notes: row.iter().flat_map(|r| &r.notes).map(|n| n.word()).collect(),
+            mark: row.and_then(board::mark).map(str::to_owned),
+            title: row.map(|r| r.hash.as_ref().or(r.digest.as_ref()).unwrap_or(&r.reason).clone()),
+        }
+    }
+}
+
 /// One image.
 #[component]
 fn Line(store: Store, m: usize, lines: Memo<Vec<Item>>, embed: bool) -> impl IntoView {
     let width = store.prepared.with_untracked(|p| p.grid.channels.len());
     let cells = Memo::new(move |_| store.results.with(|r| r.rows.get(m * width..(m + 1) * width).unwrap_or(&[]).to_vec()));
-    let (name, whole) = store.prepared.with_untracked(|p| {
-        let image = p.plan().and_then(|plan| plan.images.get(*p.grid.members.get(m)?)).cloned();
-        image.map_or_else(Default::default, |i| (i.short, i.imagename))
-    });
-    let cell = move |(c, row): (usize, Known)| {
-        let text = board::text(row.as_deref()).to_owned();
-        let notes = row.iter().flat_map(|r| &r.notes).map(|n| n.word()).collect::<Vec<_>>();
-        let status = row.as_deref().map_or("waiting", |r| r.status.word());
-        let chips = notes.iter().map(|n| view! { " " <span class="chip" data-note=*n>{*n}</span> }).collect_view();
-        let mark = row.as_deref().and_then(board::mark).map(str::to_owned);
-        // The digits of a digest are no hash that another image could have.
-        let is_digest = mark.as_ref().is_some_and(|mark| mark.starts_with("sha256:")).then_some("");
-        let title = row.as_deref().map(|r| r.hash.clone().or_else(|| r.digest.clone()).unwrap_or_else(|| r.reason.clone()));
-        let inner = match mark {
-            Some(hash) => view! { <Mark hash=hash /><span class="digits" data-digest=is_digest>{text}</span> }.into_any(),
-            None => view! { <span class="status" data-status=status>{text}</span> }.into_any(),
+    let name = store.prepared.with_untracked(|p| Some(p.plan()?.images.get(*p.grid.members.get(m)?)?.short.clone()));
+    // A long one is cut.
+    let title = name.clone();
+    // The button stays when its answer changes, so that who is on it stays there.
+    let cell = move |c: usize| {
+        let look = Memo::new(move |_| cells.with(|row| Look::of(row.get(c).and_then(Option::as_deref))));
+        let inner = move || {
+            let Look { text, status, notes, mark, title } = look.get();
+            let chips = notes.iter().map(|n| view! { " " <span class="chip" data-note=*n>{*n}</span> }).collect_view();
+            // The digits of a digest are no hash that another image could have.
+            let is_digest = mark.as_ref().is_some_and(|mark| mark.starts_with("sha256:")).then_some("");
+            // On the text and not on the cell, of which a screen reader would say all forty digits.
+            let what = match mark {
+                Some(hash) => {
+                    view! { <Mark hash=hash /><span class="digits" data-digest=is_digest title=title>{text}</span> }.into_any()
+                }
+                None => view! { <span class="status" data-status=status title=title>{text}</span> }.into_any(),
+            };
+            view! { {what}{chips} }
         };
-        let noted = Some(notes.join(" ")).filter(|n| !n.is_empty());
         let body = match embed {
-            true => view! { <span class="cell" title=title>{inner}{chips}</span> }.into_any(),
-            false => view! { <button class="cell" type="button" title=title on:click=move |_| store.opened.set(Some(m * width + c))>{inner}{chips}</button> }.into_any(),
+            true => view! { <span class="cell">{inner}</span> }.into_any(),
+            false => view! { <button class="cell" type="button" on:click=move |_| store.opened.set(Some(m * width + c))>{inner}</button> }.into_any(),
         };
-        view! { <td data-status=status data-note=noted>{body}</td> }
+        let noted = move || look.with(|l| (!l.notes.is_empty()).then(|| l.notes.join(" ")));
+        view! { <td data-status=move || look.with(|l| l.status) data-note=noted>{body}</td> }
     };
     let is_bad = move || cells.with(|c| c.iter().flatten().any(|r| is_wrong(r))).then_some("");
     // Where not all rows are in the document, each says which one it is.
@@ -452,8 +515,8 @@ fn Line(store: Store, m: usize, lines: Memo<Vec<Item>>, embed: bool) -> impl Int
     };
     view! {
         <tr class="cells" data-wrong=is_bad aria-rowindex=index>
-            <th scope="row" title=whole>{name}</th>
-            {move || cells.get().into_iter().enumerate().map(cell).collect_view()}
+            <th scope="row" title=title>{name}</th>
+            {(0..width).map(cell).collect_view()}
         </tr>
     }
 }
@@ -465,17 +528,27 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
     Effect::new(move |_| {
         if let (Some(i), Some(dialog)) = (store.opened.get(), dialog.get()) {
             _ = dialog.show_modal();
+            // So that it is read from its beginning, and not from its first button.
+            set_timeout(|| browser::focus("#cell-title"), Duration::ZERO);
             loader.read_labels(i);
         }
     });
-    let inner = move || {
+    let asked = Memo::new(move |_| {
         let i = store.opened.get()?;
-        let row = store.results.with(|r| r.rows.get(i).cloned()).flatten();
-        let (image, name, channel) = store.prepared.with(|p| {
+        store.prepared.with(|p| {
             let width = p.grid.channels.len().max(1);
             let image = p.plan()?.images.get(*p.grid.members.get(i / width)?)?.clone();
-            Some((image.clone(), image.short, p.grid.channels.get(i % width)?.clone()))
-        })?;
+            Some((i, image, p.grid.channels.get(i % width)?.clone()))
+        })
+    });
+    let title = move || asked.with(|a| a.as_ref().map(|(_, image, channel)| format!("{} in {channel}", image.short)));
+    // Nothing is drawn again under the reader's eyes unless its own answer changes.
+    let row = Memo::new(move |_| {
+        let i = store.opened.get()?;
+        store.results.with(|r| r.rows.get(i).cloned()).flatten()
+    });
+    let inner = move || {
+        let ((i, image, channel), row) = (asked.get()?, row.get());
         let reference = image.reference.ok().map(|r| crate::engine::name::Reference { tag: channel.clone(), ..r });
         let dates = row.as_ref().filter(|r| r.status == Status::Resolved).map(|r| match r.moved_at {
             Some(at) => format!("{channel} stands for this since {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
@@ -487,21 +560,35 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
         };
         let siblings = siblings(loader, reference.as_ref(), row.as_deref());
         let siblings = (!siblings.is_empty()).then(|| view! { <h3>"Tags of the same digest, of those that were asked for"</h3><ul class="mono">{siblings.into_iter().map(|t| view! { <li>{t}</li> }).collect_view()}</ul> });
-        let filter = row.as_deref().and_then(board::mark).map(|hash| short(hash).to_owned());
-        let only = filter.map(|hash| {
-            let word = hash.clone();
-            view! { <button class="button" type="button" on:click=move |_| { toggle_query(store, &word); store.opened.set(None); if let Some(d) = dialog.get_untracked() { d.close() } }>{format!("Only rows with {hash}")}</button> }
-        });
         Some(view! {
-            <h2 id="cell-title">{format!("{name} in {channel}")}</h2>
             {dates.map(|text| view! { <p>{text}</p> })}
             <Detail store=store loader=loader i=i row=row />
             {siblings}
             {(!commands.is_empty()).then(|| view! { <Lines store=store title="Commands".to_owned() lines=commands /> })}
-            <div class="ends">{only}<form method="dialog"><button class="button" type="submit">"Close"</button></form></div>
         })
     };
-    view! { <dialog class="cell-detail" aria-labelledby="cell-title" node_ref=dialog on:close=move |_| store.opened.set(None)>{inner}</dialog> }
+    let close = move || {
+        if let Some(dialog) = dialog.get_untracked() {
+            dialog.close();
+        }
+    };
+    let hash = Memo::new(move |_| row.with(|r| r.as_deref().and_then(board::mark).map(|hash| short(hash).to_owned())));
+    let only = move || {
+        let hash = hash.get()?;
+        let text = format!("Only rows with {hash}");
+        let press = move |_| {
+            toggle_query(store, &hash);
+            close();
+        };
+        Some(view! { <button class="button" type="button" on:click=press>{text}</button> })
+    };
+    view! {
+        <dialog class="cell-detail" aria-labelledby="cell-title" node_ref=dialog on:close=move |_| store.opened.set(None)>
+            <h2 id="cell-title" tabindex="-1">{title}</h2>
+            {inner}
+            <div class="ends">{only}<button class="button" type="button" on:click=move |_| close()>"Close"</button></div>
+        </dialog>
+    }
 }
 
 /// Other tags of the same digest, as far as the registry told them.
@@ -540,7 +627,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
             };
             return view! { <p class="quiet">{text}</p> }.into_any();
         }
-        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{format!("Nothing older than {} is kept ({} ago).", utc(at), age(clock().saturating_sub(at)))}</p> });
+        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("Nothing older than {} is kept ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
         let row = move |e: crate::engine::timeline::Event| {
             let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));

@@ -46,6 +46,8 @@ struct Work {
     run: Rc<RefCell<Run>>,
     stopper: Stopper,
     since: u64,
+    /// How long it took, in milliseconds, once it has ended: what is looked up later for one cell does not count.
+    took: Rc<Cell<Option<u64>>>,
     /// When the oldest of its answers was asked for, seconds since 1970.
     asked_at: u64,
     requests_before: usize,
@@ -66,6 +68,7 @@ impl Work {
             run: Rc::new(RefCell::new(run)),
             stopper: Stopper::default(),
             since: web::now(),
+            took: Rc::default(),
             asked_at,
             requests_before: 0,
             pipeline: Rc::new(RefCell::new(pipeline)),
@@ -333,14 +336,16 @@ impl Loader {
             Some(plan) if is_done => timeline::asks(&prepared.grid, plan, &rows, run.facts(), run.snapshot().is_some()),
             _ => Vec::new(),
         };
+        let took = work.took.get().unwrap_or_else(|| web::now().saturating_sub(work.since));
         self.store.results.set(Results {
             rows,
             stages: stages.clone(),
             timeline,
             pipeline,
             summary,
+            known: run.known(),
             requests: run.requests() - work.requests_before,
-            took: web::now().saturating_sub(work.since),
+            took,
             as_of: work.asked_at,
             waits: run
                 .waits_for(web::now())
@@ -355,8 +360,13 @@ impl Loader {
             return;
         }
         let is_more = is_done && board.is_some() && self.go_on(&work, &prepared, &stages, asks, has_snapshot);
-        self.store.phase.set(if is_done && !is_more { Phase::Done } else { Phase::Busy });
+        let phase = if is_done && !is_more { Phase::Done } else { Phase::Busy };
+        // Not at every answer: whoever follows it would do his work again.
+        if self.store.phase.with_untracked(|p| *p != phase) {
+            self.store.phase.set(phase);
+        }
         if is_done && !is_more {
+            work.took.set(Some(took));
             self.wind();
         }
     }
@@ -369,7 +379,7 @@ impl Loader {
         let is_board = self.store.prepared.with_untracked(|p| p.settings.view == View::Board);
         let is_idle = self.store.phase.with_untracked(|p| matches!(p, Phase::Done | Phase::Stuck(_)));
         if let Some(seconds) = self.store.refresh_every().filter(|_| is_board && is_idle) {
-            self.clock.set_value(set_timeout_with_handle(move || self.refresh(), Duration::from_secs(seconds)).ok());
+            self.clock.set_value(set_timeout_with_handle(move || self.ask_anew(true), Duration::from_secs(seconds)).ok());
         }
     }
 
@@ -520,7 +530,7 @@ impl Loader {
         let run = work.run.borrow();
         let (rows, summary) = run.conclude();
         self.store.results.update(|r| {
-            (r.rows, r.summary, r.requests) = (rows, summary, run.requests());
+            (r.rows, r.summary, r.known, r.requests) = (rows, summary, run.known(), run.requests());
             (r.took, r.as_of) = (web::now().saturating_sub(work.since), work.asked_at);
             r.unreadable = run.causes();
             r.locked = run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect();
@@ -584,6 +594,7 @@ impl Loader {
     /// Retry failed: asks again for what is in error.
     pub fn retry(self) {
         self.stop();
+        self.store.by_clock.set(false);
         let prepared = self.store.prepared.get_untracked();
         if prepared.settings.view == View::Compare {
             return self.follow(prepared);
@@ -604,7 +615,7 @@ impl Loader {
             let refreshed = work.pipeline.borrow().refreshed(&settings);
             work.pipeline = Rc::new(RefCell::new(refreshed));
         }
-        (work.reading, work.is_cancelled) = Default::default();
+        (work.reading, work.is_cancelled, work.took) = Default::default();
         self.work.set_value(Some(work.clone()));
         self.store.phase.set(Phase::Busy);
         // To forget what can have moved is a task of its own.
@@ -613,7 +624,12 @@ impl Loader {
 
     /// Asks for everything anew; for a board whose cells are known, for what can have moved.
     pub fn refresh(self) {
+        self.ask_anew(false);
+    }
+
+    fn ask_anew(self, by_clock: bool) {
         self.stop();
+        self.store.by_clock.set(by_clock);
         let prepared = self.store.prepared.get_untracked();
         let is_known =
             self.store.phase.with_untracked(|p| *p == Phase::Done) && self.store.results.with_untracked(|r| !r.rows.is_empty());

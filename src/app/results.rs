@@ -14,7 +14,6 @@ use crate::engine::error::Kind;
 use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
 use crate::engine::share;
 use crate::engine::time::{age, utc};
-use crate::net::web::clock;
 
 /// Which of the three files.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,7 +151,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             .into_any(),
         };
         let moved = s.moved_at.filter(|_| s.waiting == 0).map(|at| {
-            view! { <span title=utc(at)>{format!(", promoted {} ago", age(clock().saturating_sub(at)))}</span> }
+            view! { <span title=utc(at)>{move || format!(", promoted {} ago", age(store.now.get().saturating_sub(at)))}</span> }
         });
         let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
         let (is_torn, torn) = by_note("torn");
@@ -208,11 +207,11 @@ pub fn Progress(
     /// Whether nothing can be pressed.
     embed: bool,
 ) -> impl IntoView {
-    let answered = Memo::new(move |_| store.results.with(|r| (r.summary.asked - r.summary.waiting, r.summary.asked)));
-    // Said aloud at every tenth of the way, not at every answer.
-    let tenth = Memo::new(move |_| answered.with(|(known, asked)| known * 10 / (*asked).max(1)));
+    let answered = Memo::new(move |_| store.results.with(|r| (r.known, r.summary.asked)));
+    // Said aloud at every quarter of the way, not at every answer.
+    let quarter = Memo::new(move |_| answered.with(|(known, asked)| known * 4 / (*asked).max(1)));
     let status = Memo::new(move |_| {
-        tenth.track();
+        quarter.track();
         let phase = store.phase.get();
         if phase == Phase::Done {
             store.results.track();
@@ -246,7 +245,8 @@ pub fn Progress(
                 <progress max=move || answered.get().1.max(1) value=move || answered.get().0 aria-label="Images answered"></progress>
             </Show>
             <p role="status">
-                {status}
+                // What the clock began goes on in silence: a board says what has changed.
+                <span aria-live=move || store.by_clock.get().then_some("off")>{status}</span>
                 // The seconds are for the eye; the ear is told once for whom.
                 <span class="vh">{move || waits_for.get().map(|host| format!(", waiting for {host}"))}</span>
                 <span aria-hidden="true">{move || waits.get().map(|(host, seconds)| format!(", waiting {seconds} s for {host}"))}</span>

@@ -22,6 +22,7 @@ use crate::engine::run::Locked;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::timeline::Timeline;
 use crate::engine::{demo, share, template::Source};
+use crate::net::web::clock;
 
 /// How far the work is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +51,8 @@ pub struct Results {
     pub pipeline: Arc<Pipeline>,
     /// What they say together.
     pub summary: Summary,
+    /// How many of the rows are known, and while they are asked for anew, anew.
+    pub known: usize,
     /// Requests that were sent.
     pub requests: usize,
     /// Milliseconds that it took.
@@ -153,6 +156,10 @@ pub struct Store {
     pub allowed: RwSignal<Vec<String>>,
     /// Whether files may be written with images in error.
     pub allow_partial: RwSignal<bool>,
+    /// Seconds since 1970, by the half minute: what is said to be so long ago stays true on a wall.
+    pub now: RwSignal<u64>,
+    /// Whether what goes on, or went on last, was begun by the clock.
+    pub by_clock: RwSignal<bool>,
     /// What was done last, to be said aloud.
     pub said: RwSignal<String>,
     /// Whether the frame was shown, so that work may begin.
@@ -168,6 +175,9 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// How often typing writes the address. Browsers leave it as it is, and say nothing to the page, when a page writes it more than
 /// 200 times in 10 s (Chromium, <https://crbug.com/1038223>) or 100 times (Safari).
 const WRITING: Duration = Duration::from_millis(150);
+
+/// How often what is said to be so long ago is said anew.
+const TICK: Duration = Duration::from_secs(30);
 
 /// The choices that decide what is asked.
 fn selected(choices: &Choices) -> Choices {
@@ -189,6 +199,8 @@ impl Store {
         let older = RwSignal::new(None::<(String, Taken)>);
         let is_shown = RwSignal::new(false);
         set_timeout(move || is_shown.set(true), Duration::ZERO);
+        let now = RwSignal::new(clock());
+        set_interval(move || now.set(clock()), TICK);
         let prepare = move || {
             let mut files = files.get();
             let (mut settings, wrong) = Settings::new(&selection.get(), files.template.is_some());
@@ -258,6 +270,8 @@ impl Store {
             results: RwSignal::default(),
             allowed: RwSignal::default(),
             allow_partial: RwSignal::new(false),
+            now,
+            by_clock: RwSignal::new(false),
             said: RwSignal::default(),
             is_shown,
             typing: StoredValue::new(None),
@@ -315,6 +329,7 @@ impl Store {
             handle.clear();
             self.pause.set_value(None);
         }
+        self.by_clock.set(false);
         let selection = self.choices.with_untracked(selected);
         self.selection.set(selection);
     }

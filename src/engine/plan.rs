@@ -28,7 +28,7 @@ pub struct Files {
 }
 
 /// One image that is asked for: every entry with the same name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     /// As the template rendered it.
     pub imagename: String,

@@ -344,6 +344,11 @@ impl Run {
         self.waiting.is_empty() && self.rows.iter().all(Option::is_some)
     }
 
+    /// Rows whose answer is known; while they are asked for anew, anew.
+    pub fn known(&self) -> usize {
+        self.rows.iter().flatten().count()
+    }
+
     /// Requests that were sent, every try counted.
     pub fn requests(&self) -> usize {
         self.requests
