@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 
 use overtag::engine::auth::Logins;
-use overtag::engine::board::{self, Grid, Known, Lateness, Stage, State};
+use overtag::engine::board::{self, Grid, Known, Lag, Lateness, Stage, State};
 use overtag::engine::choices::{Choices, Settings};
 use overtag::engine::compare::{Change, Side, compare, diffs};
 use overtag::engine::dlrn::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
@@ -19,6 +19,7 @@ use overtag::engine::registry::{Answer, Ask, Caller};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Run};
 use overtag::engine::share;
+use overtag::engine::snapshot::Snapshot;
 use overtag::engine::template::Source;
 use overtag::engine::timeline::Timeline;
 use overtag::net::native;
@@ -329,6 +330,39 @@ fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
     run.refresh(Logins::default(), EPOCH + 60);
     run = native::drive(run, &nobody);
     assert_eq!(digests(&run), is, "each in the form of each");
+}
+
+#[test]
+fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_it() {
+    let registry = Registry::scratch();
+    push(&registry, "nova-api", 1, &[PROMOTED]);
+    let here = Here::at(&registry.host, &["nova-api"], &[PROMOTED]);
+    let file = here.path("kept.json");
+    let snapshot = |at: u64| {
+        let done = here.run("snapshot", &["--since", &file, "--output", &file], at);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        Snapshot::read(&fs::read_to_string(&file).expect("it is there"), "kept.json").expect("it can be read again")
+    };
+    let taken = snapshot(EPOCH);
+    let mut choices = Choices::default();
+    for (key, value) in [("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)] {
+        choices.put(key, value);
+    }
+    let settings = Settings::new(&choices, true).0;
+    let ((grid, plan), _) = board_of(&choices, &["nova-api"], page());
+    let built = |snapshot: Option<Arc<Snapshot>>| {
+        let resolver = Resolver::for_snapshot(settings.clone(), grid.cells(&plan));
+        let facts = Facts { asked_at: EPOCH, ..Facts::default() };
+        let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {});
+        run.conclude().0[0].as_ref().expect("a row").built_at
+    };
+    let expected = overtag::engine::time::iso("2019-05-29T00:00:00Z");
+    assert_eq!((built(None), built(Some(Arc::new(taken)))), (expected, expected));
+
+    // The next one is taken by a clock that is behind: it is no file that cannot be read any more.
+    push(&registry, "nova-api", 2, &[PROMOTED]);
+    snapshot(EPOCH - 60);
+    snapshot(EPOCH + 60);
 }
 
 #[test]
@@ -715,6 +749,8 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
         made(&two, &[PROMOTED], vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:9"), &[])]);
     let stage = board::stages(&grid, &plan, &rows).remove(0);
     assert_eq!((stage.state, stage.at_hash, stage.hash.as_deref()), (State::Whole, 3, Some(a.as_str())));
+    let sentence = format!("Whole: all 3 images at {}, or at the hash of their own namespace.", &a[..8]);
+    assert_eq!(stage.sentence(), sentence);
     assert_eq!(grid.others, [("r.example/n/own:v1.2".to_owned(), "it has a tag of its own, v1.2".to_owned())]);
 
     // How a channel stands to the one before it.
@@ -722,8 +758,23 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:7"), &[]), absent()];
     let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
     let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
-    assert_eq!((lag.same, lag.differ), (1, 0), "where one is not there nothing is compared");
-    assert_eq!(lag.sentence(0), "level with consistent");
+    assert_eq!((lag.same, lag.differ, lag.lacking), (1, 0, 1));
+    assert_eq!(lag.sentence(0), "level with consistent in 1 image, and lacks 1 of its images");
+    let lag = |same: usize, differ: usize, lacking: usize, unknown: usize| {
+        let lag =
+            Lag { before: "x".to_owned(), same, differ, lacking, unknown, since: Some(0), promotions: (differ > 2).then_some(2) };
+        lag.sentence(7200)
+    };
+    for (sentence, expected) in [
+        (lag(4, 0, 0, 0), "level with x"),
+        (lag(3, 0, 0, 1), "level with x in 3 images"),
+        (lag(0, 0, 4, 0), "lacks the 4 images of x"),
+        (lag(0, 0, 0, 4), "nothing to compare with x"),
+        (lag(2, 2, 0, 0), "differs from x in 2 of 4 images, for 2 h"),
+        (lag(1, 3, 2, 0), "2 promotions behind x in 3 of 4 images, and lacks 2 of its images, for 2 h"),
+    ] {
+        assert_eq!(sentence, expected);
+    }
     let limits = [3 * DAY, 7 * DAY];
     assert_eq!([DAY, 4 * DAY, 7 * DAY].map(|s| Lateness::of(s, limits).word()), [None, Some("late"), Some("very late")]);
 }
@@ -944,7 +995,7 @@ fn two_files_or_runs_are_set_side_by_side() {
 #[test]
 fn a_stage_told_by_hand_says_how_late_and_how_far_behind() {
     let lag = |differ: usize, promotions: Option<usize>, since: Option<u64>| {
-        let lag = board::Lag { before: "consistent".to_owned(), same: 1, differ, since, promotions };
+        let lag = Lag { before: "consistent".to_owned(), same: 1, differ, since, promotions, ..Lag::default() };
         lag.sentence(10 * DAY)
     };
     assert_eq!(lag(2, None, None), "differs from consistent in 2 of 3 images");

@@ -269,6 +269,12 @@ fn a_refresh_asks_once_a_cell_in_whatever_form_it_is_and_where_it_is_not() {
     refresh(&page);
     assert_eq!(of(&page), expected);
     assert_eq!(proxy.count(), 2 * names.len(), "{}", proxy.log_text());
+    // The first of them is a scout, and its config was read.
+    page.press("j");
+    page.press("o");
+    page.wait_for("document.querySelector('dialog[open]') !== null", PATIENCE);
+    assert_shows(&page, &["Built", "2019-05-29T00:00:00Z, "]);
+    assert_eq!(page.focused().name, "nova-api in tripleo-ci-testing", "it is read from its beginning");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use overtag::engine::doctor::Cause;
 use overtag::engine::name::{Reference, Repository};
 use overtag::engine::plan::Image;
 use overtag::engine::registry::{
-    Answer, Ask, Caller, Dialect, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, next_page, sha256, step,
+    Answer, Ask, Caller, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, next_page, sha256,
+    step,
 };
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Locked, Next, Run};
@@ -668,7 +669,7 @@ fn schema_1_has_the_digest_of_what_was_signed_and_its_labels_in_its_history() {
     // Without labels, and with a history that cannot be read.
     let (_, bare) = signed(&Value::Null);
     let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1_SIGNED)], &bare));
-    assert_eq!(found(answer).manifest, Some(Manifest::Labelled(BTreeMap::new())));
+    assert_eq!(found(answer).manifest, Some(Manifest::Labelled(Config::default())));
     let broken = json!({ "schemaVersion": 1, "history": [{ "v1Compatibility": "{" }] }).to_string();
     let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1)], &broken));
     assert!(answer.is_err());
@@ -684,7 +685,7 @@ fn the_labels_of_schema_1_are_of_the_text_that_has_its_digest() {
     if let Ok(Answer::Tag(Ok(found))) = answer {
         assert_eq!(found.digest, sha256(payload.as_bytes()));
         let labels = BTreeMap::from([("rdo_version".to_owned(), hash())]);
-        assert_eq!(found.manifest, Some(Manifest::Labelled(labels)));
+        assert_eq!(found.manifest, Some(Manifest::Labelled(Config { labels, built_at: None })));
     }
 }
 

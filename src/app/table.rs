@@ -9,7 +9,9 @@ use crate::engine::board::Known;
 use crate::engine::choices::{NOTES, STATUS, list};
 use crate::engine::name::TagClass;
 use crate::engine::resolve::{Row, Status};
+use crate::engine::time::{age, utc};
 use crate::engine::wire::Failure;
+use crate::net::web::clock;
 
 /// The status word of a row; `waiting` while nothing is known.
 fn word(row: Option<&Row>) -> &'static str {
@@ -339,6 +341,8 @@ pub fn Detail(
         };
         facts.push((row.status.word(), vec![why]));
         facts.extend(row.digest.clone().map(|d| ("Digest", vec![d])));
+        let ago = |at: u64| format!("{}, {} ago", utc(at), age(clock().saturating_sub(at)));
+        facts.extend(row.built_at.map(|at| ("Built", vec![ago(at)])));
         let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         facts.push((
             "Labels",

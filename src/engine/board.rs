@@ -105,6 +105,10 @@ pub struct Lag {
     pub same: usize,
     /// Images that stand for another digest there.
     pub differ: usize,
+    /// Images that are there, and not here.
+    pub lacking: usize,
+    /// Images of which one or the other is not known.
+    pub unknown: usize,
     /// When the one before it went on, seconds since 1970, where that is known.
     pub since: Option<u64>,
     /// Promotions of the one before it since the hash of this one, where its history is known.
@@ -115,15 +119,24 @@ impl Lag {
     /// In words, without a full stop; `now` in seconds since 1970.
     pub fn sentence(&self, now: u64) -> String {
         let before = &self.before;
+        let lacks = match self.lacking {
+            0 => String::new(),
+            n => format!(", and lacks {n} of its images"),
+        };
         if self.differ == 0 {
-            return if self.same == 0 { format!("nothing to compare with {before}") } else { format!("level with {before}") };
+            return match (self.same, self.lacking + self.unknown) {
+                (0, _) if self.lacking == 0 => format!("nothing to compare with {before}"),
+                (0, _) => format!("lacks the {} of {before}", images(self.lacking)),
+                (_, 0) => format!("level with {before}"),
+                (same, _) => format!("level with {before} in {}{lacks}", images(same)),
+            };
         }
         let mut out = match self.promotions {
             Some(1) => format!("1 promotion behind {before}"),
             Some(n) if n > 1 => format!("{n} promotions behind {before}"),
             _ => format!("differs from {before}"),
         };
-        out.push_str(&format!(" in {} of {}", self.differ, images(self.same + self.differ)));
+        out.push_str(&format!(" in {} of {}{lacks}", self.differ, images(self.same + self.differ)));
         if let Some(since) = self.since {
             out.push_str(&format!(", for {}", age(now.saturating_sub(since))));
         }
@@ -171,6 +184,8 @@ pub struct Stage {
     pub state: State,
     /// The hash that most of its images stand for.
     pub hash: Option<String>,
+    /// Whether the images of some namespaces stand for another, each on its own.
+    pub is_several: bool,
     /// Images on the board.
     pub asked: usize,
     /// Images that stand for the hash of most images in their namespace.
@@ -200,13 +215,17 @@ impl Stage {
             return format!("{} of {} answered.", self.asked - self.waiting, images(self.asked));
         }
         let of = |n: usize| if n == self.asked { format!("All {}", images(n)) } else { format!("{n} of {}", images(self.asked)) };
+        let at = |hash: &str| match self.is_several {
+            true => format!("{}, or at the hash of their own namespace", short(hash)),
+            false => short(hash).to_owned(),
+        };
         let mut out = match (&self.hash, self.state) {
             (_, State::Unknown) if self.error == self.asked => {
                 return format!("Unknown: none of {} could be asked.", images(self.asked));
             }
             (_, State::Empty) => format!("Empty: none of {} is promoted to it", images(self.asked)),
-            (Some(hash), State::Whole) => format!("Whole: all {} at {}", images(self.asked), short(hash)),
-            (Some(hash), state) => format!("{}: {} at {}", capital(state.word()), of(self.at_hash).to_lowercase(), short(hash)),
+            (Some(hash), State::Whole) => format!("Whole: all {} at {}", images(self.asked), at(hash)),
+            (Some(hash), state) => format!("{}: {} at {}", capital(state.word()), of(self.at_hash).to_lowercase(), at(hash)),
             (None, state) => {
                 let there = self.asked - self.absent - self.error - self.unresolved;
                 format!("{}: {} there, for which hash is not known", capital(state.word()), of(there).to_lowercase())
@@ -312,6 +331,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                 },
             }
         }
+        stage.is_several = at.len() > 1;
         stage.hash = at.iter().max_by_key(|(hash, n)| (**n, Reverse(**hash))).map(|(hash, _)| (*hash).to_owned());
         stage.state = match &stage {
             s if s.waiting > 0 => State::Waiting,
@@ -324,15 +344,15 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
         };
         if let Some(before) = out.last().filter(|_| stage.waiting == 0) {
             let mut lag = Lag { before: before.channel.clone(), ..Lag::default() };
-            for (m, row) in cells.iter().enumerate() {
-                if let (Some(own), Some(other)) =
-                    (row.and_then(|r| r.digest.as_ref()), cell(m, c - 1).and_then(|r| r.digest.as_ref()))
-                {
-                    if own == other {
-                        lag.same += 1;
-                    } else {
-                        lag.differ += 1;
-                    }
+            let is_known = |row: Option<&Row>| row.is_some_and(|r| r.status != Status::Error);
+            for (m, own) in cells.iter().enumerate() {
+                let other = cell(m, c - 1);
+                match (own.and_then(|r| r.digest.as_ref()), other.and_then(|r| r.digest.as_ref())) {
+                    _ if !is_known(*own) || !is_known(other) => lag.unknown += 1,
+                    (Some(own), Some(other)) if own == other => lag.same += 1,
+                    (Some(_), Some(_)) => lag.differ += 1,
+                    (None, Some(_)) => lag.lacking += 1,
+                    (_, None) => {}
                 }
             }
             lag.since = before.moved_at.filter(|at| stage.moved_at.is_none_or(|own| own < *at));

@@ -171,6 +171,8 @@ impl Bulletin<'_> {
                     "channel": lag.before,
                     "same": lag.same,
                     "differ": lag.differ,
+                    "lacking": lag.lacking,
+                    "unknown": lag.unknown,
                     "since": lag.since,
                     "promotions": lag.promotions,
                 })),

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::name::{Repository, is_digest, is_tag};
 use super::registry::{
-    Answer, Ask, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed, read_manifest, refused,
+    Answer, Ask, Config, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed, read_manifest,
+    refused,
 };
 use super::time::rfc2822;
 use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
@@ -135,8 +136,8 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
         },
         (Ask::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
         (Ask::Labels { .. }, Some(response)) => match response.status {
-            200 => done(Answer::Labels(read_labels(&response.body)?)),
-            404 if speaks(response) => done(Answer::Labels(BTreeMap::new())),
+            200 => done(Answer::Labels(Config { labels: read_labels(&response.body)?, built_at: None })),
+            404 if speaks(response) => done(Answer::Labels(Config::default())),
             _ => Err(refused(response)),
         },
         (Ask::Tags { repository }, _) => {

@@ -22,6 +22,7 @@ use super::error::clean;
 use super::guard;
 use super::name::{Repository, is_digest, is_tag};
 use super::quay::{self, Life, Overview};
+use super::time;
 use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response, parameter};
 
 /// Which API a host is asked by.
@@ -230,8 +231,17 @@ pub enum Manifest {
     Image(String),
     /// A list or index: the child whose labels are read, if there is one, and the form in which it is served.
     Index(Option<(String, Form)>),
-    /// Docker's schema 1, which holds its labels itself.
-    Labelled(BTreeMap<String, String>),
+    /// Docker's schema 1, which holds its config itself.
+    Labelled(Config),
+}
+
+/// What an image's config says that is of use here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was built, seconds since 1970, where that is told.
+    pub built_at: Option<u64>,
 }
 
 /// The registry's own word that there is nothing.
@@ -258,7 +268,7 @@ pub enum Answer {
     /// To [`Ask::Manifest`].
     Manifest(Manifest),
     /// To [`Ask::Labels`].
-    Labels(BTreeMap<String, String>),
+    Labels(Config),
     /// To [`Ask::Tags`].
     Tags(Result<Vec<String>, Missing>),
     /// To [`Ask::Overview`], and to [`Ask::Tags`] where digests come with them.
@@ -474,7 +484,7 @@ fn by_digest(
     }
     match form {
         Some(_) => answer(Answer::Manifest(read_manifest(response)?.1)),
-        None => answer(Answer::Labels(read_labels(&response.body)?)),
+        None => answer(Answer::Labels(read_config(&response.body)?)),
     }
 }
 
@@ -596,8 +606,8 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble>
     if body.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
         // The newest layer's history is the image's config, as JSON in a string.
         let newest = body.get("history").and_then(|h| h.get(0)?.get("v1Compatibility")?.as_str());
-        let labels = newest.map_or(Ok(BTreeMap::new()), |text| read_labels(text.as_bytes()))?;
-        return Ok((SCHEMA_1.to_owned(), Manifest::Labelled(labels)));
+        let config = newest.map_or(Ok(Config::default()), |text| read_config(text.as_bytes()))?;
+        return Ok((SCHEMA_1.to_owned(), Manifest::Labelled(config)));
     }
     let digest_in = |value: &Value| value.get("digest").and_then(Value::as_str).filter(|d| is_digest(d)).map(str::to_owned);
     let (manifest, fallback) = if let Some(Value::Array(children)) = body.get("manifests") {
@@ -628,11 +638,13 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble>
     Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
 }
 
-fn read_labels(body: &[u8]) -> Result<BTreeMap<String, String>, Trouble> {
+fn read_config(body: &[u8]) -> Result<Config, Trouble> {
     let config: Value = serde_json::from_slice(body).map_err(|_| malformed("the image's config is no JSON"))?;
     let labels = config.get("config").and_then(|c| c.get("Labels")).and_then(Value::as_object);
     let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
-    Ok(texts.collect())
+    // Builds that are to be the same each time say the beginning of time, or 1970.
+    let built_at = config.get("created").and_then(Value::as_str).and_then(time::iso).filter(|at| *at > 0);
+    Ok(Config { labels: texts.collect(), built_at })
 }
 
 /// The digest of a body, which must be the one in the header where that can be read.

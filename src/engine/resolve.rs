@@ -16,7 +16,7 @@ use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::pattern::compare_versions;
 use super::plan::Image;
 use super::quay::{Active, Overview};
-use super::registry::{Answer, Ask, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
+use super::registry::{Answer, Ask, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
 
 /// What registries told us, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
@@ -160,6 +160,8 @@ pub struct Row {
     pub cure: String,
     /// The labels, where they were read.
     pub labels: BTreeMap<String, String>,
+    /// When the image was built, seconds since 1970, where its config was read and says so.
+    pub built_at: Option<u64>,
     /// Other tags that were looked at, and the digest of each that is there.
     pub seen: BTreeMap<String, String>,
     /// The questions that this row rests on, in the order in which they were first needed.
@@ -319,17 +321,17 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn labels(&self, repository: &Repository, found: &Found) -> Step<BTreeMap<String, String>> {
+    fn config(&self, repository: &Repository, found: &Found) -> Step<Config> {
         if self.is_quay(repository) {
             // Quay keeps labels by manifest; a list has none of its own, and its child has.
             let of = |digest: &str| match self.at(Ask::Labels { repository: repository.clone(), config: digest.to_owned() })? {
-                Answer::Labels(labels) => Ok(labels.clone()),
-                _ => Ok(BTreeMap::new()),
+                Answer::Labels(config) => Ok(config.clone()),
+                _ => Ok(Config::default()),
             };
-            let labels = of(&found.digest)?;
-            return match labels.is_empty().then(|| self.manifest(repository, &found.digest, Form::All)).transpose()? {
+            let config = of(&found.digest)?;
+            return match config.labels.is_empty().then(|| self.manifest(repository, &found.digest, Form::All)).transpose()? {
                 Some(Manifest::Index(Some((child, _)))) => of(&child),
-                _ => Ok(labels),
+                _ => Ok(config),
             };
         }
         let mut manifest = match &found.manifest {
@@ -337,18 +339,18 @@ impl Look<'_> {
             None => self.manifest(repository, &found.digest, found.form)?,
         };
         if let Manifest::Index(child) = manifest {
-            let Some((child, form)) = child else { return Ok(BTreeMap::new()) };
+            let Some((child, form)) = child else { return Ok(Config::default()) };
             let form = if found.form == Form::All { Form::All } else { form };
             manifest = self.manifest(repository, &child, form)?;
         }
         let config = match manifest {
             Manifest::Image(config) => config,
-            Manifest::Labelled(labels) => return Ok(labels),
-            Manifest::Index(_) => return Ok(BTreeMap::new()),
+            Manifest::Labelled(config) => return Ok(config),
+            Manifest::Index(_) => return Ok(Config::default()),
         };
         match self.at(Ask::Labels { repository: repository.clone(), config })? {
-            Answer::Labels(labels) => Ok(labels.clone()),
-            _ => Ok(BTreeMap::new()),
+            Answer::Labels(config) => Ok(config.clone()),
+            _ => Ok(Config::default()),
         }
     }
 
@@ -417,7 +419,7 @@ fn both<A, B>(a: Step<A>, b: Step<B>) -> Step<(A, B)> {
 struct Pinned {
     tag: String,
     by: &'static str,
-    labels: BTreeMap<String, String>,
+    config: Config,
     notes: Vec<Note>,
     seen: BTreeMap<String, String>,
     tried: Vec<String>,
@@ -586,13 +588,13 @@ impl Resolver {
         row.digest = Some(found.digest.clone());
         row.moved_at = found.moved_at;
         // Nothing rests on these: that they cannot be read is no trouble of the row.
-        let labels = match self.labelled.contains(&i).then(|| look.labels(repository, &found)) {
-            Some(Ok(labels)) => labels,
+        let config = match self.labelled.contains(&i).then(|| look.config(repository, &found)) {
+            Some(Ok(config)) => config,
             Some(Err(Stop::Lacking(asks))) => return Err(Stop::Lacking(asks)),
-            Some(Err(Stop::Trouble(_))) | None => BTreeMap::new(),
+            Some(Err(Stop::Trouble(_))) | None => Config::default(),
         };
         if !moves {
-            row.labels = labels;
+            (row.labels, row.built_at) = (config.labels, config.built_at);
             row.hash = TagClass::of(&tag).is_hash().then(|| tag.clone());
             if self.settings.pin.first() == Some(&Pin::Digest) {
                 self.write(
@@ -614,7 +616,7 @@ impl Resolver {
             return Ok(());
         }
         if self.every_label {
-            look.labels(repository, &found)?;
+            look.config(repository, &found)?;
         }
         let mut pinned = self.pin(reference, &found, &hashes, look)?;
         if self.has_siblings(repository, look.facts) {
@@ -632,7 +634,8 @@ impl Resolver {
                 pinned.seen.insert(usual.clone(), digest);
             }
         }
-        row.labels = if labels.is_empty() { std::mem::take(&mut pinned.labels) } else { labels };
+        let config = if config == Config::default() { std::mem::take(&mut pinned.config) } else { config };
+        (row.labels, row.built_at) = (config.labels, config.built_at);
         row.notes = std::mem::take(&mut pinned.notes);
         row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
         row.seen = std::mem::take(&mut pinned.seen);
@@ -781,7 +784,7 @@ impl Resolver {
         let mut out = Pinned {
             tag: reference.tag.clone(),
             by: "",
-            labels: BTreeMap::new(),
+            config: Config::default(),
             notes: Vec::new(),
             seen: BTreeMap::new(),
             tried: Vec::new(),
@@ -860,9 +863,9 @@ impl Resolver {
     }
 
     fn by_label(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {
-        out.labels = look.labels(&reference.repository, found)?;
+        out.config = look.config(&reference.repository, found)?;
         for label in &self.settings.labels {
-            let Some(tag) = label.tag(&out.labels) else {
+            let Some(tag) = label.tag(&out.config.labels) else {
                 out.tried.push(format!("it has no label {}", label.text));
                 continue;
             };

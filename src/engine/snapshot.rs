@@ -12,7 +12,7 @@ use super::dlrn::Pipeline;
 use super::error::Error;
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::quay::{Active, Life, Overview};
-use super::registry::{Answer, Ask, Form, Found, Manifest, Missing, Trouble};
+use super::registry::{Answer, Ask, Config, Form, Found, Manifest, Missing, Trouble};
 use super::resolve::{Facts, Row, Status};
 use super::time;
 
@@ -91,6 +91,9 @@ struct Kept {
     /// Labels by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// When what has a digest was built, seconds since 1970.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    built: BTreeMap<String, u64>,
     /// For how many seconds the registry remembers what a tag stood for before.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_for: Option<u64>,
@@ -207,8 +210,11 @@ impl Snapshot {
         for (name, kept) in &mut out.repositories {
             let digests: BTreeSet<String> = kept.tags.values().flatten().cloned().collect();
             if let Some(repository) = repositories.get(name) {
-                let labels = digests.into_iter().filter_map(|d| Some((labels_of(facts, repository, &d)?, d)));
-                kept.labels = labels.map(|(labels, digest)| (digest, labels)).collect();
+                for digest in digests {
+                    let Some(config) = config_of(facts, repository, &digest) else { continue };
+                    kept.built.extend(config.built_at.map(|at| (digest.clone(), at)));
+                    kept.labels.insert(digest, config.labels);
+                }
             }
             let list = lists.remove(name).unwrap_or_default().into_iter().filter(|tag| !kept.tags.contains_key(tag));
             kept.list = list.filter_map(|tag| out.names.binary_search(&tag).ok()).collect();
@@ -251,8 +257,10 @@ impl Snapshot {
                 } else {
                     lives = before;
                     let is_open = |l: &Life, digest: &String| l.end.is_none() && l.digest == *digest;
+                    // Clocks differ; what is newer does not begin earlier.
+                    let least = lives.first().map_or(0, |life| life.start);
                     let moved = |digest: &String| Life {
-                        start: kept.moved.get(&tag).copied().unwrap_or(fetched),
+                        start: kept.moved.get(&tag).copied().unwrap_or(fetched).max(least),
                         end: None,
                         hash: hash(self, &tag, digest),
                         digest: digest.clone(),
@@ -385,7 +393,7 @@ impl Snapshot {
             Ask::Check { tag, .. } => Ok(Answer::Check(digest(tag)?)),
             Ask::Manifest { digest, .. } => Ok(Answer::Manifest(Manifest::Image(digest.clone()))),
             Ask::Labels { config, .. } => match kept.labels.get(config) {
-                Some(labels) => Ok(Answer::Labels(labels.clone())),
+                Some(labels) => Ok(Answer::Labels(Config { labels: labels.clone(), built_at: kept.built.get(config).copied() })),
                 None => Err(unknown("its labels")),
             },
             Ask::Overview { .. } | Ask::Tags { .. } if kept.absent => Ok(Answer::Overview(Err(Missing::Repository))),
@@ -474,11 +482,11 @@ fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String
     out
 }
 
-/// The labels of a digest, as far as they were read, through list and manifest.
-fn labels_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<BTreeMap<String, String>> {
+/// The config of a digest, as far as it was read, through list and manifest.
+fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Config> {
     let of_config =
         |config: &str| match facts.answers.get(&Ask::Labels { repository: repository.clone(), config: config.to_owned() }) {
-            Some(Ok(Answer::Labels(labels))) => Some(labels.clone()),
+            Some(Ok(Answer::Labels(config))) => Some(config.clone()),
             _ => None,
         };
     let read = |digest: &str| {
@@ -499,13 +507,13 @@ fn labels_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<BTr
     };
     // Quay keeps labels by the manifest's own digest; a list has none of its own.
     let own = of_config(digest);
-    if own.as_ref().is_some_and(|l| !l.is_empty()) {
+    if own.as_ref().is_some_and(|c| !c.labels.is_empty()) {
         return own;
     }
     let Some(mut manifest) = read(digest) else { return own };
     if let Manifest::Index(Some((child, _))) = &manifest {
-        if let Some(labels) = of_config(child) {
-            return Some(labels);
+        if let Some(config) = of_config(child) {
+            return Some(config);
         }
         match read(child) {
             Some(read) => manifest = read,
@@ -514,8 +522,8 @@ fn labels_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<BTr
     }
     match manifest {
         Manifest::Image(config) => of_config(&config).or(own),
-        Manifest::Labelled(labels) => Some(labels),
-        Manifest::Index(_) => Some(BTreeMap::new()),
+        Manifest::Labelled(config) => Some(config),
+        Manifest::Index(_) => Some(Config::default()),
     }
 }
 
