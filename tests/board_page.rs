@@ -7,7 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use shown::*;
@@ -116,6 +117,11 @@ fn the_demos_board_equals_the_command_line_and_is_in_nobodys_way() {
     page.press("j");
     let second = page.eval("return document.activeElement.closest('tr').querySelector('th').innerText", &[]);
     assert_eq!(second, images[1]["image"]);
+    page.press("Tab");
+    page.press("j");
+    let third = "const cell = document.activeElement.closest('td'); return [cell.parentNode.querySelector('th').innerText, cell.cellIndex]";
+    assert_eq!(page.eval(third, &[]), json!([images[2]["image"], 2]), "in the same column");
+    page.press("k");
     page.press("o");
     page.wait_for("document.querySelector('dialog[open]') !== null", PATIENCE);
     done(&page);
@@ -221,7 +227,8 @@ fn a_promotion_is_watched_image_by_image() {
     assert_eq!(page.eval("return window.waited", &[]), 0);
     assert_eq!(page.eval("return document.activeElement === window.mine && window.mine.isConnected", &[]), true);
     let notified: Vec<String> = serde_json::from_value(page.eval("return window.told", &[])).expect("texts");
-    assert!(notified.first().is_some_and(|t| t.starts_with(&format!("{PROMOTED}: torn | Torn: "))), "{notified:?}");
+    assert!(notified[0].starts_with("overtag | You are told when"), "the first one shows that it works: {notified:?}");
+    assert!(notified[1].starts_with(&format!("{PROMOTED}: torn | Torn: ")), "{notified:?}");
     assert!(
         notified
             .last()
@@ -336,10 +343,18 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     );
     refresh(&page);
     assert_eq!(quay.data_requests(), 2 * names.len(), "{}", quay.log_text());
+    // One that cannot be read is not called none, and can be asked for again.
+    quay.fault(|seen| (seen.method == "GET" && seen.path.contains("specificTag")).then(|| Fault::registry_error(403, "DENIED")));
+    page.click("button", "Read the history");
+    page.wait_for_text("Not all of the history could be read", LIMIT);
+    done(&page);
+    quay.no_fault();
+    let asked = quay.data_requests() - 2 * names.len();
     page.click("button", "Read the history");
     page.wait_for("document.querySelector('table[aria-label=Promotions]') !== null", LIMIT);
+    assert!(!page.text().contains("Not all of the history"));
     done(&page);
-    assert!(quay.data_requests() <= 2 * names.len() + 6, "{}", quay.log_text());
+    assert!(quay.data_requests() - asked <= 2 * names.len() + 6, "{}", quay.log_text());
     let rows: Vec<_> = page.table("Promotions").into_iter().filter(|r| r["Channel"] == "current-podified").collect();
     let told: Vec<(bool, bool)> =
         rows.iter().map(|r| (r["Hash"].contains("rolled back"), r["Hash"].contains(&hash(1)[..8]))).collect();
@@ -347,7 +362,11 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     assert_shows(&page, &["Nothing older than", "2 promotions behind podified-ci-testing"]);
     assert_eq!(page.eval("return document.querySelectorAll('.timeline > g').length", &[]), 6, "drawn as well");
     refresh(&page);
-    assert!(quay.data_requests() <= 3 * names.len() + 6, "a refresh does not read the history again:\n{}", quay.log_text());
+    assert!(
+        quay.data_requests() - asked <= 3 * names.len() + 6,
+        "a refresh does not read the history again:\n{}",
+        quay.log_text()
+    );
     assert_accessible(&page, "with a timeline");
     quay.assert_clean();
 }
@@ -406,6 +425,14 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
             "1 promotion behind tripleo-ci-testing",
         ],
     );
+    // While all of it is asked anew, nothing else is said of the jobs, and nobody is led elsewhere.
+    page.eval(
+        "window.said = new Set(); const look = () => [...document.querySelectorAll('.reasons, .stages, .times')].forEach(e => window.said.add(e.innerText.replace(/[0-9]+ (s|min|h|d)/g, '')));
+         look(); new MutationObserver(look).observe(document.querySelector('.results'), { subtree: true, childList: true, characterData: true })",
+        &[],
+    );
+    refresh(&page);
+    assert_eq!(page.eval("return window.said.size", &[]), 3, "{}", page.eval("return [...window.said]", &[]));
     let log = page.eval("return document.querySelector('.blockers a').href", &[]);
     assert_eq!(log, "https://logs.example.org/job-failed");
     assert_eq!(page.table("Promotions").len(), 3);
@@ -414,9 +441,24 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     let of_command = told(&page.url());
     assert_eq!(of_command["channels"][1]["held_by"]["blockers"].as_array().map(Vec::len), Some(2));
 
+    // A board of the one channel tells as much as the command line does.
+    visit(&page, &board(&registry.host, &templates, PROMOTED, &[("dlrn", &front.origin), ("criteria", &criteria)]));
+    assert_shows(&page, &["job-missing has not reported for", "1 of 3 jobs passed for"]);
+
+    // Cancel ends what is read beside the registry, too.
+    let slow = Proxy::fake(|_| None);
+    slow.hold();
+    let slow_zuul = format!("http://{}/t", slow.host);
+    page.open(&board(&registry.host, &templates, &channels, &[("criteria", &criteria), ("zuul", &slow_zuul)]));
+    slow.wait_for_requests(1, LIMIT);
+    page.click("button", "Cancel");
+    done(&page);
+    assert_shows(&page, &["cancelled before it was known"]);
+    slow.release();
+
     // The same from a snapshot, without asking anybody.
     let kept = folder.path().join("kept.json").display().to_string();
-    let done_ = overtag(&["snapshot", "--link", &page.url(), "--output", &kept], None);
+    let done_ = overtag(&["snapshot", "--link", &link, "--output", &kept], None);
     assert!(done_.status.success(), "{}", String::from_utf8_lossy(&done_.stderr));
     let (asked, snapshot) = (zuul.count(), format!("{}kept.json", templates.url));
     visit(&page, &board("unasked.example", &templates, &channels, &[("snapshot", &snapshot)]));
@@ -476,6 +518,12 @@ fn two_channels_hashes_snapshots_or_files_are_compared() {
     proxy.fault(|seen: &Seen| seen.path.contains("horizon/").then(|| Fault::registry_error(403, "DENIED")));
     visit(&page, &link(&format!("{},{}", hash(1), hash(2)), &[]));
     assert_eq!(compared(&page), own(&[("added", 1), ("removed", 4), ("moved", 3), ("unknown", 1)]));
+    let first = &hash(1)[..8];
+    assert_shows(&page, &[&format!("1 image of {first} could not be asked, and is not in its files below.")]);
+    page.set_window(360, 740, 1.0);
+    let wide = page.eval("return [document.documentElement.scrollWidth, innerWidth]", &[]);
+    assert!(wide[0].as_u64() <= wide[1].as_u64(), "nothing is wider than the phone: {wide}");
+    page.set_window(1280, 800, 1.0);
     proxy.no_fault();
 
     // A snapshot and the registry now.
@@ -536,7 +584,7 @@ fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
     page.click("button", "Group by service");
     page.wait_for("document.querySelector('.group-row')?.innerText.startsWith('nova (')", LIMIT);
     page.click("button", "Worst first");
-    page.choose("Refresh", "300");
+    page.choose("Refresh after seconds", "300");
     page.type_into("Late after days", "2,5");
     done(&page);
     page.wait_for("location.search.includes('late=2%2C5')", PATIENCE);
@@ -603,5 +651,85 @@ fn a_link_from_elsewhere_leads_to_no_private_host_without_leave() {
     fs::remove_file(&beside).expect("it is removed");
     assert_shows(&page, &["on a private network"]);
     assert_eq!(private.count(), 0, "{}", private.log_text());
-    _ = Duration::ZERO;
+}
+
+#[test]
+fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
+    let registry = Registry::scratch();
+    let names = ["nova-api", "heat-api"];
+    for name in names {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    let (folder, templates) = templates_of(&names);
+    let kept = folder.path().join("kept.json").display().to_string();
+    let link = board(&registry.host, &templates, PROMOTED, &[]);
+    let take = || {
+        let taken = overtag(&["snapshot", "--link", &link, "--output", &kept], None);
+        assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+        fs::read_to_string(&kept).expect("it is there")
+    };
+    let served = Arc::new(Mutex::new(Some(take())));
+    let shared = served.clone();
+    let wall = Proxy::fake(move |_| {
+        let text = shared.lock().expect("no holder panics").clone();
+        Some(text.map_or(Fault::text(502, "no"), |text| Fault::text(200, &text)))
+    });
+    let page = page(&options());
+    let quick = "const real = window.setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 30000 ? 100 : ms, ...a);";
+    page.cdp("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": quick }));
+    let url = format!("http://{}/kept.json", wall.host);
+    visit(&page, &board(&registry.host, &templates, PROMOTED, &[("refresh", "30"), ("snapshot", &url), ("embed", "1")]));
+    assert_shows(&page, &["current-tripleo is whole.", "Nothing is wrong."]);
+    // The same file again and again; then none; then one that tells of a torn channel.
+    wall.wait_for_requests(5, LIMIT);
+    *served.lock().expect("no holder panics") = None;
+    page.wait_for_text("It could not be read anew, so this is the one of before", LIMIT);
+    assert_shows(&page, &["current-tripleo is whole."]);
+    push(&registry, "nova-api", 2, &[PROMOTED]);
+    *served.lock().expect("no holder panics") = Some(take());
+    page.wait_for("document.querySelector('.stage').dataset.state === 'torn'", LIMIT);
+    assert!(!page.text().contains("could not be read anew"));
+
+    // Where the link looks for something, what is not found is not called right.
+    visit(&page, &board(&registry.host, &templates, PROMOTED, &[("embed", "1"), ("q", "zzz")]));
+    assert_shows(&page, &["No row matches", "current-tripleo is torn."]);
+}
+
+#[test]
+fn who_refreshes_twice_or_cancels_loses_nothing() {
+    let registry = Registry::scratch();
+    for name in NAMES {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    let (_folder, templates) = templates_of(&NAMES);
+    let proxy = Proxy::before(&registry.host);
+    let page = page(&options());
+    visit(&page, &board(&proxy.host, &templates, PROMOTED, &[]));
+    proxy.reset();
+    proxy.hold();
+    page.press("r");
+    proxy.wait_for_requests(1, LIMIT);
+    page.press("r");
+    page.wait_for_text("being asked for already", PATIENCE);
+    assert_eq!(page.eval("return document.querySelectorAll('[data-status=waiting]').length", &[]), 0);
+    proxy.release();
+    done(&page);
+    assert_eq!(proxy.count(), NAMES.len(), "{}", proxy.log_text());
+
+    let as_of = page.eval("return document.querySelector('[role=status]').innerText.split('as of')[1].split('UTC')[0]", &[]);
+    proxy.hold();
+    page.press("r");
+    proxy.wait_for_requests(NAMES.len() + 1, LIMIT);
+    page.click("button", "Cancel");
+    done(&page);
+    assert_eq!((cards(&page)[0].2.as_str(), cells(&page).len()), ("whole", NAMES.len()));
+    assert_shows(&page, &[&format!("as of{}UTC", as_of.as_str().unwrap_or("?"))]);
+    proxy.release();
+
+    // By which limits it is judged is no question to a registry.
+    proxy.reset();
+    page.type_into("Late after days", "2,5");
+    page.wait_for("location.search.includes('late=2%2C5')", PATIENCE);
+    done(&page);
+    assert_eq!((proxy.count(), cards(&page)[0].2.as_str()), (0, "whole"), "{}", proxy.log_text());
 }

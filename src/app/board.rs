@@ -13,7 +13,7 @@ use super::mark::{Mark, icon, paths};
 use super::results::{Errors, Progress};
 use super::store::{Phase, Prepared, Store};
 use super::table::{Detail, Hash, Search, toggle_query};
-use super::trouble::{Doctor, Lines, Logins, Source};
+use super::trouble::{Doctor, Lines, Logins, Source, Unread};
 use super::ui::sentence;
 use crate::engine::board::{self, Stage, State, is_wrong, pulls, service, short};
 use crate::engine::bulletin::{emblem, hash_of};
@@ -28,6 +28,8 @@ use crate::net::web::clock;
 const WHOLE: usize = 200;
 /// Rows that are drawn in one task.
 const CHUNK: usize = 24;
+/// Promotions that the table tells.
+const EVENTS: usize = 200;
 /// Rows that are drawn above and below what is seen.
 const MARGIN: usize = 8;
 
@@ -112,14 +114,27 @@ pub fn Board(
         _ => stages.with(|s| answer(s)),
     };
     // Title and icon tell the state to who looks at the tab alone.
+    Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
+    let mark = Memo::new(move |_| {
+        let is_wrong = stages.with(|s| s.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting)));
+        store.results.with(|r| emblem(&r.stages, &r.rows)).map(|hash| (hash, is_wrong))
+    });
     Effect::new(move |_| {
-        let stages = stages.get();
-        document().set_title(&format!("{} · overtag", said().trim_end_matches('.')));
-        if let Some(hash) = store.results.with(|r| emblem(&r.stages, &r.rows)) {
-            browser::set_icon(&icon(&hash, stages.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting))));
+        if let Some((hash, is_wrong)) = mark.get() {
+            browser::set_icon(&icon(&hash, is_wrong));
         }
     });
     notify(store, stages);
+    // As they were told last, until all is read anew; those of other choices are none of these.
+    let reasons = Memo::new(move |before: Option<&(usize, Reasons)>| {
+        let of = store.prepared.with(|p| Arc::as_ptr(p) as usize);
+        match (store.is_busy(), before.filter(|(b, _)| *b == of)) {
+            (true, Some(before)) => before.clone(),
+            (true, None) => (of, None),
+            (false, _) => (of, has_pipeline(store).then(|| why_not(store))),
+        }
+    });
+    let reasons = Signal::derive(move || reasons.get().1);
     // Said a moment later than it is shown, for while a table is drawn Orca drops what else it hears of; and gone again, for whoever
     // reads the page meets the sentence itself.
     let aloud = RwSignal::new(String::new());
@@ -158,19 +173,22 @@ pub fn Board(
                 </div>
             </Show>
             <Show when=has_rows>
-                <Stages store=store stages=stages embed=embed />
+                <Stages store=store stages=stages reasons=reasons embed=embed />
                 <Show when=move || !embed><Toolbar store=store /></Show>
                 <Matrix store=store embed=embed />
             </Show>
             <Show when=move || has_rows() && !embed>
                 <Times store=store loader=loader />
-                <Reasons store=store />
+                <Reasons store=store reasons=reasons />
                 <Others store=store />
             </Show>
             <Cell store=store loader=loader />
         </div>
     }
 }
+
+/// Under which name the browser keeps that the visitor is to be notified.
+const NOTIFY: &str = "overtag-notify";
 
 /// Tells of a channel that moved or tore, where the visitor asked for that. That another one is asked for now is no move, nor is that
 /// one could not be asked: it is compared with what it was before.
@@ -185,8 +203,10 @@ fn notify(store: Store, stages: Memo<Vec<Stage>>) {
         let tell = |stage: Stage| match old.iter().find(|s| s.channel == stage.channel) {
             Some(old) if stage.state == State::Unknown => old.clone(),
             Some(old) => {
-                if (old.state, &old.hash) != (stage.state, &stage.hash) {
-                    browser::notify(&format!("{}: {}", stage.channel, stage.state.word()), &stage.sentence());
+                let has_moved = (old.state, &old.hash) != (stage.state, &stage.hash);
+                if has_moved && browser::remembered(NOTIFY).as_deref() == Some("on") {
+                    let title = format!("{}: {}", stage.channel, stage.state.word());
+                    browser::notify(&stage.channel, &title, &stage.sentence());
                 }
                 stage
             }
@@ -198,7 +218,7 @@ fn notify(store: Store, stages: Memo<Vec<Stage>>) {
 
 /// A card a channel.
 #[component]
-fn Stages(store: Store, stages: Memo<Vec<Stage>>, embed: bool) -> impl IntoView {
+fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, embed: bool) -> impl IntoView {
     let card = move |channel: String| {
         let name = channel.clone();
         let stage = Memo::new(move |_| stages.with(|s| s.iter().find(|s| s.channel == name).cloned().unwrap_or_default()));
@@ -238,7 +258,7 @@ fn Stages(store: Store, stages: Memo<Vec<Stage>>, embed: bool) -> impl IntoView 
             stage.with(|s| s.lag.as_ref().map(|lag| view! { <p class="quiet">{sentence(&lag.sentence(store.now.get()))}</p> }))
         };
         let name = channel.clone();
-        let held = Memo::new(move |_| held(store, &name));
+        let held = Memo::new(move |_| held(&reasons.get(), &name));
         view! {
             <li class="stage" data-state=move || stage.with(|s| s.state.word())>
                 <h2>{channel}</h2>
@@ -259,9 +279,20 @@ fn Stages(store: Store, stages: Memo<Vec<Stage>>, embed: bool) -> impl IntoView 
     }
 }
 
-/// Why a channel does not stand for its candidate.
-fn why_not(store: Store, channel: &str) -> WhyNot {
-    store.results.with(|r| store.prepared.with(|p| r.pipeline.why_not(&p.settings, channel, &|c| hash_of(&r.stages, c), clock())))
+/// Why channels do not stand for their candidates, by channel; none where nobody was asked, or not all is known yet.
+type Reasons = Option<Vec<(String, WhyNot)>>;
+
+fn why_not(store: Store) -> Vec<(String, WhyNot)> {
+    let (channels, settings) = store.prepared.with(|p| (p.grid.channels.clone(), p.settings.clone()));
+    store.results.with(|r| {
+        let of = |channel: String| {
+            let why = r.pipeline.why_not(&settings, &channel, &|c| hash_of(&r.stages, c), clock());
+            (channel, why)
+        };
+        // The first is promoted from nothing on the board, unless the promoter's file says from what.
+        let is_told = |(c, channel): &(usize, String)| *c > 0 || r.pipeline.criteria.contains_key(channel);
+        channels.into_iter().enumerate().filter(is_told).map(|(_, channel)| of(channel)).collect()
+    })
 }
 
 fn has_pipeline(store: Store) -> bool {
@@ -269,15 +300,12 @@ fn has_pipeline(store: Store) -> bool {
 }
 
 /// What holds a channel, in few words, for its card.
-fn held(store: Store, channel: &str) -> Option<String> {
-    if store.is_busy() || !has_pipeline(store) {
-        return None;
-    }
-    match why_not(store, channel) {
+fn held(reasons: &Reasons, channel: &str) -> Option<String> {
+    match &reasons.as_ref()?.iter().find(|(c, _)| c == channel)?.1 {
         WhyNot::Held { hash, passed, of, blockers, .. } if !blockers.is_empty() => {
-            Some(format!("{passed} of {of} jobs passed for {}; {} to go", short(&hash), blockers.len()))
+            Some(format!("{passed} of {of} jobs passed for {}; {} to go", short(hash), blockers.len()))
         }
-        WhyNot::Held { hash, of, .. } if of > 0 => Some(format!("All jobs passed for {}", short(&hash))),
+        WhyNot::Held { hash, of, .. } if *of > 0 => Some(format!("All jobs passed for {}", short(hash))),
         _ => None,
     }
 }
@@ -308,22 +336,29 @@ fn Toolbar(store: Store) -> impl IntoView {
         }
     };
     let words = STATUS.into_iter().filter(|w| *w != "resolved").chain(NOTES).chain([UNPROVEN]).map(word).collect_view();
+    let notifies = RwSignal::new(browser::remembered(NOTIFY).as_deref() == Some("on"));
     let ask = move |_| {
+        if notifies.get_untracked() {
+            notifies.set(false);
+            browser::remember(NOTIFY, "");
+            return store.said.set("You are not notified any more.".to_owned());
+        }
         wasm_bindgen_futures::spawn_local(async move {
-            let is_allowed = browser::may_notify().await;
-            if is_allowed && store.refresh_every().is_none() {
-                store.choose(|c| c.put("refresh", "60"));
-            }
-            store.said.set(
-                if is_allowed {
-                    "You are told when a channel moves or tears, as long as this page is open."
-                } else {
-                    "The browser does not let this page notify you."
+            // The first one tells that it works.
+            let text = "You are told when a channel moves or tears, as long as this page is open.";
+            let is_told = browser::may_notify().await && browser::notify("overtag", "overtag", text);
+            if is_told {
+                notifies.set(true);
+                browser::remember(NOTIFY, "on");
+                if store.refresh_every().is_none() {
+                    store.choose(|c| c.put("refresh", "60"));
                 }
-                .to_owned(),
-            );
+            }
+            store.said.set(if is_told { text } else { "The browser does not let this page notify you." }.to_owned());
         });
     };
+    let has_dates = Memo::new(move |_| store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())));
+    let by_age = move || has_dates.get() || store.choices.with(|c| c.get("sort") == Some("age"));
     view! {
         <div class="toolbar">
             <Search store=store placeholder="Name, hash or status" />
@@ -334,9 +369,11 @@ fn Toolbar(store: Store) -> impl IntoView {
                 <button class="toggle" type="button" aria-pressed=is("sort", "status") on:click=move |_| toggle(store, "sort", "status")>
                     "Worst first"
                 </button>
-                <button class="toggle" type="button" aria-pressed=is("sort", "age") on:click=move |_| toggle(store, "sort", "age")>"Youngest first"</button>
+                <Show when=by_age>
+                    <button class="toggle" type="button" aria-pressed=is("sort", "age") on:click=move |_| toggle(store, "sort", "age")>"Youngest first"</button>
+                </Show>
             </div>
-            <button class="button" data-kind="text" type="button" on:click=ask>"Notify me"</button>
+            <button class="toggle" type="button" aria-pressed=move || notifies.get().to_string() on:click=ask>"Notify me"</button>
         </div>
     }
 }
@@ -351,17 +388,26 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
     let seen = RwSignal::new((0_usize, 40_usize));
     let drawn = RwSignal::new(CHUNK);
     let look = move || {
-        let Some(area) = area.get_untracked() else { return };
+        // A timer may come when the table is gone.
+        let Some(area) = area.try_get_untracked().flatten() else { return };
+        let had_focus = browser::is_within(&area);
         let row = area.query_selector("tbody tr.cells").ok().flatten().map_or(32.0, |r| r.get_bounding_client_rect().height());
         let at = |pixels: i32| (f64::from(pixels) / row.max(8.0)) as usize;
         seen.set((at(area.scroll_top()), at(area.client_height()) + 1));
+        // A row that goes out of the document takes the focus with it: who scrolls on with the keys stays in the table.
+        let keep = move || {
+            if had_focus && browser::has_no_focus() {
+                _ = area.focus();
+            }
+        };
+        set_timeout(keep, Duration::ZERO);
     };
     Effect::new(move |_| {
         let all = lines.with(Vec::len);
         if all > WHOLE {
             set_timeout(look, Duration::ZERO);
         } else if drawn.get() < all {
-            set_timeout(move || drawn.update(|n| *n += CHUNK), Duration::ZERO);
+            set_timeout(move || _ = drawn.try_update(|n| *n += CHUNK), Duration::ZERO);
         }
     });
     let range = Memo::new(move |_| {
@@ -413,17 +459,33 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
             None => (0, width, names),
         }
     });
+    // Where not all rows are in the document, each says which one it is.
+    let place = move |item: Item| {
+        move || {
+            let at = lines.with(|l| (l.len() > WHOLE).then(|| l.iter().position(|i| *i == item)).flatten());
+            at.map(|at| (at + 2).to_string())
+        }
+    };
     let keyed = move || {
         let generation = generation.with(|g| g.0);
         near().into_iter().map(|item| (generation, item)).collect::<Vec<_>>()
     };
     let is_empty = move || lines.with(Vec::is_empty) && store.results.with(|r| !r.rows.is_empty());
+    // Only of what is known, and where the link looks for nothing else, is it said that nothing is wrong.
+    let nothing = move || {
+        let has_filter = store.choices.with(|c| c.get("q").is_some() || c.get("status").is_some());
+        match store.results.with(|r| r.rows.iter().any(Option::is_none)) {
+            true => "Nothing is known to be wrong so far.",
+            false if embed && !has_filter => "Nothing is wrong.",
+            false => "No row matches the search and the filters.",
+        }
+    };
     let label = "Rows of the promotion board";
     view! {
         <div class="board-box" node_ref=area tabindex="0" role="region" aria-label=label on:scroll=move |_| look()>
             <table class="board" aria-label="Promotion board" aria-rowcount=move || (lines.with(Vec::len) + 1).to_string()>
                 <thead>
-                    <tr>
+                    <tr aria-rowindex=move || is_long.get().then_some("1")>
                         <th scope="col" aria-sort=move || store.sorted("image")>{button("image", "Image".to_owned())}</th>
                         {heads}
                     </tr>
@@ -434,8 +496,8 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
                         each=keyed
                         key=|k| k.clone()
                         children=move |(_, item)| match item {
-                            Item::Group(name, n) => view! { <tr class="group-row"><th colspan=move || channels.with(|c| c.len() + 1).to_string() scope="rowgroup">{format!("{name} ({n})")}</th></tr> }.into_any(),
-                            Item::Image(m) => view! { <Line store=store m=m lines=lines embed=embed /> }.into_any(),
+                            Item::Group(ref name, n) => view! { <tr class="group-row" aria-rowindex=place(item.clone())><th colspan=move || channels.with(|c| c.len() + 1).to_string() scope="rowgroup">{format!("{name} ({n})")}</th></tr> }.into_any(),
+                            Item::Image(m) => view! { <Line store=store m=m index=Signal::derive(place(item)) embed=embed /> }.into_any(),
                         }
                     />
                     {room(false)}
@@ -444,7 +506,7 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
         </div>
         <Show when=is_empty>
             <div class="empty">
-                <p>{move || if embed { "Nothing is wrong." } else { "No row matches the search and the filters." }}</p>
+                <p>{nothing}</p>
                 <Show when=move || !embed>
                     <button class="button" type="button" on:click=move |_| store.choose(|c| { c.clear("q"); c.clear("status"); })>"Show all rows"</button>
                 </Show>
@@ -477,7 +539,7 @@ impl Look {
 
 /// One image.
 #[component]
-fn Line(store: Store, m: usize, lines: Memo<Vec<Item>>, embed: bool) -> impl IntoView {
+fn Line(store: Store, m: usize, index: Signal<Option<String>>, embed: bool) -> impl IntoView {
     let width = store.prepared.with_untracked(|p| p.grid.channels.len());
     let cells = Memo::new(move |_| store.results.with(|r| r.rows.get(m * width..(m + 1) * width).unwrap_or(&[]).to_vec()));
     let name = store.prepared.with_untracked(|p| Some(p.plan()?.images.get(*p.grid.members.get(m)?)?.short.clone()));
@@ -508,13 +570,8 @@ fn Line(store: Store, m: usize, lines: Memo<Vec<Item>>, embed: bool) -> impl Int
         view! { <td data-status=move || look.with(|l| l.status) data-note=noted>{body}</td> }
     };
     let is_bad = move || cells.with(|c| c.iter().flatten().any(|r| is_wrong(r))).then_some("");
-    // Where not all rows are in the document, each says which one it is.
-    let index = move || {
-        let at = lines.with(|l| (l.len() > WHOLE).then(|| l.iter().position(|item| *item == Item::Image(m))).flatten());
-        at.map(|at| (at + 2).to_string())
-    };
     view! {
-        <tr class="cells" data-wrong=is_bad aria-rowindex=index>
+        <tr class="cells" data-wrong=is_bad aria-rowindex=move || index.get()>
             <th scope="row" title=title>{name}</th>
             {(0..width).map(cell).collect_view()}
         </tr>
@@ -526,10 +583,16 @@ fn Line(store: Store, m: usize, lines: Memo<Vec<Item>>, embed: bool) -> impl Int
 fn Cell(store: Store, loader: Loader) -> impl IntoView {
     let dialog = NodeRef::<Dialog>::new();
     Effect::new(move |_| {
-        if let (Some(i), Some(dialog)) = (store.opened.get(), dialog.get()) {
+        if let (Some(_), Some(dialog)) = (store.opened.get(), dialog.get()) {
             _ = dialog.show_modal();
             // So that it is read from its beginning, and not from its first button.
             set_timeout(|| browser::focus("#cell-title"), Duration::ZERO);
+            store.said.set(String::new());
+        }
+    });
+    // One that is opened while the board is being asked for has its turn afterwards.
+    Effect::new(move |_| {
+        if let (Some(i), false) = (store.opened.get(), store.is_busy()) {
             loader.read_labels(i);
         }
     });
@@ -586,6 +649,8 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
         <dialog class="cell-detail" aria-labelledby="cell-title" node_ref=dialog on:close=move |_| store.opened.set(None)>
             <h2 id="cell-title" tabindex="-1">{title}</h2>
             {inner}
+            // The line that says so on the page cannot be heard from below a dialog.
+            <p class="quiet" role="status">{move || store.opened.get().map(|_| store.said.get())}</p>
             <div class="ends">{only}<button class="button" type="button" on:click=move |_| close()>"Close"</button></div>
         </dialog>
     }
@@ -607,8 +672,16 @@ fn siblings(
 #[component]
 fn Times(store: Store, loader: Loader) -> impl IntoView {
     let timeline = Memo::new(move |_| store.results.with(|r| r.timeline.clone()));
+    let pipeline = Memo::new(move |_| store.results.with(|r| r.pipeline.clone()));
     let is_asked = move || store.wants_history.get();
-    let can_ask = move || store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())) && !is_asked();
+    let can_ask =
+        Memo::new(move |_| store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())) && !is_asked());
+    let trouble = move || {
+        let why = store.history_trouble.get()?;
+        Some(
+            view! { <div class="notice" data-kind="warning"><p>{format!("Not all of the history could be read: {why}.")}</p></div> },
+        )
+    };
     let ask = move |_| {
         store.wants_history.set(true);
         loader.go_on_now();
@@ -620,7 +693,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
             let text = match store.is_busy() {
                 true => "It is told when the board is known.",
                 false if is_asked() => "The registry tells no history of these tags.",
-                false if can_ask() => "",
+                false if can_ask.get() => "",
                 false => {
                     "This registry keeps no history of its tags. DLRN's promotions (dlrn=) tell it, or a snapshot that overtag snapshot --since carries on."
                 }
@@ -632,7 +705,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
             let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));
             let back = e.is_rollback.then(|| view! { " " <span class="chip" data-note="torn">"rolled back"</span> });
-            let link = store.results.with(|r| r.pipeline.repository(&e.channel, &e.hash)).map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {}", short(&e.hash))}</span></a> });
+            let link = pipeline.with(|p| p.repository(&e.channel, &e.hash)).map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {}", short(&e.hash))}</span></a> });
             view! {
                 <tr>
                     <th scope="row"><time datetime=utc(e.first)>{utc(e.first)}</time></th>
@@ -648,16 +721,18 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
             <div class="scroll" tabindex="0" role="region" aria-label="Promotions, newest first">
                 <table class="listing" aria-label="Promotions">
                     <thead><tr><th scope="col">"When"</th><th scope="col">"Channel"</th><th scope="col">"Hash"</th><th scope="col">"Images"</th></tr></thead>
-                    <tbody>{timeline.events.iter().take(200).cloned().map(row).collect_view()}</tbody>
+                    <tbody>{timeline.events.iter().take(EVENTS).cloned().map(row).collect_view()}</tbody>
                 </table>
             </div>
+            {(timeline.events.len() > EVENTS).then(|| view! { <p class="quiet">{format!("These are the newest {EVENTS} of {}; overtag board --format json tells all.", timeline.events.len())}</p> })}
         }
         .into_any()
     };
     view! {
         <section class="times" aria-labelledby="times-title">
             <h2 id="times-title">"Promotions"</h2>
-            <Show when=can_ask>
+            {trouble}
+            <Show when=move || can_ask.get()>
                 <p><button class="button" type="button" on:click=ask>"Read the history"</button> <span class="quiet">" Three images of each channel are asked for what their tags stood for."</span></p>
             </Show>
             {list}
@@ -713,15 +788,15 @@ fn Drawing(events: Vec<crate::engine::timeline::Event>, horizon: Option<u64>, ch
 
 /// What holds each channel.
 #[component]
-fn Reasons(store: Store) -> impl IntoView {
+fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
     let blocker = |b: Blocker| {
         let link = b.url.map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Log"<span class="vh">{format!(" of {}", b.job)}</span></a> });
         view! { <li data-kind=b.kind>{b.sentence}{link}</li> }
     };
-    let of = move |channel: String| {
-        let body = match why_not(store, &channel) {
+    let of = move |(channel, why): (String, WhyNot)| {
+        let body = match why {
             WhyNot::NotTold(what) => view! { <p class="quiet">{what}</p> }.into_any(),
-            WhyNot::Level(label) => view! { <p>{format!("Nothing: it is level with {label}.")}</p> }.into_any(),
+            WhyNot::Level(label) => view! { <p>{format!("Nothing: it has the hash of {label}.")}</p> }.into_any(),
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let rest =
                     if blockers.is_empty() { " Nothing holds it but the promoter itself.".to_owned() } else { String::new() };
@@ -734,20 +809,16 @@ fn Reasons(store: Store) -> impl IntoView {
         };
         view! { <h3>{channel}</h3>{body} }
     };
-    let all = move || {
-        store.results.track();
-        let channels = store.prepared.with(|p| p.grid.channels.clone());
-        channels.into_iter().skip(1).map(of).collect_view()
+    let all = move || match reasons.get() {
+        Some(all) => all.into_iter().map(of).collect_view().into_any(),
+        None => view! { <p class="quiet">"It is told when the board is known."</p> }.into_any(),
     };
-    let troubles = move || {
-        let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" Nothing is concluded from that; the command line reads it without a browser (overtag board)."</p></div> };
-        store.results.with(|r| r.pipeline.troubles.clone()).into_iter().map(trouble).collect_view()
-    };
+    let is_told = Memo::new(move |_| has_pipeline(store));
     view! {
         <section class="reasons" aria-labelledby="reasons-title">
             <h2 id="reasons-title">"What holds them"</h2>
-            {troubles}
-            <Show when=move || has_pipeline(store) fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
+            <Unread store=store />
+            <Show when=move || is_told.get() fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
                 {all}
             </Show>
         </section>

@@ -84,12 +84,14 @@ pub async fn copy(text: &str) -> bool {
         }
     }
     // Pages on plain http have no clipboard of that kind.
-    let Some(body) = body() else { return false };
+    let dialog = document().query_selector("dialog[open]").ok().flatten();
+    // Below an open dialog nothing can be selected.
+    let Some(place) = dialog.or_else(|| body().map(Into::into)) else { return false };
     let Ok(area) = document().create_element("textarea").map(JsCast::unchecked_into::<web_sys::HtmlTextAreaElement>) else {
         return false;
     };
     area.set_value(text);
-    _ = body.append_child(&area);
+    _ = place.append_child(&area);
     area.select();
     let is_done = document().unchecked_into::<web_sys::HtmlDocument>().exec_command("copy").unwrap_or(false);
     area.remove();
@@ -180,13 +182,16 @@ pub async fn may_notify() -> bool {
     }
 }
 
-/// Notifies, where leave was given.
-pub fn notify(title: &str, text: &str) {
-    if has_notifications() && Notification::permission() == NotificationPermission::Granted {
-        let options = NotificationOptions::new();
-        options.set_body(text);
-        _ = Notification::new_with_options(title, &options);
+/// Notifies, where leave was given; whether it did. One of the same `tag` takes the place of the one before, be it of another tab.
+/// Chromium on Android gives leave, and lets no page notify by itself (<https://crbug.com/481856>).
+pub fn notify(tag: &str, title: &str, text: &str) -> bool {
+    if !has_notifications() || Notification::permission() != NotificationPermission::Granted {
+        return false;
     }
+    let options = NotificationOptions::new();
+    options.set_body(text);
+    options.set_tag(tag);
+    Notification::new_with_options(title, &options).is_ok()
 }
 
 fn has_notifications() -> bool {
@@ -210,11 +215,28 @@ pub fn has_dialog() -> bool {
     document().query_selector("dialog[open]").is_ok_and(|d| d.is_some())
 }
 
+/// Whether the focus is on something within `element`.
+pub fn is_within(element: &web_sys::Element) -> bool {
+    document().active_element().is_some_and(|active| active != *element && element.contains(Some(&active)))
+}
+
+/// Whether nothing has the focus.
+pub fn has_no_focus() -> bool {
+    document().active_element().is_none_or(|active| active.tag_name() == "BODY")
+}
+
 /// Puts the focus on what `selector` finds.
 pub fn focus(selector: &str) {
     if let Ok(Some(element)) = document().query_selector(selector) {
         _ = element.unchecked_into::<HtmlElement>().focus();
     }
+}
+
+/// In which column of a table the focus is, from 1.
+pub fn focused_column() -> Option<usize> {
+    let cell = document().active_element()?.closest("td").ok().flatten()?;
+    let row = cell.parent_element()?.query_selector_all("td").ok()?;
+    (0..row.length()).position(|i| row.item(i).as_ref() == Some(cell.as_ref())).map(|at| at + 1)
 }
 
 /// Moves the focus among all that `selector` finds; from outside it goes to the first.

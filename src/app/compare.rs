@@ -8,13 +8,15 @@ use super::loader::Loader;
 use super::results::{Errors, Progress};
 use super::store::{Phase, Store};
 use super::table::{Hash, Search};
-use super::trouble::{Doctor, Logins, Source};
+use super::trouble::{Doctor, Logins, Source, Unread};
 use crate::engine::board::short;
-use crate::engine::compare::{Change, Side, WORDS, compare, counts, diffs};
+use crate::engine::compare::{Change, Entry, Side, WORDS, compare, counts, diffs};
 use crate::engine::export::images;
 
 /// Rows that are shown at most; search finds the others.
 const ROWS: usize = 500;
+/// Lines of a difference that are shown at most.
+const LINES: usize = 4000;
 
 /// Two files are picked here, or dropped.
 #[component]
@@ -68,6 +70,7 @@ pub fn Compare(
                 <Logins store=store loader=loader />
             </Show>
             <Source store=store />
+            <Unread store=store />
             <Show when=move || !embed><Pair store=store /></Show>
             <Show when=is_known>
                 {move || changes.get().map(|(sides, changes)| view! { <Differences store=store sides=sides changes=changes embed=embed /> })}
@@ -84,7 +87,7 @@ fn told(sides: &[Side; 2], changes: &[(String, Change)]) -> String {
         .filter(|(n, word)| *n > 0 && *word != "unchanged")
         .map(|(n, word)| format!("{n} {word}"))
         .collect();
-    let what = if parts.is_empty() { "nothing differs".to_owned() } else { parts.join(", ") };
+    let what = if parts.is_empty() { "nothing differs,".to_owned() } else { parts.join(", ") };
     format!("From {} to {}: {what} of {}.", name(&sides[0].name), name(&sides[1].name), images(changes.len()))
 }
 
@@ -127,11 +130,24 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
             let is_in =
                 |c: &&(String, Change)| filter.map_or(c.1.word() != "unchanged" || !query.is_empty(), |f| c.1.word() == f);
             let is_found = |c: &&(String, Change)| query.is_empty() || c.0.to_lowercase().contains(&query);
-            all.iter().filter(is_in).filter(is_found).take(ROWS).cloned().collect::<Vec<_>>()
+            all.iter().filter(is_in).filter(is_found).cloned().collect::<Vec<_>>()
         })
     };
+    // What could not be asked is left out of the files, and is not to be taken for what is gone.
+    let unasked = sides.each_ref().map(|side| {
+        let n = side.entries.values().filter(|e| matches!(e, Entry::Unknown(_))).count();
+        (n > 0).then(|| {
+            let text = format!(
+                "{} of {} could not be asked, and {} not in its files below.",
+                images(n),
+                name(&side.name),
+                if n == 1 { "is" } else { "are" }
+            );
+            view! { <div class="notice" data-kind="warning"><p>{text}</p></div> }
+        })
+    });
     let links = sides.each_ref().map(|side| {
-        let url = side.hash.as_ref().and_then(|hash| store.results.with(|r| r.pipeline.repository(&side.name, hash)));
+        let url = side.hash.as_ref().and_then(|hash| store.results.with(|r| r.pipeline.repository(&side.tag, hash)));
         url.map(
             |url| view! { <a href=url target="_blank" rel="noopener">{format!("Repository of {}", name(&side.name))}</a> " " },
         )
@@ -146,9 +162,11 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
             };
             view! { <span class=class>{format!("{l}\n")}</span> }
         };
+        let code = |text: String| view! { <pre class="code" tabindex="0" role="region" aria-label=format!("Difference of {file}")><code>{text.lines().take(LINES).map(line).collect_view()}</code></pre> };
         let body = match text.is_empty() {
             true => view! { <p class="quiet">"They are the same."</p> }.into_any(),
-            false => view! { <pre class="code" tabindex="0" role="region" aria-label=format!("Difference of {file}")><code>{text.lines().take(4000).map(line).collect_view()}</code></pre> }.into_any(),
+            false if text.lines().count() > LINES => view! { <p class="quiet">{format!("These are the first {LINES} lines of {}.", text.lines().count())}</p> {code(text)} }.into_any(),
+            false => code(text).into_any(),
         };
         view! { <details class="preview fold"><summary><h2>{format!("Difference of {file}")}</h2></summary>{body}</details> }
     };
@@ -164,11 +182,15 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
                 <div class="toggles" role="group" aria-label="Changes">{shown.clone().into_iter().map(toggle).collect_view()}</div>
             </div>
         </Show>
-        <table class="listing" aria-label="Changes">
-            <thead><tr><th scope="col">"Image"</th><th scope="col">"Change"</th><th scope="col">{from}</th><th scope="col">{to}</th></tr></thead>
-            <tbody>{move || rows().into_iter().map(row).collect_view()}</tbody>
-        </table>
+        <div class="scroll whole" tabindex="0" role="region" aria-label="Changes of images">
+            <table class="listing" aria-label="Changes">
+                <thead><tr><th scope="col">"Image"</th><th scope="col">"Change"</th><th scope="col">{from}</th><th scope="col">{to}</th></tr></thead>
+                <tbody>{move || rows().into_iter().take(ROWS).map(row).collect_view()}</tbody>
+            </table>
+        </div>
+        {move || Some(rows().len()).filter(|n| *n > ROWS).map(|n| view! { <p class="quiet">{format!("These are the first {ROWS} of {n}; search finds the others.")}</p> })}
         <p class="quiet">{kinds}</p>
+        {unasked}
         {files.into_iter().map(diff).collect_view()}
     }
 }

@@ -10,7 +10,7 @@ use web_sys::HtmlInputElement;
 use super::browser;
 use super::store::{Phase, Store};
 use super::ui::{Field, Fold, Rows, Select};
-use crate::engine::choices::{API, DEFINITIONS, View, definition};
+use crate::engine::choices::{API, DEFINITIONS, View, definition, list};
 use crate::engine::plan::Files;
 use crate::engine::release::RELEASES;
 use crate::engine::snapshot::Snapshot;
@@ -409,9 +409,12 @@ fn ChannelGroup(store: Store) -> impl IntoView {
     let end = move |at: usize| Signal::derive(move || ends(&store.value("channels").get())[at].clone());
     let put_end = move |at: usize| {
         Callback::new(move |text: String| {
-            let mut both = ends(&store.value("channels").get_untracked());
+            let channels = store.value("channels").get_untracked();
+            let mut both = ends(&channels);
+            // A board's other channels are not lost by it.
+            let rest: Vec<String> = list(&channels).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
             both[at] = text;
-            store.put("channels", both.join(","), true);
+            store.put("channels", [&both[..], &rest].concat().join(","), true);
         })
     };
     let tags = move || {
@@ -421,7 +424,7 @@ fn ChannelGroup(store: Store) -> impl IntoView {
             <Text store=store key="channels" label="Channels, in the order of promotion" wide=true />
             <Text store=store key="late" label="Late after days" />
             <Select
-                label="Refresh"
+                label="Refresh after seconds"
                 value=Signal::derive(move || match store.value("refresh").get() {
                     seconds if seconds.is_empty() => OFF.to_owned(),
                     seconds => seconds,

@@ -29,8 +29,11 @@ pub fn App() -> impl IntoView {
         browser::set_body_class("embed");
     }
     let view = store.view();
-    // What a step of `j` and `k` leads to: a row, or on the board the first cell of one.
-    let steps = move || if view.get_untracked() == View::Board { ".cells td:nth-of-type(1) .cell" } else { ".disclose" };
+    // What a step of `j` and `k` leads to: a row, or on the board a cell of one, in the same column.
+    let steps = move || match view.get_untracked() {
+        View::Board => format!(".cells td:nth-of-type({}) .cell", browser::focused_column().unwrap_or(1)),
+        _ => ".disclose".to_owned(),
+    };
     let open_keys = move || {
         if let Some(dialog) = keys.get_untracked() {
             _ = dialog.show_modal();
@@ -42,11 +45,13 @@ pub fn App() -> impl IntoView {
         }
         match e.key().as_str() {
             "/" => browser::focus(".find input"),
-            "j" => browser::step_focus(steps(), 1),
-            "k" => browser::step_focus(steps(), -1),
+            "j" => browser::step_focus(&steps(), 1),
+            "k" => browser::step_focus(&steps(), -1),
             "o" => browser::press_focused(),
+            // A comparison has no rows of that kind.
+            "e" if view.get_untracked() == View::Compare => return,
             "e" => store.choose(|c| if c.get("status") == Some(WRONG) { c.clear("status") } else { c.put("status", WRONG) }),
-            "r" => loader.refresh(),
+            "r" if !e.repeat() => loader.refresh(),
             "?" => open_keys(),
             _ => return,
         }

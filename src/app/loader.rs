@@ -1,6 +1,7 @@
 //! Starts work when the choices change, stops the work that they made idle, and feeds the store.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +11,15 @@ use leptos::prelude::*;
 use super::browser;
 use super::store::{Fetched, Phase, Prepared, Results, Store};
 use crate::engine::auth::Logins;
-use crate::engine::board::{Stage, stages};
+use crate::engine::board::{Known, Stage, stages};
 use crate::engine::bulletin::hash_of;
-use crate::engine::choices::View;
+use crate::engine::choices::{Choices, View};
 use crate::engine::compare::Side;
 use crate::engine::dlrn::{Pipeline, Want};
 use crate::engine::error::{Error, Kind};
 use crate::engine::export::Outcome;
 use crate::engine::name::{default_endpoint, is_private};
-use crate::engine::plan::{Files, Plan};
+use crate::engine::plan::{Files, Image, Plan};
 use crate::engine::registry::{Ask, Caller};
 use crate::engine::resolve::{Facts, Resolver};
 use crate::engine::run::{Client, Run};
@@ -45,6 +46,8 @@ const PIPELINE: usize = 6;
 struct Work {
     run: Rc<RefCell<Run>>,
     stopper: Stopper,
+    /// The choices that it was asked by.
+    asked_by: Choices,
     since: u64,
     /// How long it took, in milliseconds, once it has ended: what is looked up later for one cell does not count.
     took: Rc<Cell<Option<u64>>>,
@@ -61,12 +64,30 @@ struct Work {
     history_of: Rc<RefCell<Option<Vec<Option<String>>>>>,
 }
 
+/// The choices that decide what registries are asked: not what is read beside them, and not by which limits it is judged.
+fn asked_by(selection: &Choices) -> Choices {
+    let mut out = selection.clone();
+    ["late", "dlrn", "criteria", "zuul"].into_iter().for_each(|key| out.clear(key));
+    out
+}
+
 impl Work {
+    /// Whether registries, or the same snapshot, were asked all of this, and have answered.
+    fn is_of(&self, asked_by: &Choices, images: &[Image], snapshot: Option<&Arc<Snapshot>>) -> bool {
+        let run = self.run.borrow();
+        let is_same = match (run.snapshot(), snapshot) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        is_same && run.is_done() && self.asked_by == *asked_by && run.resolver().images() == images
+    }
+
     fn new(run: Run, asked_at: u64) -> Self {
         let pipeline = run.snapshot().and_then(|s| s.pipeline.clone()).unwrap_or_default();
         Self {
             run: Rc::new(RefCell::new(run)),
             stopper: Stopper::default(),
+            asked_by: Choices::default(),
             since: web::now(),
             took: Rc::default(),
             asked_at,
@@ -90,6 +111,8 @@ pub struct Loader {
     has_begun: StoredValue<bool>,
     view: StoredValue<View>,
     fetching: StoredValue<Option<Stopper>, LocalStorage>,
+    /// Of which cells of a board the rows are.
+    cells: StoredValue<Vec<String>>,
 }
 
 impl Loader {
@@ -104,6 +127,7 @@ impl Loader {
             has_begun: StoredValue::new(false),
             view: StoredValue::new(View::Prepare),
             fetching: StoredValue::new_local(None),
+            cells: StoredValue::new(Vec::new()),
         };
         Effect::new(move |_| {
             let prepared = store.prepared.get();
@@ -156,6 +180,10 @@ impl Loader {
             Some(Err(error)) => {
                 self.store.results.set(Results::default());
                 self.store.phase.set(Phase::Stuck(error.clone()));
+                // A wall screen tries to fetch it again.
+                if prepared.settings.template.is_some() {
+                    self.wind();
+                }
             }
             Some(Ok(plan)) => {
                 let snapshot = match (self.store.snapshot.get_untracked(), prepared.settings.snapshot.clone()) {
@@ -180,6 +208,7 @@ impl Loader {
                 if prepared.settings.view == View::Compare {
                     return self.compare(&prepared, snapshot);
                 }
+                self.lay_out(&prepared, plan);
                 let blocked = self.blocked(&prepared, plan, snapshot.as_deref());
                 if !blocked.is_empty() {
                     self.store.results.set(Results { rows: vec![None; plan.images.len()], ..Results::default() });
@@ -195,13 +224,27 @@ impl Loader {
         }
     }
 
+    /// Puts what is known in its place where rows and columns are others now: an answer stays with its cell.
+    fn lay_out(self, prepared: &Prepared, plan: &Plan) {
+        let cells: Vec<String> = prepared.grid.cells(plan).into_iter().map(|cell| cell.imagename).collect();
+        let old = self.cells.try_update_value(|c| std::mem::replace(c, cells.clone())).unwrap_or_default();
+        if old == cells || self.store.results.with_untracked(|r| r.stages.is_empty()) {
+            return;
+        }
+        self.store.results.update(|r| {
+            let known: HashMap<String, Known> = old.into_iter().zip(std::mem::take(&mut r.rows)).collect();
+            r.rows = cells.iter().map(|cell| known.get(cell).cloned().flatten()).collect();
+            r.stages = stages(&prepared.grid, plan, &r.rows);
+        });
+    }
+
     /// The hosts that a link from elsewhere may not ask before the visitor says so.
     fn blocked(self, prepared: &Prepared, plan: &Plan, snapshot: Option<&Snapshot>) -> Vec<String> {
         if is_private(&browser::host()) {
             return Vec::new();
         }
         let mut hosts: Vec<String> = Vec::new();
-        if prepared.settings.view == View::Board && snapshot.is_none_or(|s| s.pipeline.is_none()) {
+        if prepared.settings.view != View::Prepare && snapshot.is_none_or(|s| s.pipeline.is_none()) {
             let s = &prepared.settings;
             hosts.extend([&s.dlrn, &s.criteria, &s.zuul].into_iter().flatten().map(|url| host_of(&browser::beside(url))));
         }
@@ -227,7 +270,20 @@ impl Loader {
     /// Shows what old facts tell about the new choices at once, and asks for the rest when the typing pauses.
     fn begin(self, prepared: &Prepared, snapshot: Option<Arc<Snapshot>>) {
         let Some(plan) = prepared.plan() else { return };
+        let images = match prepared.settings.view {
+            View::Board => prepared.grid.cells(plan),
+            _ => plan.images.clone(),
+        };
+        let asked_by = self.store.selection.with_untracked(asked_by);
         let before = self.work.try_update_value(Option::take).flatten();
+        if let Some(mut work) = before.clone().filter(|work| work.is_of(&asked_by, &images, snapshot.as_ref())) {
+            work.stopper = Stopper::default();
+            (work.reading, work.is_cancelled) = Default::default();
+            work.pipeline = Rc::new(RefCell::new(snapshot.and_then(|s| s.pipeline.clone()).unwrap_or_default()));
+            self.store.results.update(|r| r.pipeline = Arc::default());
+            self.work.set_value(Some(work));
+            return self.renew();
+        }
         let known = before.filter(|work| {
             let (run, settings) = (work.run.borrow(), &prepared.settings);
             let old = run.resolver().settings();
@@ -239,16 +295,13 @@ impl Loader {
             (_, Some(snapshot)) => (Facts::default(), snapshot.fetched()),
             (None, None) => (Facts { asked_at: web::clock(), ..Facts::default() }, web::clock()),
         };
-        let images = match prepared.settings.view {
-            View::Board => prepared.grid.cells(plan),
-            _ => plan.images.clone(),
-        };
         let is_asked = prepared.settings.view == View::Board && snapshot.is_none();
         let resolver = if is_asked { Resolver::for_board } else { Resolver::new }(prepared.settings.clone(), images);
-        let work = Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at);
+        let work = Work { asked_by, ..Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at) };
         self.work.set_value(Some(work.clone()));
         // What was promoted elsewhere is none of this.
-        self.store.results.update(|r| r.timeline = Arc::default());
+        self.store.results.update(|r| (r.timeline, r.pipeline) = Default::default());
+        self.store.history_trouble.set(None);
         self.look(work, move |work| {
             if !work.run.borrow().is_done() {
                 self.later(move || self.go(&work));
@@ -322,24 +375,41 @@ impl Loader {
         let prepared = self.store.prepared.get_untracked();
         let board = prepared.plan().filter(|_| prepared.settings.view == View::Board);
         let mut stages = board.map_or_else(Vec::new, |plan| stages(&prepared.grid, plan, &rows));
-        let timeline = match board {
-            Some(plan) if is_done => {
-                let new = Timeline::new(&prepared.grid, plan, &rows, run.facts(), &work.pipeline.borrow());
-                if new == *old.timeline { old.timeline.clone() } else { Arc::new(new) }
-            }
-            _ => old.timeline.clone(),
-        };
-        timeline.inform(&mut stages);
-        let is_known = *work.pipeline.borrow() == *old.pipeline;
-        let pipeline = if is_known { old.pipeline.clone() } else { Arc::new(work.pipeline.borrow().clone()) };
+        let has_snapshot = run.snapshot().is_some();
         let asks = match board {
-            Some(plan) if is_done => timeline::asks(&prepared.grid, plan, &rows, run.facts(), run.snapshot().is_some()),
+            Some(plan) if is_done => timeline::asks(&prepared.grid, plan, &rows, run.facts(), has_snapshot),
             _ => Vec::new(),
         };
+        drop(run);
+        let is_pausing = self.store.is_pausing();
+        let is_more =
+            is_done && board.is_some() && !is_pausing && self.go_on(&work, &prepared, &stages, asks.clone(), has_snapshot);
+        let is_all = is_done && !is_more;
+        let run = work.run.borrow();
+        // Until all is read anew, what was known of the pipeline stands: half of it would say what is not so.
+        let (mut timeline, mut pipeline) = (old.timeline.clone(), old.pipeline.clone());
+        if let Some(plan) = board.filter(|_| is_all) {
+            let read = work.pipeline.borrow();
+            if *read != *pipeline {
+                pipeline = Arc::new(read.clone());
+            }
+            let new = Timeline::new(&prepared.grid, plan, &rows, run.facts(), &read);
+            if new != *timeline {
+                timeline = Arc::new(new);
+            }
+            let failed = asks.iter().find_map(|ask| run.facts().answers.get(ask)?.as_ref().err());
+            if let Some(trouble) = failed.filter(|_| self.store.wants_history.get_untracked()) {
+                // It is nothing that there is none of: the visitor may ask again.
+                self.store.history_trouble.set(Some(format!("{}: {}", trouble.what, trouble.cure)));
+                self.store.wants_history.set(false);
+                *work.history_of.borrow_mut() = None;
+            }
+        }
+        timeline.inform(&mut stages);
         let took = work.took.get().unwrap_or_else(|| web::now().saturating_sub(work.since));
         self.store.results.set(Results {
             rows,
-            stages: stages.clone(),
+            stages,
             timeline,
             pipeline,
             summary,
@@ -354,18 +424,16 @@ impl Loader {
             unreadable: run.causes(),
             locked: run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect(),
         });
-        let has_snapshot = run.snapshot().is_some();
         drop(run);
-        if self.store.is_pausing() {
+        if is_pausing {
             return;
         }
-        let is_more = is_done && board.is_some() && self.go_on(&work, &prepared, &stages, asks, has_snapshot);
-        let phase = if is_done && !is_more { Phase::Done } else { Phase::Busy };
+        let phase = if is_all { Phase::Done } else { Phase::Busy };
         // Not at every answer: whoever follows it would do his work again.
         if self.store.phase.with_untracked(|p| *p != phase) {
             self.store.phase.set(phase);
         }
-        if is_done && !is_more {
+        if is_all {
             work.took.set(Some(took));
             self.wind();
         }
@@ -385,7 +453,10 @@ impl Loader {
 
     /// Asks for what a board tells beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
     fn go_on(self, work: &Work, prepared: &Prepared, stages: &[Stage], asks: Vec<Ask>, has_snapshot: bool) -> bool {
-        let wants_history = (has_snapshot || self.store.wants_history.get_untracked()) && !work.is_cancelled.get();
+        if work.is_cancelled.get() {
+            return false;
+        }
+        let wants_history = has_snapshot || self.store.wants_history.get_untracked();
         let now: Vec<Option<String>> = stages.iter().map(|s| s.hash.clone()).collect();
         if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !asks.is_empty() {
             *work.history_of.borrow_mut() = Some(now);
@@ -500,7 +571,7 @@ impl Loader {
             if stopper.is_stopped() {
                 return Ok(None);
             }
-            out.push(Side::of_run(name, &Outcome::of_run(settings, plan, &work.run.borrow())));
+            out.push(Side::of_run(name, tag.clone(), &Outcome::of_run(settings, plan, &work.run.borrow())));
             self.show_progress();
             let failed = work.run.borrow().causes();
             // What both have in common is asked once.
@@ -572,15 +643,17 @@ impl Loader {
             self.store.phase.set(Phase::Stuck(error));
             return;
         }
+        let stages = self.store.results.with_untracked(|r| r.stages.clone());
         self.work.update_value(|w| {
             if let Some(w) = w {
                 w.stopper = Stopper::default();
                 w.run.borrow_mut().cancel();
+                w.asked_at = w.run.borrow().facts().asked_at;
                 w.reading.set(0);
                 w.is_cancelled.set(true);
                 let mut pipeline = w.pipeline.borrow_mut();
                 loop {
-                    let wants = pipeline.lacking(&prepared.settings, &|_| None, true);
+                    let wants = pipeline.lacking(&prepared.settings, &|c| hash_of(&stages, c), true);
                     if wants.is_empty() {
                         break;
                     }
@@ -628,9 +701,15 @@ impl Loader {
     }
 
     fn ask_anew(self, by_clock: bool) {
+        let prepared = self.store.prepared.get_untracked();
+        let is_under_way = self.work.with_value(|w| w.as_ref().is_some_and(|w| !w.stopper.is_stopped()))
+            && self.store.results.with_untracked(|r| !r.stages.is_empty());
+        // A board that is being asked for is not asked for again from its beginning.
+        if prepared.settings.view == View::Board && self.store.phase.with_untracked(|p| *p == Phase::Busy) && is_under_way {
+            return self.store.said.set("The board is being asked for already.".to_owned());
+        }
         self.stop();
         self.store.by_clock.set(by_clock);
-        let prepared = self.store.prepared.get_untracked();
         let is_known =
             self.store.phase.with_untracked(|p| *p == Phase::Done) && self.store.results.with_untracked(|r| !r.rows.is_empty());
         if prepared.settings.view == View::Board && is_known {
@@ -661,6 +740,8 @@ impl Loader {
 
     /// Asks for what a board tells beyond its cells, where that was chosen just now.
     pub fn go_on_now(self) {
+        self.store.history_trouble.set(None);
+        self.work.with_value(|w| w.iter().for_each(|w| w.is_cancelled.set(false)));
         self.renew();
     }
 
@@ -690,7 +771,17 @@ impl Loader {
             if !stopper.is_stopped() {
                 self.has_begun.set_value(false);
                 let taken = text.and_then(|text| Snapshot::read(&text, &url)).map(Arc::new);
-                self.store.fetched_snapshot.set(Some((url, taken)));
+                let old = self.store.snapshot.get_untracked();
+                let trouble = taken.as_ref().err().filter(|_| matches!(old, Some(Ok(_)))).cloned();
+                let is_kept = trouble.is_some();
+                self.store.snapshot_trouble.set(trouble);
+                if !is_kept {
+                    self.store.fetched_snapshot.set(Some((url, taken)));
+                }
+                // Where it is the same as before nobody hears of it.
+                if self.store.snapshot.get_untracked() == old {
+                    self.wind();
+                }
             }
         });
     }

@@ -242,7 +242,7 @@ pub fn Progress(
     view! {
         <div class="run">
             <Show when=is_busy>
-                <progress max=move || answered.get().1.max(1) value=move || answered.get().0 aria-label="Images answered"></progress>
+                <progress max=move || answered.get().1.max(1) value=move || answered.get().0 aria-label=move || if store.view().get() == View::Board { "Cells answered" } else { "Images answered" }></progress>
             </Show>
             <p role="status">
                 // What the clock began goes on in silence: a board says what has changed.

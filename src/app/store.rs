@@ -140,6 +140,10 @@ pub struct Store {
     pub sides: RwSignal<Option<Arc<[Side; 2]>>>,
     /// Whether the history of tags is asked for, which costs requests.
     pub wants_history: RwSignal<bool>,
+    /// Why the history could not be read, when it was asked for.
+    pub history_trouble: RwSignal<Option<String>>,
+    /// Why the snapshot that is shown could not be read anew.
+    pub snapshot_trouble: RwSignal<Option<Error>>,
     /// The cell of a board that is open: its place among the rows.
     pub opened: RwSignal<Option<usize>>,
     /// Logins, for the life of this page and no longer.
@@ -262,6 +266,8 @@ impl Store {
             pair: RwSignal::default(),
             sides: RwSignal::default(),
             wants_history: RwSignal::new(false),
+            history_trouble: RwSignal::default(),
+            snapshot_trouble: RwSignal::default(),
             opened: RwSignal::default(),
             logins: RwSignal::default(),
             selection,

@@ -169,7 +169,7 @@ pub fn Source(
 ) -> impl IntoView {
     move || {
         let Some(Ok(snapshot)) = store.snapshot.get() else { return None };
-        let now = clock();
+        let now = store.now.get();
         let (kind, text) = match snapshot.staleness(now) {
             Some(stale) => (Some("warning"), stale),
             None => {
@@ -179,7 +179,25 @@ pub fn Source(
         };
         let incomplete =
             (snapshot.incomplete > 0).then(|| format!(" It is incomplete: {} could not be asked.", images(snapshot.incomplete)));
-        Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete}</p></div> })
+        let trouble = store
+            .snapshot_trouble
+            .get()
+            .map(|e| format!(" It could not be read anew, so this is the one of before: {}.", e.what));
+        let kind = if trouble.is_some() { Some("warning") } else { kind };
+        Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete} {trouble}</p></div> })
+    }
+}
+
+/// What of the pipeline could not be read, and why.
+#[component]
+pub fn Unread(
+    /// The state.
+    store: Store,
+) -> impl IntoView {
+    let troubles = Memo::new(move |_| store.results.with(|r| r.pipeline.troubles.clone()));
+    move || {
+        let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" Nothing is concluded from that; the command line reads it without a browser (overtag board)."</p></div> };
+        troubles.get().into_iter().map(trouble).collect_view()
     }
 }
 

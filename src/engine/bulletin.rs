@@ -136,7 +136,7 @@ impl Bulletin<'_> {
     fn why_lines(&self, channel: &str) -> Vec<String> {
         match self.why_not(channel) {
             WhyNot::NotTold(what) => vec![format!("{channel}: {}", clean(&what))],
-            WhyNot::Level(label) => vec![format!("{channel}: Nothing: it is level with {label}.")],
+            WhyNot::Level(label) => vec![format!("{channel}: Nothing: it has the hash of {label}.")],
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let mut lines = vec![format!("{channel}: {passed} of {of} jobs passed for {} of {label}.", short(&hash))];
                 lines.extend(blockers.into_iter().map(|b| {

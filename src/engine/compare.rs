@@ -27,6 +27,8 @@ pub enum Entry {
 pub struct Side {
     /// What it is called.
     pub name: String,
+    /// The tag that it is of; empty of a file.
+    pub tag: String,
     /// The hash that most of its images stand for, where one is known.
     pub hash: Option<String>,
     /// By the name of the image, or of the parameter.
@@ -68,7 +70,7 @@ pub const WORDS: [&str; 5] = ["added", "removed", "moved", "unknown", "unchanged
 
 impl Side {
     /// What a run found out, and the files that would be written of it, less their heads.
-    pub fn of_run(name: String, outcome: &Outcome<'_>) -> Self {
+    pub fn of_run(name: String, tag: String, outcome: &Outcome<'_>) -> Self {
         let entry = |line: &super::export::Line<'_>| {
             let key = line.image.reference.as_ref().map_or_else(|_| line.image.imagename.clone(), |r| r.name.clone());
             let row = &line.row;
@@ -82,6 +84,7 @@ impl Side {
         let [containers, environment] = outcome.bodies();
         Self {
             name,
+            tag,
             hash: outcome.summary.hash.clone(),
             entries: outcome.lines.iter().map(entry).collect(),
             files: vec![(CONTAINERS, containers), (ENVIRONMENT, environment)],
@@ -111,7 +114,7 @@ impl Side {
             return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), cure));
         };
         let text = file.text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
-        Ok(Self { name: file.name.clone(), hash: None, entries, files: vec![(kind, text)] })
+        Ok(Self { name: file.name.clone(), tag: String::new(), hash: None, entries, files: vec![(kind, text)] })
     }
 }
 

@@ -401,7 +401,8 @@ impl Pipeline {
         let base = self.base.as_ref()?.trim_end_matches('/');
         let parts = format!("{}/{}/{hash}", hash.get(..2)?, hash.get(2..4)?);
         match TagClass::of(hash) {
-            TagClass::Aggregate => Some(format!("{base}/{channel}/{parts}/")),
+            // Below its channel; where the hash itself was asked for it is not known which that is.
+            TagClass::Aggregate if TagClass::of(channel) == TagClass::Moving => Some(format!("{base}/{channel}/{parts}/")),
             TagClass::Dlrn => Some(format!("{base}/{parts}/")),
             _ => None,
         }

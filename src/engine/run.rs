@@ -184,6 +184,8 @@ pub struct Run {
     unlooked: VecDeque<usize>,
     /// What the rows were before they were asked for anew.
     before: Vec<Option<Arc<Row>>>,
+    /// When they were asked for then, seconds since 1970.
+    before_at: u64,
     /// What the tags stood for then.
     stood_for: HashMap<(Repository, String), Option<String>>,
     /// Questions to be sent, the next one first.
@@ -249,6 +251,7 @@ impl Run {
             facts,
             rows: vec![None; rows_len],
             before: Vec::new(),
+            before_at: 0,
             stood_for: HashMap::new(),
             queue: VecDeque::new(),
             later: Vec::new(),
@@ -293,6 +296,7 @@ impl Run {
         }
         self.before.resize(self.rows.len(), None);
         self.before[i] = Some(row);
+        self.before_at = self.facts.asked_at;
         self.resolver.want_labels(i);
         self.evaluate(vec![i], true);
     }
@@ -1097,12 +1101,20 @@ impl Run {
         self.evaluate(images.into_iter().collect(), false);
     }
 
-    /// Stops: what is not known yet becomes an error that says so.
+    /// Stops: what is not known yet becomes an error that says so. What was only asked for anew is as it was, and all of it as old.
     pub fn cancel(&mut self) {
+        self.look(usize::MAX);
+        let open: Vec<usize> = (0..self.rows.len()).filter(|i| self.rows[*i].is_none()).collect();
         self.forget_work();
         while let Some(ask) = self.waiting.keys().next().cloned() {
             self.learn(ask, Err(Trouble { what: "cancelled before it was known".to_owned(), cure: "retry".to_owned() }));
             self.queue.clear();
+        }
+        for i in open {
+            if let Some(Some(row)) = self.before.get(i) {
+                self.rows[i] = Some(row.clone());
+                self.facts.asked_at = self.before_at;
+            }
         }
     }
 
@@ -1121,6 +1133,7 @@ impl Run {
     /// Asks anew for what can have moved: a request a tag, on a Quay a request a repository. `asked_at` in seconds since 1970.
     pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
         self.before = self.conclude().0;
+        self.before_at = self.facts.asked_at;
         self.stood_for = self.facts.forget_moving(asked_at);
         self.start_over(logins);
     }
