@@ -14,7 +14,7 @@ use overtag::engine::choices::{Choices, Settings};
 use overtag::engine::compare::{Change, Side, compare, diffs};
 use overtag::engine::dlrn::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
 use overtag::engine::plan::{Files, Plan};
-use overtag::engine::quay::Life;
+use overtag::engine::quay::{Active, Life, Overview};
 use overtag::engine::registry::{Answer, Ask, Caller};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Run};
@@ -363,6 +363,79 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     push(&registry, "nova-api", 2, &[PROMOTED]);
     snapshot(EPOCH - 60);
     snapshot(EPOCH + 60);
+    // Nor does a file that is damaged end the job that is to write the next one.
+    fs::write(&file, "{").expect("it is written");
+    snapshot(EPOCH + 120);
+
+    // The history of a large board stays one that a page reads.
+    let kept = |at: u64| {
+        let lives: Vec<Value> = (0..30)
+            .map(|i| json!({ "start": at - i * DAY, "digest": format!("sha256:{i:064x}"), "hash": hash(i as usize) }))
+            .collect();
+        let history: BTreeMap<String, &Vec<Value>> = (0..5).map(|c| (format!("channel-{c}"), &lives)).collect();
+        let tags: BTreeMap<String, String> = (0..5).map(|c| (format!("channel-{c}"), format!("sha256:{at:064x}"))).collect();
+        let repositories: BTreeMap<String, Value> =
+            (0..500).map(|i| (format!("r.example/n/image-{i}"), json!({ "tags": tags, "history": history }))).collect();
+        let file = json!({ "overtag_snapshot": 1, "tool": "", "fetched_at": "", "fetched": at, "link": "", "repositories": repositories });
+        Snapshot::read(&file.to_string(), "large.json").expect("a snapshot")
+    };
+    let (older, mut newer) = (kept(EPOCH), kept(EPOCH + DAY));
+    newer.carry_on(&older);
+    let written = newer.write();
+    assert!(written.len() < 8 << 20, "{} bytes", written.len());
+    Snapshot::read(&written, "large.json").expect("it can be read again");
+}
+
+#[test]
+fn where_an_image_stands_in_the_list_says_nothing_of_it() {
+    let registry = Registry::scratch();
+    let names = ["nova-api", "nova-compute", "heat-api", "keystone"];
+    for name in names {
+        push(&registry, name, 1, &[PROMOTED]);
+    }
+    // Built by hand, over what was promoted: no label tells its hash, and its tag of the hash is another build.
+    registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &[PROMOTED], Kind::Docker, None, 9);
+    // A snapshot does not tell what else was looked at.
+    let here = Here::at(&registry.host, &names, &[PROMOTED]);
+    let file = here.path("kept.json");
+    let done = here.run("snapshot", &["--output", &file], EPOCH);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let expected = format!("Torn: 3 of 4 images at {}; 1 at another hash.", &hash(1)[..8]);
+    for names in [names, ["keystone", "nova-api", "nova-compute", "heat-api"]] {
+        for more in [&[][..], &["--snapshot", &file]] {
+            let board = Here::at(&registry.host, &names, &[PROMOTED]).board(more, EPOCH).1;
+            assert_eq!(channel(&board, PROMOTED)["sentence"], expected, "{names:?} {more:?}");
+        }
+    }
+}
+
+#[test]
+fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
+    let registry = Registry::scratch();
+    let names = ["nova-api", "nova-compute", "heat-api", "keystone"];
+    for name in names {
+        push(&registry, name, if name == "keystone" { 1 } else { 2 }, &[PROMOTED]);
+    }
+    let proxy = Proxy::before(&registry.host);
+    let mut choices = Choices::default();
+    let namespace = format!("{}/{NAMESPACE}", proxy.host);
+    for (key, value) in [("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)] {
+        choices.put(key, value);
+    }
+    let ((grid, plan), run) = board_of(&choices, &names, Client::program(Logins::default()));
+    let state = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0).state;
+    let nobody = |_: &Run, _: u64| {};
+    let mut run = native::drive(run, &nobody);
+    assert_eq!(state(&run), State::Torn);
+    push(&registry, "keystone", 2, &[PROMOTED]);
+    for (after, is_refused, expected) in [(60, true, State::Unknown), (120, false, State::Whole)] {
+        proxy.fault(move |seen: &Seen| {
+            (is_refused && seen.path.contains("keystone")).then(|| Fault::registry_error(403, "DENIED"))
+        });
+        run.refresh(Logins::default(), EPOCH + after);
+        run = native::drive(run, &nobody);
+        assert_eq!(state(&run), expected, "after {after} s: {:?}", run.conclude().0);
+    }
 }
 
 #[test]
@@ -441,7 +514,7 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
     let stage = channel(&board, PROMOTED);
     assert_eq!((&stage["state"], &stage["promoted_at"]), (&json!("whole"), &json!(now - 2 * DAY)));
     assert_eq!((&channel(&board, "gone")["state"], &channel(&board, "gone")["hash"]), (&json!("empty"), &Value::Null));
-    assert_eq!(stage["behind"]["since"], now - DAY, "the channel before went on a day ago");
+    assert_eq!(stage["behind"]["since"], Value::Null, "since when is not known without the history");
     assert_eq!(board["promotions"], json!([]), "nobody asked for the history");
 
     let board = here.board(&["--api", "quay", "--history"], now).1;
@@ -460,6 +533,7 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
         .collect();
     assert_eq!(told, [(hash(1), 2, true), (hash(2), 4, false), (hash(1), 8, false)]);
     assert_eq!(board["horizon"], now - quay::TWO_WEEKS);
+    assert_eq!(channel(&board, PROMOTED)["behind"]["since"], now - 5 * DAY, "then the channel before left the hash");
     assert_eq!(channel(&board, PROMOTED)["behind"]["promotions"], 2, "the hash was at the channel before two promotions ago");
     let more = quay.data_requests() - 2 * names.len();
     assert!(more <= 3 * 2, "{more} requests for the history:\n{}", quay.log_text());
@@ -602,8 +676,10 @@ fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
     });
     of(2, &|h| {
         dlrn.promote("tripleo-ci-testing", h, None, EPOCH - 2 * DAY);
-        dlrn.vote(h, None, "job-passed", "success", EPOCH - 3600);
-        dlrn.vote(h, None, "job-failed", "success", EPOCH - 9000);
+        // One success is enough for the promoter, whatever comes after it.
+        dlrn.vote(h, None, "job-passed", "success", EPOCH - 9000);
+        dlrn.vote(h, None, "job-passed", "failure", EPOCH - 3600);
+        dlrn.vote(h, None, "job-failed", "failure", EPOCH - 9000);
         dlrn.vote(h, None, "job-failed", "failure", EPOCH - 7200);
         dlrn.vote(h, None, "job-running", "running", EPOCH - 600);
         dlrn.vote(h, None, "job-other-internal", "success", EPOCH - 600);
@@ -640,7 +716,7 @@ fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
         [
             ("failed", format!("job-failed failed on {short} 2 h ago.").as_str()),
             ("missing", &format!("job-missing has not reported for {short}.")),
-            ("running", &format!("job-running runs for {short} since 10 min ago.")),
+            ("running", &format!("job-running has been running on {short} for 10 min.")),
         ]
     );
     assert_eq!(held["blockers"][0]["url"], "https://logs.example.org/job-failed");
@@ -658,6 +734,8 @@ fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
     let (code, board) = here.board(&["--dlrn", "http://127.0.0.1:1", "--criteria", &criteria], EPOCH);
     assert_eq!((code, &channel(&board, PROMOTED)["held_by"]["known"]), (Some(0), &json!(false)));
     assert!(board["troubles"].as_object().is_some_and(|t| t.len() == 3), "{}", board["troubles"]);
+    let why = channel(&board, PROMOTED)["held_by"]["sentence"].as_str().unwrap_or_default();
+    assert!(why.contains("http://127.0.0.1:1/api/promotions"), "its cause is named: {why}");
 
     // An aggregate: a row a component, one promotion; its votes are asked for by the aggregate alone.
     let aggregate = "0123456789abcdef0123456789abcdef";
@@ -761,13 +839,25 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     assert_eq!((lag.same, lag.differ, lag.lacking), (1, 0, 1));
     assert_eq!(lag.sentence(0), "level with consistent in 1 image, and lacks 1 of its images");
     let lag = |same: usize, differ: usize, lacking: usize, unknown: usize| {
-        let lag =
-            Lag { before: "x".to_owned(), same, differ, lacking, unknown, since: Some(0), promotions: (differ > 2).then_some(2) };
+        let lag = Lag {
+            before: "x".to_owned(),
+            same,
+            differ,
+            lacking,
+            unknown,
+            since: Some(0),
+            promotions: (differ > 2).then_some(2),
+            ..Lag::default()
+        };
         lag.sentence(7200)
     };
     for (sentence, expected) in [
         (lag(4, 0, 0, 0), "level with x"),
-        (lag(3, 0, 0, 1), "level with x in 3 images"),
+        (lag(3, 0, 0, 1), "level with x in 3 images, 1 not known"),
+        (
+            Lag { before: "x".to_owned(), same: 1, more: 2, ..Lag::default() }.sentence(0),
+            "level with x in 1 image, and has 2 that it lacks",
+        ),
         (lag(0, 0, 4, 0), "lacks the 4 images of x"),
         (lag(0, 0, 0, 4), "nothing to compare with x"),
         (lag(2, 2, 0, 0), "differs from x in 2 of 4 images, for 2 h"),
@@ -846,7 +936,7 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
     assert_eq!(told(&lives, &nothing), [own("x", 30, 1, true), own("y", 20, 1, false), own("x", 10, 2, false)]);
     // Taken away and set again as it was: not back from anywhere.
     let lives = facts(vec![life(30, None, "x"), life(10, Some(20), "x")], vec![life(31, None, "x"), life(11, Some(20), "x")]);
-    assert_eq!(told(&lives, &nothing), [own("x", 30, 2, false), own("x", 10, 2, false)]);
+    assert_eq!(told(&lives, &nothing), [own("x", 10, 2, false)]);
     // DLRN tells of the same promotion, and of one that the registry has forgotten, a row a component.
     let promotion = |hash: &str, at: u64| overtag::engine::dlrn::Promotion {
         at,
@@ -860,6 +950,108 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
     };
     let lives = facts(vec![life(90 * DAY + 60, None, "x")], vec![life(90 * DAY + 90, None, "x")]);
     assert_eq!(told(&lives, &pipeline), [own("x", 90 * DAY + 60, 2, false), ("w".to_owned(), DAY, None, false)]);
+}
+
+#[test]
+fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name() {
+    const HOUR: u64 = 3600;
+    let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/n/c:current-tripleo"];
+    let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
+    // Of each image the tags of hashes, their digests and when they were pushed, and the pushes of the channel, oldest first.
+    type Told<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
+    let facts = |all: [Told<'_>; 3]| {
+        let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+        for (image, (tags, pushes)) in plan.images.iter().zip(all) {
+            let repository = image.reference.as_ref().expect("a reference").repository.clone();
+            let active = |(tag, digest, at): &(&str, &str, u64)| {
+                ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(*at), expires_at: None })
+            };
+            let overview = Overview { tags: tags.iter().map(active).collect(), whole: true, ..Overview::default() };
+            facts.answers.insert(Ask::Overview { repository: repository.clone() }, Ok(Answer::Overview(Ok(overview))));
+            let life =
+                |(at, digest): &(u64, &str)| Life { start: *at, end: None, digest: format!("sha256:{digest}"), hash: None };
+            let lives = pushes.iter().rev().map(life).collect();
+            facts.answers.insert(Ask::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(lives)));
+        }
+        facts
+    };
+    let (one, two) = (hash(1), hash(2));
+    let told = |facts: &Facts| -> Vec<(String, u64, u64, usize, bool)> {
+        let timeline = Timeline::new(&grid, &plan, &rows, facts, &Pipeline::default());
+        let short = |hash: &str| match hash {
+            h if h == one => "one".to_owned(),
+            h if h == two => "two".to_owned(),
+            other => other.to_owned(),
+        };
+        let of = |e: &overtag::engine::timeline::Event| {
+            (short(&e.hash), e.first, e.last, e.images.map_or(0, |(n, _)| n), e.is_rollback)
+        };
+        timeline.events.iter().map(of).collect()
+    };
+    let event = |name: &str, first: u64, last: u64, n: usize| (name.to_owned(), first, last, n, false);
+
+    // The second build leaves a as it was: it goes with the others, and nothing went back.
+    let changed: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2")]);
+    let left: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1"), (101, "1")]);
+    let expected = [event("two", 100, 101, 3), event("one", 10, 10, 3)];
+    assert_eq!(told(&facts([left, changed, changed])), expected);
+    // Were it not pushed again, it would not have moved.
+    let still: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1")]);
+    assert_eq!(told(&facts([still, changed, changed])), [event("two", 100, 100, 2), event("one", 10, 10, 3)]);
+    // Its hash tags may say nothing of when they were pushed, or be the only ones there are.
+    let alone = facts([still, still, still]);
+    assert_eq!(told(&alone), [event("one", 10, 10, 3)]);
+
+    // What no tag names any more is one promotion all the same, and so is what is pushed again and again.
+    let gone: Told<'_> =
+        (&[(&two, "2", 9 * DAY)], &[(DAY, "0"), (5 * DAY, "1"), (10 * DAY, "2"), (12 * DAY, "2"), (14 * DAY, "2")]);
+    let other: Told<'_> =
+        (&[(&two, "22", 9 * DAY)], &[(DAY + 60, "00"), (5 * DAY + HOUR, "11"), (10 * DAY + 60, "22"), (12 * DAY, "22")]);
+    let expected = [
+        event("two", 10 * DAY, 10 * DAY + 60, 3),
+        event("sha256:1", 5 * DAY, 5 * DAY + HOUR, 3),
+        event("sha256:0", DAY, DAY + 60, 3),
+    ];
+    assert_eq!(told(&facts([gone, other, other])), expected);
+
+    // Back at the first, by a push.
+    let back: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2"), (9000, "1")]);
+    let told_back = told(&facts([back, back, back]));
+    assert_eq!(told_back[0], ("one".to_owned(), 9000, 9000, 3, true));
+    assert_eq!(told_back.len(), 3);
+
+    // Behind since the one before it left the hash, however often it has moved or was pushed since.
+    let (_, plan, grid, rows) = made(&images[..1], &["tripleo-ci-testing", PROMOTED], vec![None, None]);
+    let repository = plan.images[0].reference.as_ref().expect("a reference").repository.clone();
+    let lives = |all: &[(u64, &str)]| {
+        let life = |(at, hash): &(u64, &str)| Life {
+            start: *at,
+            end: None,
+            digest: format!("sha256:{hash}"),
+            hash: Some((*hash).to_owned()),
+        };
+        Ok(Answer::History(all.iter().rev().map(life).collect()))
+    };
+    let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+    let ask = |tag: &str| Ask::History { repository: repository.clone(), tag: tag.to_owned() };
+    facts
+        .answers
+        .insert(ask("tripleo-ci-testing"), lives(&[(DAY, "x"), (4 * DAY, "y"), (6 * DAY, "y"), (8 * DAY, "z"), (9 * DAY, "z")]));
+    facts.answers.insert(ask(PROMOTED), lives(&[(2 * DAY, "x"), (9 * DAY, "x")]));
+    let timeline = Timeline::new(&grid, &plan, &rows, &facts, &Pipeline::default());
+    let lag = Lag { differ: 1, ..Lag::default() };
+    let stage = |channel: &str, hash: &str, lag| Stage {
+        channel: channel.to_owned(),
+        hash: Some(hash.to_owned()),
+        moved_at: Some(9 * DAY),
+        lag,
+        ..Stage::default()
+    };
+    let mut stages = [stage("tripleo-ci-testing", "z", None), stage(PROMOTED, "x", Some(lag))];
+    timeline.inform(&mut stages);
+    let lag = stages[1].lag.as_ref().expect("it was given");
+    assert_eq!((lag.promotions, lag.since), (Some(2), Some(4 * DAY)));
+    assert_eq!((stages[0].moved_at, stages[1].moved_at), (Some(8 * DAY), Some(2 * DAY)), "not when it was pushed again");
 }
 
 #[test]
@@ -939,14 +1131,22 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
     assert_eq!((passed, of, blockers.len()), (1, 5, 4));
     let failed = &blockers[0];
     assert_eq!(failed.url.as_deref(), Some("https://l.example/f"), "what is no address of the web is no link");
-    assert!(failed.sentence.ends_with("its last build in Zuul is FAILURE of 1 h ago."), "{}", failed.sentence);
+    assert!(failed.sentence.ends_with("its last build in Zuul ended in FAILURE 1 h ago."), "{}", failed.sentence);
     assert!(
         blockers.iter().any(|b| b.job == "job-missing" && b.sentence.ends_with("Zuul knows no build of it.")),
         "{blockers:?}"
     );
     assert!(!pipeline.troubles.is_empty(), "what could not be read is told");
-    let WhyNot::NotTold(what) = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
+    let WhyNot::NotTold { what, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
     assert!(what.contains("says nothing of lonely"), "{what}");
+    // Without votes nothing has passed and nothing failed, whatever Zuul ran last; that is told for itself.
+    let unvoted = Pipeline { votes: BTreeMap::new(), ..pipeline.clone() };
+    let WhyNot::NotTold { what, builds } = unvoted.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
+        panic!("nobody voted")
+    };
+    assert!(what.contains("which it passed is not known"), "{what}");
+    let told: Vec<&str> = builds.iter().map(|b| b.sentence.as_str()).collect();
+    assert!(told.contains(&"job-failed: its last build in Zuul ended in FAILURE 1 h ago."), "{told:?}");
     let level = |_: &str| Some(hash(2));
     assert_eq!(pipeline.why_not(&settings, PROMOTED, &level, 0), WhyNot::Level("tripleo-ci-testing".to_owned()));
 }

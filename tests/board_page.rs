@@ -125,7 +125,7 @@ fn the_demos_board_equals_the_command_line_and_is_in_nobodys_way() {
     page.press("o");
     page.wait_for("document.querySelector('dialog[open]') !== null", PATIENCE);
     done(&page);
-    assert_shows(&page, &["podman pull", "docker pull", "skopeo inspect", "@sha256:", "rdo_version="]);
+    assert_shows(&page, &["podman pull", "docker pull", "skopeo copy", "@sha256:", "rdo_version="]);
     assert_accessible(&page, "a cell open");
     screenshot(&page, "board-cell");
     page.press("Escape");
@@ -419,7 +419,7 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     assert_shows(
         &page,
         &[
-            &format!("job-failed failed on {short} 2 h ago; its last build in Zuul is FAILURE of"),
+            &format!("job-failed failed on {short} 2 h ago; its last build in Zuul ended in FAILURE"),
             &format!("job-missing has not reported for {short}; Zuul knows no build of it."),
             "1 of 3 jobs passed for",
             "1 promotion behind tripleo-ci-testing",

@@ -795,7 +795,10 @@ fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
     };
     let of = move |(channel, why): (String, WhyNot)| {
         let body = match why {
-            WhyNot::NotTold(what) => view! { <p class="quiet">{what}</p> }.into_any(),
+            WhyNot::NotTold { what, builds } => {
+                view! { <p class="quiet">{what}</p> <ul class="blockers">{builds.into_iter().map(blocker).collect_view()}</ul> }
+                    .into_any()
+            }
             WhyNot::Level(label) => view! { <p>{format!("Nothing: it has the hash of {label}.")}</p> }.into_any(),
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let rest =

@@ -10,6 +10,7 @@ use web_sys::{
 };
 
 use crate::engine::template::Source;
+use crate::engine::wire::LIST_LIMIT;
 
 fn body() -> Option<HtmlElement> {
     document().body()
@@ -125,7 +126,7 @@ async fn read_all(files: Option<web_sys::FileList>) -> Vec<Result<Source, String
     for file in files {
         let name = file.name();
         out.push(match JsFuture::from(file.text()).await.ok().and_then(|t| t.as_string()) {
-            Some(_) if file.size() > f64::from(8 << 20) => Err(format!("{name} is larger than 8 MiB")),
+            Some(_) if file.size() > LIST_LIMIT as f64 => Err(format!("{name} is larger than {} MiB", LIST_LIMIT >> 20)),
             Some(text) => Ok(Source { name, text }),
             None => Err(format!("{name} cannot be read")),
         });

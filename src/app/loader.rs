@@ -61,7 +61,7 @@ struct Work {
     /// Addresses of it that are being read.
     reading: Rc<Cell<usize>>,
     /// What the channels stood for when the history of their tags was asked for.
-    history_of: Rc<RefCell<Option<Vec<Option<String>>>>>,
+    history_of: Rc<RefCell<Option<Vec<Standing>>>>,
 }
 
 /// The choices that decide what registries are asked: not what is read beside them, and not by which limits it is judged.
@@ -99,6 +99,9 @@ impl Work {
         }
     }
 }
+
+/// What a channel stands for: its hash, how many images do, and how many stand for another.
+type Standing = (Option<String>, usize, usize);
 
 /// Hands the store its facts.
 #[derive(Clone, Copy)]
@@ -457,7 +460,7 @@ impl Loader {
             return false;
         }
         let wants_history = has_snapshot || self.store.wants_history.get_untracked();
-        let now: Vec<Option<String>> = stages.iter().map(|s| s.hash.clone()).collect();
+        let now: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.at_hash, s.torn)).collect();
         if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !asks.is_empty() {
             *work.history_of.borrow_mut() = Some(now);
             work.run.borrow_mut().anew(asks);

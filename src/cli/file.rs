@@ -8,8 +8,8 @@ use crate::engine::error::Error;
 use crate::engine::template::Source;
 use crate::net::native;
 
-/// Bytes of a template, roles file or environment that are read at most.
-const LIMIT: usize = 8 << 20;
+/// Bytes of a file that are read at most; of a snapshot a page reads as many.
+const LIMIT: usize = crate::engine::wire::LIST_LIMIT;
 
 /// Reads a text file; of one that does not end no more than the limit.
 pub fn read(path: &Path) -> Result<Source, Error> {

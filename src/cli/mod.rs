@@ -286,6 +286,9 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
         let cure = format!("give one of {}, or name it in --channels", settings.channels.join(", "));
         return Err(Error::usage("this channel is not on the board", format!("--require-whole {}", clean(other)), cure));
     }
+    if settings.channels.is_empty() {
+        return Err(Error::usage("there is no channel", "--channels", "name at least one"));
+    }
     let files = files(invocation, &settings)?;
     let plan = Plan::new(&settings, &files)?;
     for warning in &plan.warnings {
@@ -305,8 +308,30 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
     let mut run = native::drive(run, &progress());
     let rows = run.conclude().0;
     if invocation.history || snapshot.is_some() {
-        run.also(timeline::asks(&grid, &plan, &rows, run.facts(), snapshot.is_some()));
+        let asks = timeline::asks(&grid, &plan, &rows, run.facts(), snapshot.is_some());
+        run.also(asks.clone());
         run = native::drive(run, &progress());
+        if invocation.history && snapshot.is_none() {
+            let failed = asks.iter().find_map(|ask| Some((ask, run.facts().answers.get(ask)?.as_ref().err()?)));
+            let trouble = match failed {
+                Some((ask, trouble)) => {
+                    let place = ask.repository().map_or(String::new(), ToString::to_string);
+                    Some(Error::new(
+                        Kind::Registry,
+                        format!("not all of the history could be read: {}", trouble.what),
+                        place,
+                        trouble.cure.as_str(),
+                    ))
+                }
+                None if asks.is_empty() => Some(Error::usage(
+                    "this registry keeps no history of its tags",
+                    "--history",
+                    "give --dlrn, or a snapshot that --since carries on",
+                )),
+                None => None,
+            };
+            trouble.iter().for_each(|trouble| say(trouble));
+        }
     }
     let mut stages = board::stages(&grid, &plan, &rows);
     let pipeline = pipeline(invocation, &settings, snapshot.as_deref(), &stages);
@@ -342,7 +367,11 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
     if let Some(stage) = wanting.first() {
         let certain = stage.torn + stage.absent + stage.unresolved > 0 || stage.state != State::Unknown;
         let kind = if certain { Kind::No } else { Kind::Registry };
-        let cure = if certain { "wait for the promotion, or look at the board" } else { "retry; the board says what failed" };
+        let cure = match stage.state {
+            State::Unproven => "look at the board: nothing tells for which build these images stand",
+            _ if certain => "wait for the promotion, or look at the board",
+            _ => "retry; the board says what failed",
+        };
         return Err(Error::new(kind, stage.sentence().trim_end_matches('.'), stage.channel.as_str(), cure));
     }
     let errors: usize = stages.iter().map(|s| s.error).sum();
@@ -359,7 +388,8 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
 
 /// What is known of the pipeline: what a snapshot holds, or what the addresses that were named tell.
 fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snapshot>, stages: &[Stage]) -> Pipeline {
-    if let Some(kept) = snapshot.and_then(|s| s.pipeline.clone()) {
+    let is_given = ["dlrn", "criteria", "zuul"].iter().any(|key| invocation.given.contains(key));
+    if let Some(kept) = snapshot.and_then(|s| s.pipeline.clone()).filter(|_| !is_given) {
         return kept;
     }
     let mut pipeline = Pipeline::default();
@@ -501,8 +531,11 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
                 kept => kept,
             };
             if let Some(since) = invocation.since.as_deref().filter(|path| path.exists()) {
-                let source = file::read(since)?;
-                taken.carry_on(&Snapshot::read(&source.text, &source.name)?);
+                // One that cannot be read must not end a job that is to write one that can.
+                match file::read(since).and_then(|source| Snapshot::read(&source.text, &source.name)) {
+                    Ok(older) => taken.carry_on(&older),
+                    Err(error) => say(&Error { cure: "the history begins anew".to_owned(), ..error }),
+                }
             }
             taken
         }

@@ -107,9 +107,11 @@ pub struct Lag {
     pub differ: usize,
     /// Images that are there, and not here.
     pub lacking: usize,
+    /// Images that are here, and not there.
+    pub more: usize,
     /// Images of which one or the other is not known.
     pub unknown: usize,
-    /// When the one before it went on, seconds since 1970, where that is known.
+    /// When the one before it left the hash of this one, seconds since 1970, where its history is known.
     pub since: Option<u64>,
     /// Promotions of the one before it since the hash of this one, where its history is known.
     pub promotions: Option<usize>,
@@ -119,16 +121,22 @@ impl Lag {
     /// In words, without a full stop; `now` in seconds since 1970.
     pub fn sentence(&self, now: u64) -> String {
         let before = &self.before;
-        let lacks = match self.lacking {
-            0 => String::new(),
-            n => format!(", and lacks {n} of its images"),
-        };
+        let mut rest = String::new();
+        if self.lacking > 0 {
+            rest.push_str(&format!(", and lacks {} of its images", self.lacking));
+        }
+        if self.more > 0 {
+            rest.push_str(&format!(", and has {} that it lacks", self.more));
+        }
+        if self.unknown > 0 && self.same + self.differ > 0 {
+            rest.push_str(&format!(", {} not known", self.unknown));
+        }
         if self.differ == 0 {
-            return match (self.same, self.lacking + self.unknown) {
-                (0, _) if self.lacking == 0 => format!("nothing to compare with {before}"),
-                (0, _) => format!("lacks the {} of {before}", images(self.lacking)),
-                (_, 0) => format!("level with {before}"),
-                (same, _) => format!("level with {before} in {}{lacks}", images(same)),
+            return match self.same {
+                0 if self.lacking == 0 => format!("nothing to compare with {before}"),
+                0 => format!("lacks the {} of {before}", images(self.lacking)),
+                _ if rest.is_empty() => format!("level with {before}"),
+                same => format!("level with {before} in {}{rest}", images(same)),
             };
         }
         let mut out = match self.promotions {
@@ -136,7 +144,7 @@ impl Lag {
             Some(n) if n > 1 => format!("{n} promotions behind {before}"),
             _ => format!("differs from {before}"),
         };
-        out.push_str(&format!(" in {} of {}{lacks}", self.differ, images(self.same + self.differ)));
+        out.push_str(&format!(" in {} of {}{rest}", self.differ, images(self.same + self.differ)));
         if let Some(since) = self.since {
             out.push_str(&format!(", for {}", age(now.saturating_sub(since))));
         }
@@ -317,10 +325,10 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                 continue;
             };
             match row.status {
+                _ if row.notes.contains(&Note::Torn) => stage.torn += 1,
                 Status::Absent => stage.absent += 1,
                 Status::Unresolved => stage.unresolved += 1,
                 Status::Error => stage.error += 1,
-                Status::Resolved if row.notes.contains(&Note::Torn) => stage.torn += 1,
                 Status::Resolved => match usual_of.get(space.as_str()).filter(|hash| row.stands_for(hash) == Some(true)) {
                     Some(hash) => {
                         stage.at_hash += 1;
@@ -352,10 +360,10 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                     (Some(own), Some(other)) if own == other => lag.same += 1,
                     (Some(_), Some(_)) => lag.differ += 1,
                     (None, Some(_)) => lag.lacking += 1,
-                    (_, None) => {}
+                    (Some(_), None) => lag.more += 1,
+                    (None, None) => {}
                 }
             }
-            lag.since = before.moved_at.filter(|at| stage.moved_at.is_none_or(|own| own < *at));
             stage.lag = Some(lag);
         }
         out.push(stage);
@@ -442,7 +450,12 @@ pub fn pulls(reference: &Reference, row: &Row) -> Vec<String> {
     let hub = if reference.name.starts_with(&reference.repository.host) { "" } else { "docker.io/" };
     let mut names = vec![format!("{hub}{}", reference.at_tag(row.hash.as_deref().unwrap_or(&reference.tag)))];
     names.extend(row.digest.as_ref().map(|digest| format!("{hub}{}", reference.at_digest(digest))));
-    let of =
-        |name: &String| [format!("podman pull {name}"), format!("docker pull {name}"), format!("skopeo inspect docker://{name}")];
+    let of = |name: &String| {
+        [
+            format!("podman pull {name}"),
+            format!("docker pull {name}"),
+            format!("skopeo copy docker://{name} oci:{}", reference.repository.short()),
+        ]
+    };
     names.iter().flat_map(of).collect()
 }

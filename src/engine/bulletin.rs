@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::board::{Grid, Known, Lateness, Stage, State, is_wrong, mark, service, short, shown, text};
 use super::choices::{Choices, Settings};
-use super::dlrn::{Pipeline, WhyNot};
+use super::dlrn::{Blocker, Pipeline, WhyNot};
 use super::error::clean;
 use super::plan::Plan;
 use super::time::{age, utc};
@@ -134,15 +134,20 @@ impl Bulletin<'_> {
     }
 
     fn why_lines(&self, channel: &str) -> Vec<String> {
+        let line = |b: Blocker| {
+            let url = b.url.map_or(String::new(), |url| format!(" {}", clean(&url)));
+            format!("  {}{url}", b.sentence)
+        };
         match self.why_not(channel) {
-            WhyNot::NotTold(what) => vec![format!("{channel}: {}", clean(&what))],
+            WhyNot::NotTold { what, builds } => {
+                let mut lines = vec![format!("{channel}: {}", clean(&what))];
+                lines.extend(builds.into_iter().map(line));
+                lines
+            }
             WhyNot::Level(label) => vec![format!("{channel}: Nothing: it has the hash of {label}.")],
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let mut lines = vec![format!("{channel}: {passed} of {of} jobs passed for {} of {label}.", short(&hash))];
-                lines.extend(blockers.into_iter().map(|b| {
-                    let url = b.url.map_or(String::new(), |url| format!(" {}", clean(&url)));
-                    format!("  {}{url}", b.sentence)
-                }));
+                lines.extend(blockers.into_iter().map(line));
                 lines
             }
         }
@@ -156,6 +161,7 @@ impl Bulletin<'_> {
                 "state": stage.state.word(),
                 "sentence": stage.sentence(),
                 "hash": stage.hash,
+                "is_several": stage.is_several,
                 "counts": {
                     "asked": stage.asked,
                     "at_hash": stage.at_hash,
@@ -172,6 +178,7 @@ impl Bulletin<'_> {
                     "same": lag.same,
                     "differ": lag.differ,
                     "lacking": lag.lacking,
+                    "more": lag.more,
                     "unknown": lag.unknown,
                     "since": lag.since,
                     "promotions": lag.promotions,
@@ -233,12 +240,13 @@ impl Bulletin<'_> {
         if !self.has_pipeline() {
             return Value::Null;
         }
+        let blocker = |b: Blocker| json!({ "job": b.job, "kind": b.kind, "sentence": b.sentence, "url": b.url });
         match self.why_not(channel) {
-            WhyNot::NotTold(what) => json!({ "known": false, "sentence": what }),
+            WhyNot::NotTold { what, builds } => {
+                json!({ "known": false, "sentence": what, "builds": builds.into_iter().map(blocker).collect::<Vec<Value>>() })
+            }
             WhyNot::Level(label) => json!({ "known": true, "candidate_label": label, "level": true, "blockers": [] }),
             WhyNot::Held { label, hash, passed, of, blockers } => {
-                let blocker =
-                    |b: super::dlrn::Blocker| json!({ "job": b.job, "kind": b.kind, "sentence": b.sentence, "url": b.url });
                 json!({
                     "known": true,
                     "candidate_label": label,
@@ -256,7 +264,8 @@ impl Bulletin<'_> {
     pub fn svg(&self) -> String {
         let line = |stage: &Stage| {
             let (n, of) = (stage.at_hash, stage.asked);
-            let hash = stage.hash.as_deref().map_or(String::new(), |hash| format!(" at {}", short(hash)));
+            let hash = stage.hash.as_deref().filter(|_| !stage.is_several);
+            let hash = hash.map_or(String::new(), |hash| format!(" at {}", short(hash)));
             let ago = stage.moved_at.map_or(String::new(), |at| format!(", {} ago", age(self.now.saturating_sub(at))));
             (stage.channel.clone(), format!("{}: {n} of {of}{hash}{ago}", stage.state.word()), colour(stage.state))
         };

@@ -108,7 +108,12 @@ impl Side {
             (CONTAINERS, names.map(|name| (key(name), tag_of(name))).collect())
         } else if let Some(Value::Object(map)) = body.get("parameter_defaults") {
             let texts = map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?)));
-            (ENVIRONMENT, texts.map(|(key, name)| (key, tag_of(name))).collect())
+            // A parameter may go on to another image of the same tag.
+            let named = |name: &str| match (tag_of(name), Reference::parse(name)) {
+                (Entry::At(tag, digest), Ok(r)) => Entry::At(format!("{}:{tag}", r.repository.short()), digest),
+                (entry, _) => entry,
+            };
+            (ENVIRONMENT, texts.map(|(key, name)| (key, named(name))).collect())
         } else {
             let cure = "give an overcloud_containers.yaml or an overcloud_images.yaml";
             return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), cure));

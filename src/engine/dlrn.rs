@@ -127,8 +127,13 @@ enum What {
 /// What stands between a channel's candidate and the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhyNot {
-    /// It is told by nobody: what is needed to know, as a sentence.
-    NotTold(String),
+    /// It is told by nobody.
+    NotTold {
+        /// What is needed to know, as a sentence.
+        what: String,
+        /// The last builds of the jobs in Zuul, which does not say what they were run on.
+        builds: Vec<Blocker>,
+    },
     /// The candidate is what the channel stands for already.
     Level(String),
     /// The candidate, and what holds it.
@@ -151,7 +156,7 @@ pub enum WhyNot {
 pub struct Blocker {
     /// The job.
     pub job: String,
-    /// `failed`, `missing` or `running`.
+    /// `failed`, `missing` or `running`; `build` where it is only known how it ended last.
     pub kind: &'static str,
     /// What is so, as a sentence.
     pub sentence: String,
@@ -224,8 +229,15 @@ impl Pipeline {
         if let Some(zuul) = settings.zuul.as_ref().filter(|_| is_settled && out.iter().all(|w| self.fetched.contains(&w.url))) {
             let mut jobs = BTreeSet::new();
             for channel in &settings.channels {
-                if let WhyNot::Held { blockers, .. } = self.why_not(settings, channel, hash_of, 0) {
-                    jobs.extend(blockers.into_iter().map(|b| b.job));
+                match self.why_not(settings, channel, hash_of, 0) {
+                    WhyNot::Held { blockers, .. } => jobs.extend(blockers.into_iter().map(|b| b.job)),
+                    // Where no votes are known, all that is left to tell is how the jobs ended last.
+                    WhyNot::NotTold { .. } if self.candidate(settings, channel, hash_of).is_some() => {
+                        jobs.extend(
+                            self.criteria.get(channel).into_iter().flat_map(|c| c.jobs.iter().map(|(job, _)| job.clone())),
+                        );
+                    }
+                    _ => {}
                 }
             }
             for job in jobs.into_iter().take(JOBS) {
@@ -321,73 +333,73 @@ impl Pipeline {
 
     /// Why a channel does not stand for its candidate; `now` in seconds since 1970.
     pub fn why_not(&self, settings: &Settings, channel: &str, hash_of: &dyn Fn(&str) -> Option<String>, now: u64) -> WhyNot {
+        let unknown = |what: String| WhyNot::NotTold { what, builds: Vec::new() };
         let Some(criteria) = self.criteria.get(channel) else {
-            let what = match self.criteria.is_empty() {
+            return unknown(match self.criteria.is_empty() {
                 false => format!("The promoter's file says nothing of {channel}."),
                 true => "To know what holds it, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them.".to_owned(),
-            };
-            return WhyNot::NotTold(what);
+            });
         };
         let Some((label, hash)) = self.candidate(settings, channel, hash_of) else {
             let label = self.label(settings, channel).unwrap_or_default();
-            return WhyNot::NotTold(format!("Its candidate is what {label} stands for, and that is not known."));
+            return unknown(format!("Its candidate is what {label} stands for, and that is not known."));
         };
         if hash_of(channel).as_ref() == Some(&hash) {
             return WhyNot::Level(label);
         }
-        let votes = self.votes.get(&hash);
-        if votes.is_none() && settings.zuul.is_none() && self.builds.is_empty() {
-            let why = self.troubles.iter().find(|(url, _)| url.contains("_status?")).map(|(url, why)| format!("{url}: {why}"));
-            let what = why.unwrap_or_else(|| match self.vote_query(&hash) {
+        let Some(votes) = self.votes.get(&hash) else {
+            let trouble = |part: &str| self.troubles.iter().find(|(url, _)| url.contains(part));
+            let trouble = trouble("_status?").or_else(|| trouble("/api/promotions")).map(|(url, why)| format!("{url}: {why}"));
+            let what = trouble.unwrap_or_else(|| match self.vote_query(&hash) {
                 Some(_) => "only DLRN's API (dlrn=) tells that, no file of promotions".to_owned(),
-                None => "DLRN's promotions do not name this hash, so its votes cannot be asked for".to_owned(),
+                None => "no promotion that DLRN told names this hash, so that its votes cannot be asked for".to_owned(),
             });
-            return WhyNot::NotTold(format!(
+            let what = format!(
                 "The candidate {} of {label} must pass {} job{}; which it passed is not known: {}.",
                 short(&hash),
                 criteria.jobs.len(),
                 if criteria.jobs.len() == 1 { "" } else { "s" },
                 clean(&what)
-            ));
-        }
+            );
+            // What Zuul ran last may have been of any hash.
+            let builds = criteria.jobs.iter().filter_map(|(job, _)| {
+                let build = self.builds.get(job)?;
+                let url = build.as_ref().and_then(|b| web_link(&b.url));
+                let sentence = format!("{}: {}.", clean(job), last_build(build.as_ref(), now));
+                Some(Blocker { job: job.clone(), kind: "build", sentence, url })
+            });
+            return WhyNot::NotTold { what, builds: builds.collect() };
+        };
         let (mut passed, mut blockers) = (0, Vec::new());
         for (job, others) in &criteria.jobs {
-            let latest = |job: &String| votes.and_then(|v| v.iter().find(|v| v.job == *job));
-            let all: Vec<&Vote> = std::iter::once(job).chain(others).filter_map(latest).collect();
-            let build = self.builds.get(job).and_then(Option::as_ref);
-            // Without votes Zuul's last result is all that there is.
-            if all.iter().any(|v| v.success && !v.running) || votes.is_none() && build.is_some_and(|b| b.result == "SUCCESS") {
+            let names = || std::iter::once(job).chain(others);
+            // One success is enough, whatever the job did afterwards: that is how the promoter counts
+            // (<https://github.com/rdo-infra/ci-config>, ci-scripts/dlrnapi_promoter).
+            if votes.iter().any(|v| v.success && !v.running && names().any(|name| *name == v.job)) {
                 passed += 1;
                 continue;
             }
-            blockers.push(self.blocker(job, &all, &hash, votes.is_some(), now));
+            let latest: Vec<&Vote> = names().filter_map(|name| votes.iter().find(|v| v.job == *name)).collect();
+            blockers.push(self.blocker(job, &latest, &hash, now));
         }
         let rank = |kind: &str| ["failed", "missing", "running"].iter().position(|k| *k == kind);
         blockers.sort_by_key(|b: &Blocker| rank(b.kind));
         WhyNot::Held { label, hash, passed, of: criteria.jobs.len(), blockers }
     }
 
-    fn blocker(&self, job: &str, votes: &[&Vote], hash: &str, has_votes: bool, now: u64) -> Blocker {
-        let ago = |at: u64| format!("{} ago", age(now.saturating_sub(at)));
+    fn blocker(&self, job: &str, votes: &[&Vote], hash: &str, now: u64) -> Blocker {
+        let since = |at: u64| age(now.saturating_sub(at));
         let name = clean(job);
-        let link = |url: &str| Some(url.to_owned()).filter(|u| u.starts_with("https://") || u.starts_with("http://"));
         let (kind, mut sentence, mut url) = match votes.iter().find(|v| v.running).or(votes.first()) {
             Some(vote) if vote.running => {
-                ("running", format!("{name} runs for {} since {}", short(hash), ago(vote.at)), link(&vote.url))
+                ("running", format!("{name} has been running on {} for {}", short(hash), since(vote.at)), web_link(&vote.url))
             }
-            Some(vote) => ("failed", format!("{name} failed on {} {}", short(hash), ago(vote.at)), link(&vote.url)),
-            None if has_votes => ("missing", format!("{name} has not reported for {}", short(hash)), None),
-            None => ("missing", format!("{name} did not pass"), None),
+            Some(vote) => ("failed", format!("{name} failed on {} {} ago", short(hash), since(vote.at)), web_link(&vote.url)),
+            None => ("missing", format!("{name} has not reported for {}", short(hash)), None),
         };
-        match self.builds.get(job) {
-            Some(Some(build)) => {
-                let result = if build.result.is_empty() { "RUNNING" } else { &build.result };
-                let about = if has_votes { "" } else { ", of which hash Zuul does not say" };
-                sentence.push_str(&format!("; its last build in Zuul is {} of {}{about}", clean(result), ago(build.at)));
-                url = url.or_else(|| link(&build.url));
-            }
-            Some(None) => sentence.push_str("; Zuul knows no build of it"),
-            None => {}
+        if let Some(build) = self.builds.get(job) {
+            sentence.push_str(&format!("; {}", last_build(build.as_ref(), now)));
+            url = url.or_else(|| web_link(&build.as_ref()?.url));
         }
         Blocker { job: job.to_owned(), kind, sentence: sentence + ".", url }
     }
@@ -406,6 +418,21 @@ impl Pipeline {
             TagClass::Dlrn => Some(format!("{base}/{parts}/")),
             _ => None,
         }
+    }
+}
+
+/// An address of the web, and nothing else that a link could do.
+fn web_link(url: &str) -> Option<String> {
+    (url.starts_with("https://") || url.starts_with("http://")).then(|| url.to_owned())
+}
+
+/// How a job ended last in Zuul, in words without a full stop.
+fn last_build(build: Option<&Build>, now: u64) -> String {
+    let since = |at: u64| age(now.saturating_sub(at));
+    match build {
+        None => "Zuul knows no build of it".to_owned(),
+        Some(build) if build.result.is_empty() => format!("its last build in Zuul has been running for {}", since(build.at)),
+        Some(build) => format!("its last build in Zuul ended in {} {} ago", clean(&build.result), since(build.at)),
     }
 }
 
@@ -465,11 +492,11 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
     let rows = objects(&body, "promotions")?;
     // Of a batch of components only the last row names the aggregate (measured, 0.26.1); the others are parts of it, and no promotion
     // to a package's hash.
-    let has_aggregate =
-        |channel: &str| rows.iter().any(|r| text(r, "promote_name") == channel && !text(r, "aggregate_hash").is_empty());
+    let with_aggregate: BTreeSet<String> =
+        rows.iter().filter(|r| !text(r, "aggregate_hash").is_empty()).map(|r| text(r, "promote_name")).collect();
     let is_part = |p: &&Value| {
         let own = text(p, "aggregate_hash");
-        own.is_empty() && !text(p, "component").is_empty() && has_aggregate(&text(p, "promote_name"))
+        own.is_empty() && !text(p, "component").is_empty() && with_aggregate.contains(&text(p, "promote_name"))
     };
     Ok(rows.iter().filter(|p| !is_part(p)).filter_map(read).collect())
 }

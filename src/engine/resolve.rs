@@ -624,9 +624,9 @@ impl Resolver {
             let all = look.hashes(repository, &found.digest)?;
             pinned.seen.extend(all.into_iter().map(|hash| (hash, found.digest.clone())));
         }
-        // A scout did not wait for the others. Where it stands for another hash than they do, its own tag of theirs may still have
-        // the same digest: then it stands for both, and is not torn.
-        if shares && is_scout && TagClass::of(&pinned.tag).is_hash() {
+        // A scout did not wait for the others. Where it stands for another hash than they do, or for none that it tells, its own tag
+        // of theirs may still have the same digest: then it stands for both, and is not torn.
+        if shares && is_scout {
             let hashes = self.hashes(&Self::channel(reference), look.facts)?;
             if let Some(usual) = hashes.first().filter(|h| **h != pinned.tag)
                 && let Some(digest) = look.check(repository, usual, found.form)?

@@ -1126,7 +1126,6 @@ impl Run {
             self.facts.exchanges.remove(&ask);
         }
         self.before.clear();
-        self.stood_for.clear();
         self.start_over(logins);
     }
 
@@ -1134,7 +1133,8 @@ impl Run {
     pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
         self.before = self.conclude().0;
         self.before_at = self.facts.asked_at;
-        self.stood_for = self.facts.forget_moving(asked_at);
+        // Of a tag that could not be asked this time it still counts what it stood for the last time.
+        self.stood_for.extend(self.facts.forget_moving(asked_at));
         self.start_over(logins);
     }
 

@@ -20,6 +20,8 @@ use super::time;
 const VERSION: u32 = 1;
 /// Lives of a tag that are kept at most.
 const LIVES: usize = 100;
+/// Lives of all tags together: some 5 MB of a file of which nobody reads more than [`LIST_LIMIT`](super::wire::LIST_LIMIT).
+const ALL_LIVES: usize = 30_000;
 /// After so many seconds a snapshot is called stale.
 pub const STALE: u64 = 24 * 3600;
 
@@ -277,10 +279,11 @@ impl Snapshot {
                         None => {}
                     }
                 }
-                lives.truncate(LIVES);
                 histories.push((name.clone(), tag, lives));
             }
         }
+        let most = LIVES.min(ALL_LIVES / histories.len().max(1)).max(1);
+        histories.iter_mut().for_each(|(_, _, lives)| lives.truncate(most));
         for (name, tag, lives) in histories {
             if let Some(kept) = self.repositories.get_mut(&name).filter(|_| !lives.is_empty()) {
                 kept.history.insert(tag, lives);

@@ -37,9 +37,14 @@ pub fn rfc2822(text: &str) -> Option<u64> {
 /// ```
 /// assert_eq!(overtag::engine::time::iso("2017-05-30T00:49:16"), Some(1_496_105_356));
 /// assert_eq!(overtag::engine::time::iso("yesterday"), None);
+/// assert_eq!(overtag::engine::time::iso("2017-05-30T02:49:16.5+02:00"), None);
 /// ```
 pub fn iso(text: &str) -> Option<u64> {
     let (date, time) = text.trim().trim_end_matches('Z').split_once(['T', ' '])?;
+    // Of another zone: better none than one that is hours off.
+    if time.contains(['+', '-']) {
+        return None;
+    }
     let number = |text: &str| text.parse::<u64>().ok();
     let mut date = date.splitn(3, '-').map(number);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
