@@ -260,11 +260,8 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
     }
 
     // The same by the engine, where a refresh can be had, by a program and as a page asks.
-    let mut choices = Choices::default();
-    for (key, value) in [("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("tag", PROMOTED)] {
-        choices.put(key, value);
-    }
-    choices.put("channels", here.channels.as_str());
+    let (namespace, channels) = (here.namespace.as_str(), here.channels.as_str());
+    let choices = chosen(&[("namespace", namespace), ("name_prefix", PREFIX), ("tag", PROMOTED), ("channels", channels)]);
     let nobody = |_: &Run, _: u64| {};
     let told = |rows: &[Known]| -> Vec<String> {
         rows.iter().flatten().map(|r| format!("{:?} {:?} {:?} {:?}", r.status, r.hash, r.digest, r.notes)).collect()
@@ -285,6 +282,13 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
         assert!(proxy.count() <= cells_of, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
         assert_eq!(told(&run.conclude().0), told(&before));
     }
+}
+
+/// What a link would say.
+fn chosen<V: AsRef<str>>(pairs: &[(&str, V)]) -> Choices {
+    let mut choices = Choices::default();
+    pairs.iter().for_each(|(key, value)| choices.put(key, value.as_ref()));
+    choices
 }
 
 /// Who asks as a page does; what its requests would be allowed to read is not looked at.
@@ -311,11 +315,9 @@ fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
     let repo = |name: &str| format!("{NAMESPACE}/{PREFIX}{name}");
     let push = |name: &str, kind: Kind, build: usize| registry.push(&repo(name), &[PROMOTED], kind, None, build);
     let mut is: Vec<String> = names.iter().zip(0..).map(|(name, i)| push(name, kinds[i / kinds.len()], 1)).collect();
-    let mut choices = Choices::default();
     let namespace = format!("{}/{NAMESPACE}", registry.host);
-    for (key, value) in [("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED), ("pin", "digest")] {
-        choices.put(key, value);
-    }
+    let choices =
+        chosen(&[("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED), ("pin", "digest")]);
     let short: Vec<&str> = names.iter().map(String::as_str).collect();
     let (_, run) = board_of(&choices, &short, page());
     let digests = |run: &Run| -> Vec<String> {
@@ -344,10 +346,7 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
         Snapshot::read(&fs::read_to_string(&file).expect("it is there"), "kept.json").expect("it can be read again")
     };
     let taken = snapshot(EPOCH);
-    let mut choices = Choices::default();
-    for (key, value) in [("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)] {
-        choices.put(key, value);
-    }
+    let choices = chosen(&[("namespace", here.namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)]);
     let settings = Settings::new(&choices, true).0;
     let ((grid, plan), _) = board_of(&choices, &["nova-api"], page());
     let built = |snapshot: Option<Arc<Snapshot>>| {
@@ -417,11 +416,8 @@ fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
         push(&registry, name, if name == "keystone" { 1 } else { 2 }, &[PROMOTED]);
     }
     let proxy = Proxy::before(&registry.host);
-    let mut choices = Choices::default();
     let namespace = format!("{}/{NAMESPACE}", proxy.host);
-    for (key, value) in [("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)] {
-        choices.put(key, value);
-    }
+    let choices = chosen(&[("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)]);
     let ((grid, plan), run) = board_of(&choices, &names, Client::program(Logins::default()));
     let state = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0).state;
     let nobody = |_: &Run, _: u64| {};
@@ -447,12 +443,9 @@ fn a_refresh_sees_what_moved_came_and_went() {
     }
     push(&registry, "glance-api", 1, &[]);
     let all = ["nova-api", "nova-compute", "heat-api", "keystone", "glance-api"];
-    let mut choices = Choices::default();
-    for (key, value) in [("namespace", format!("{}/{NAMESPACE}", registry.host)), ("name_prefix", PREFIX.to_owned())] {
-        choices.put(key, value);
-    }
-    choices.put("tag", PROMOTED);
-    choices.put("channels", PROMOTED);
+    let namespace = format!("{}/{NAMESPACE}", registry.host);
+    let named = [("namespace", namespace.as_str()), ("name_prefix", PREFIX)];
+    let choices = chosen(&[&named[..], &[("tag", PROMOTED), ("channels", PROMOTED)]].concat());
     let nobody = |_: &Run, _: u64| {};
     let program = || Client::program(Logins::default());
     let ((grid, plan), run) = board_of(&choices, &all, program());
@@ -1085,15 +1078,12 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
     assert_eq!((build.result.as_str(), build.at), ("FAILURE", EPOCH));
 
     // The promoter's file, then DLRN, then Zuul: each is asked for what is still open, and for nothing twice.
-    let mut choices = Choices::default();
-    for (key, value) in [
+    let choices = chosen(&[
         ("channels", "tripleo-ci-testing,current-tripleo,lonely"),
         ("criteria", "https://c.example/x.yaml"),
         ("dlrn", "https://d.example/api"),
         ("zuul", "https://z.example/t"),
-    ] {
-        choices.put(key, value);
-    }
+    ]);
     let settings = Settings::new(&choices, true).0;
     let candidate = hash(2);
     let hash_of = |channel: &str| match channel {

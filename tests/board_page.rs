@@ -253,6 +253,8 @@ fn a_promotion_is_watched_image_by_image() {
         json!(["No channel is whole: tripleo-ci-testing is empty, current-tripleo is empty."])
     );
     assert_eq!(page.eval("return window.told.length", &[]), notified.len());
+    page.click("button", "Notify me");
+    page.wait_for_text("You are not notified any more.", PATIENCE);
 }
 
 #[test]
@@ -433,6 +435,14 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     );
     refresh(&page);
     assert_eq!(page.eval("return window.said.size", &[]), 3, "{}", page.eval("return [...window.said]", &[]));
+    zuul.hold();
+    let asked = zuul.count();
+    page.press("r");
+    zuul.wait_for_requests(asked + 1, LIMIT);
+    page.click("button", "Cancel");
+    done(&page);
+    zuul.release();
+    assert_shows(&page, &["1 of 3 jobs passed for", "1 promotion behind tripleo-ci-testing"]);
     let log = page.eval("return document.querySelector('.blockers a').href", &[]);
     assert_eq!(log, "https://logs.example.org/job-failed");
     assert_eq!(page.table("Promotions").len(), 3);
@@ -576,7 +586,11 @@ fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
     let drawn = |page: &Page| page.eval("return document.querySelectorAll('tr.cells').length", &[]).as_u64().unwrap_or(0);
     assert!((10..120).contains(&drawn(&page)), "{} rows are drawn", drawn(&page));
     assert_eq!(page.eval("return document.querySelector('.board').getAttribute('aria-rowcount')", &[]), "501");
+    // Who is on a row that scrolls out of the document stays in the table.
+    page.press("j");
+    assert_eq!(page.eval("return document.activeElement.className", &[]), "cell");
     page.eval("const box = document.querySelector('.board-box'); box.scrollTop = box.scrollHeight", &[]);
+    page.wait_for("document.activeElement.className === 'board-box'", LIMIT);
     page.wait_for("document.querySelector('tr.cells[aria-rowindex=\"501\"] th')?.innerText === 'neutron-499'", LIMIT);
     page.type_into("Search", "heat-250");
     page.wait_for("document.querySelectorAll('tr.cells').length === 0 || document.querySelector('tr.cells th').innerText.startsWith('heat-25')", LIMIT);
@@ -584,7 +598,7 @@ fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
     page.click("button", "Group by service");
     page.wait_for("document.querySelector('.group-row')?.innerText.startsWith('nova (')", LIMIT);
     page.click("button", "Worst first");
-    page.choose("Refresh after seconds", "300");
+    page.choose("Refresh (s)", "300");
     page.type_into("Late after days", "2,5");
     done(&page);
     page.wait_for("location.search.includes('late=2%2C5')", PATIENCE);
@@ -690,7 +704,25 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     page.wait_for("document.querySelector('.stage').dataset.state === 'torn'", LIMIT);
     assert!(!page.text().contains("could not be read anew"));
 
+    // The same file once more leaves a board that can be looked into.
+    let more: Vec<String> = (0..5).map(|i| format!("image-{i}")).collect();
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    more.iter().for_each(|name| push(&registry, name, 1, &[PROMOTED]));
+    let (_folder, templates) = templates_of(&more);
+    let plain = board(&registry.host, &templates, PROMOTED, &[]);
+    let taken = overtag(&["snapshot", "--link", &plain, "--output", &kept], None);
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    *served.lock().expect("no holder panics") = Some(fs::read_to_string(&kept).expect("it is there"));
+    visit(&page, &board(&registry.host, &templates, PROMOTED, &[("snapshot", &url)]));
+    let fetched = wall.count();
+    page.press("r");
+    wall.wait_for_requests(fetched + 1, LIMIT);
+    page.eval("[...document.querySelectorAll('.cells .cell')].at(-1).click()", &[]);
+    page.wait_for_text("rdo_version=", LIMIT);
+    page.press("Escape");
+
     // Where the link looks for something, what is not found is not called right.
+    push(&registry, more[0], 2, &[PROMOTED]);
     visit(&page, &board(&registry.host, &templates, PROMOTED, &[("embed", "1"), ("q", "zzz")]));
     assert_shows(&page, &["No row matches", "current-tripleo is torn."]);
 }
@@ -725,6 +757,13 @@ fn who_refreshes_twice_or_cancels_loses_nothing() {
     assert_eq!((cards(&page)[0].2.as_str(), cells(&page).len()), ("whole", NAMES.len()));
     assert_shows(&page, &[&format!("as of{}UTC", as_of.as_str().unwrap_or("?"))]);
     proxy.release();
+    // A cell that was put back is what it was, and can be opened.
+    let open_last = "[...document.querySelectorAll('.cells .cell')].at(-1).click()";
+    page.eval(open_last, &[]);
+    page.wait_for_text("rdo_version=", LIMIT);
+    done(&page);
+    assert_eq!(cards(&page)[0].2, "whole");
+    page.press("Escape");
 
     // By which limits it is judged is no question to a registry.
     proxy.reset();

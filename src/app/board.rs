@@ -700,7 +700,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
             };
             return view! { <p class="quiet">{text}</p> }.into_any();
         }
-        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("Nothing older than {} is kept ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
+        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("Nothing older than {} is told ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
         let row = move |e: crate::engine::timeline::Event| {
             let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
+use super::browser;
 use super::loader::Loader;
+use super::mark::icon;
 use super::results::{Errors, Progress};
 use super::store::{Phase, Store};
 use super::table::{Hash, Search};
@@ -59,6 +61,11 @@ pub fn Compare(
         _ => "Asking for both sides …".to_owned(),
     };
     Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
+    Effect::new(move |_| {
+        if let Some(hash) = changes.with(|c| c.as_ref()?.0[1].hash.clone()) {
+            browser::set_icon(&icon(&hash, false));
+        }
+    });
     let is_known = move || store.phase.get() == Phase::Done && changes.with(Option::is_some);
     view! {
         <div class="results">

@@ -424,7 +424,7 @@ fn ChannelGroup(store: Store) -> impl IntoView {
             <Text store=store key="channels" label="Channels, in the order of promotion" wide=true />
             <Text store=store key="late" label="Late after days" />
             <Select
-                label="Refresh after seconds"
+                label="Refresh (s)"
                 value=Signal::derive(move || match store.value("refresh").get() {
                     seconds if seconds.is_empty() => OFF.to_owned(),
                     seconds => seconds,

@@ -646,7 +646,7 @@ impl Loader {
             self.store.phase.set(Phase::Stuck(error));
             return;
         }
-        let stages = self.store.results.with_untracked(|r| r.stages.clone());
+        let (stages, known) = self.store.results.with_untracked(|r| (r.stages.clone(), r.pipeline.clone()));
         self.work.update_value(|w| {
             if let Some(w) = w {
                 w.stopper = Stopper::default();
@@ -655,6 +655,10 @@ impl Loader {
                 w.reading.set(0);
                 w.is_cancelled.set(true);
                 let mut pipeline = w.pipeline.borrow_mut();
+                // What was only read anew is as it was.
+                if *known != Pipeline::default() {
+                    *pipeline = (*known).clone();
+                }
                 loop {
                     let wants = pipeline.lacking(&prepared.settings, &|c| hash_of(&stages, c), true);
                     if wants.is_empty() {
@@ -718,7 +722,11 @@ impl Loader {
         if prepared.settings.view == View::Board && is_known {
             match (&prepared.settings.snapshot, self.store.snapshot.get_untracked()) {
                 // It takes the place of the old one when it is there.
-                (Some(url), Some(_)) if prepared.files.snapshot.is_none() => return self.fetch_snapshot(url.clone()),
+                (Some(url), Some(_)) if prepared.files.snapshot.is_none() => {
+                    // The board that is shown goes on until then.
+                    self.work.update_value(|w| w.iter_mut().for_each(|w| w.stopper = Stopper::default()));
+                    return self.fetch_snapshot(url.clone());
+                }
                 (_, None) => return self.again(|run, logins| run.refresh(logins, web::clock())),
                 _ => {}
             }

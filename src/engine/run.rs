@@ -186,6 +186,8 @@ pub struct Run {
     before: Vec<Option<Arc<Row>>>,
     /// When they were asked for then, seconds since 1970.
     before_at: u64,
+    /// What was answered before it was asked anew, beside the rows.
+    kept: HashMap<Ask, Answer>,
     /// What the tags stood for then.
     stood_for: HashMap<(Repository, String), Option<String>>,
     /// Questions to be sent, the next one first.
@@ -252,6 +254,7 @@ impl Run {
             rows: vec![None; rows_len],
             before: Vec::new(),
             before_at: 0,
+            kept: HashMap::new(),
             stood_for: HashMap::new(),
             queue: VecDeque::new(),
             later: Vec::new(),
@@ -314,10 +317,12 @@ impl Run {
         }
     }
 
-    /// Asks this too, whatever was answered before.
+    /// Asks this too, whatever was answered before; that counts again if the run is cancelled meanwhile.
     pub fn anew(&mut self, asks: Vec<Ask>) {
         for ask in &asks {
-            self.facts.answers.remove(ask);
+            if let Some(Ok(answer)) = self.facts.answers.remove(ask) {
+                self.kept.insert(ask.clone(), answer);
+            }
             self.facts.exchanges.remove(ask);
         }
         self.also(asks);
@@ -1105,15 +1110,26 @@ impl Run {
     pub fn cancel(&mut self) {
         self.look(usize::MAX);
         let open: Vec<usize> = (0..self.rows.len()).filter(|i| self.rows[*i].is_none()).collect();
+        let asks: Vec<Ask> = self.waiting.keys().cloned().collect();
         self.forget_work();
         while let Some(ask) = self.waiting.keys().next().cloned() {
             self.learn(ask, Err(Trouble { what: "cancelled before it was known".to_owned(), cure: "retry".to_owned() }));
             self.queue.clear();
         }
+        let mut is_kept = false;
         for i in open {
             if let Some(Some(row)) = self.before.get(i) {
                 self.rows[i] = Some(row.clone());
                 self.facts.asked_at = self.before_at;
+                is_kept = true;
+            }
+        }
+        for ask in asks {
+            match self.kept.remove(&ask) {
+                Some(answer) => _ = self.facts.answers.insert(ask, Ok(answer)),
+                // Whoever looks at such a row again asks again.
+                None if is_kept && !matches!(ask, Ask::History { .. }) => _ = self.facts.answers.remove(&ask),
+                None => {}
             }
         }
     }
