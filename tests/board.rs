@@ -948,7 +948,7 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
 #[test]
 fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name() {
     const HOUR: u64 = 3600;
-    let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/n/c:current-tripleo"];
+    let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/m/c:current-tripleo"];
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
     // Of each image the tags of hashes, their digests and when they were pushed, and the pushes of the channel, oldest first.
     type Told<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
@@ -1012,6 +1012,50 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let told_back = told(&facts([back, back, back]));
     assert_eq!(told_back[0], ("one".to_owned(), 9000, 9000, 3, true));
     assert_eq!(told_back.len(), 3);
+
+    // The second build left all of them as they were, and was promoted. Where it was not, but the first again, most tell.
+    assert_eq!(told(&facts([left, left, left])), [event("two", 101, 101, 3), event("one", 10, 10, 3)]);
+    let again: Told<'_> = (&[(&one, "1", 9)], &[(10, "1"), (101, "1")]);
+    assert_eq!(told(&facts([left, again, again])), [event("one", 10, 10, 3)]);
+
+    // What no tag names goes back, whichever image does so first; and one that was not promoted at first is no part of that.
+    let lost: Told<'_> = (&[], &[(DAY + 60, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
+    let lost_too: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY + 60, "11")]);
+    let mut back = event("sha256:11", 10 * DAY, 10 * DAY + 60, 3);
+    back.4 = true;
+    let expected = [back, event("sha256:2", 5 * DAY, 5 * DAY, 3), event("sha256:11", DAY, DAY + 60, 3)];
+    assert_eq!(told(&facts([lost, lost_too, lost_too])), expected);
+    let late: Told<'_> = (&[], &[(DAY + 20 * HOUR, "2")]);
+    let early: Told<'_> = (&[], &[(DAY + 10 * HOUR, "1"), (DAY + 20 * HOUR, "2")]);
+    let expected =
+        [event("sha256:2", DAY + 20 * HOUR, DAY + 20 * HOUR, 3), event("sha256:1", DAY + 10 * HOUR, DAY + 10 * HOUR, 2)];
+    assert_eq!(told(&facts([late, early, early])), expected);
+
+    // One comes after the others have gone on, and a namespace has hashes of its own: nothing went back.
+    let tags: &[_] = &[(one.as_str(), "1", 9), (two.as_str(), "2", 99)];
+    let on: Told<'_> = (tags, &[(10, "1"), (100, "2")]);
+    let behind: Told<'_> = (tags, &[(3 * HOUR, "1"), (5 * HOUR, "2")]);
+    assert_eq!(told(&facts([on, on, behind])), [event("two", 100, 5 * HOUR, 3), event("one", 10, 3 * HOUR, 3)]);
+    let (three, four) = (hash(3), hash(4));
+    let own: Told<'_> = (&[(&three, "3", 9), (&four, "4", 99)], &[(20, "3"), (4 * HOUR, "4")]);
+    let of_own = facts([on, behind, own]);
+    let expected = [
+        (four, 4 * HOUR, 4 * HOUR, 1, false),
+        event("two", 100, 5 * HOUR, 2),
+        (three, 20, 20, 1, false),
+        event("one", 10, 3 * HOUR, 2),
+    ];
+    assert_eq!(told(&of_own), expected);
+    let of = |channel: &str, hash: &str, lag| Stage {
+        channel: channel.to_owned(),
+        hash: Some(hash.to_owned()),
+        lag,
+        ..Stage::default()
+    };
+    let mut stages = [of(PROMOTED, &two, None), of("next", &one, Some(Lag { differ: 1, ..Lag::default() }))];
+    Timeline::new(&grid, &plan, &rows, &of_own, &Pipeline::default()).inform(&mut stages);
+    let lag = stages[1].lag.as_ref().expect("it was given");
+    assert_eq!((lag.promotions, lag.since), (Some(1), Some(100)), "those of the other namespace do not count");
 
     // Behind since the one before it left the hash, however often it has moved or was pushed since.
     let (_, plan, grid, rows) = made(&images[..1], &["tripleo-ci-testing", PROMOTED], vec![None, None]);

@@ -1,15 +1,15 @@
 //! When channels were promoted, and what was rolled back.
 //!
 //! Two kinds of witnesses: registries (or snapshots kept over time) tell the lives of each image's tag, DLRN tells each promotion. Moves
-//! of several images to the same hash are one promotion, and a hash that is promoted again where it stands is none at all (Quay notes
-//! every push). A hash that a channel stood for before, and stands for again after another, is a roll-back: a promoter that moves a tag
-//! back does it by pushing, which no registry marks.
+//! of several images to the same hash are one promotion; an image that is set to the hash for which it stands already has not moved
+//! (Quay notes every push), and one that comes there later than the others is a straggler of that promotion. A hash to which an image
+//! comes a second time is a roll-back: a promoter that moves a tag back does it by pushing, which no registry marks.
 //!
 //! A build that leaves an image as it was gives its digest a second hash, so that such an image does not tell which of them was
-//! promoted: it goes with the others. So does one whose hash no tag names any more.
+//! promoted: it goes with the others that moved with it. So does one whose hash no tag names any more.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::board::{Grid, Known, Stage};
 use super::dlrn::Pipeline;
@@ -22,13 +22,13 @@ use super::resolve::Facts;
 const WITNESSES: usize = 3;
 /// Components that DLRN promotes within so many seconds are one promotion.
 const ONE: u64 = 60;
-/// DLRN and the registry tell of the same promotion, and so do images of no known hash, if not more than so many seconds are between.
+/// DLRN and the registry tell of the same promotion if not more than so many seconds are between.
 const SAME: u64 = 24 * 3600;
 /// A promotion, image by image, pauses no longer than so many seconds.
 const PAUSE: u64 = 3600;
 
 /// A channel came to stand for a hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The channel.
     pub channel: String,
@@ -40,6 +40,8 @@ pub struct Event {
     pub last: u64,
     /// How many images moved, of how many whose history is known; none where DLRN alone tells of it.
     pub images: Option<(usize, usize)>,
+    /// Their namespaces, which are promoted on their own; none where DLRN alone tells of it.
+    pub namespaces: BTreeSet<String>,
     /// Whether it stood for that before.
     pub is_rollback: bool,
 }
@@ -87,15 +89,19 @@ impl Timeline {
                 let row = rows.get(m * grid.channels.len() + c).and_then(Option::as_ref);
                 let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.clone();
                 let names = repositories.entry(repository).or_insert_with(|| Names::new(facts, repository));
-                let mut before = None;
                 for life in of.iter().rev() {
                     let named = match &life.hash {
                         Some(hash) => vec![hash.clone()],
                         None => names.of(&life.digest, life.start),
                     };
                     let hashes = if named.is_empty() { own(&life.digest).into_iter().collect() } else { named };
-                    let is_echo = before.replace(&life.digest) == Some(&life.digest);
-                    moves.push(Move { image: m, at: life.start, hashes, digest: &life.digest, is_echo });
+                    moves.push(Move {
+                        image: m,
+                        namespace: repository.namespace(),
+                        at: life.start,
+                        hashes,
+                        digest: &life.digest,
+                    });
                 }
                 let kept_for = facts.answers.get(&Ask::Overview { repository: repository.clone() }).and_then(|a| match a {
                     Ok(Answer::Overview(Ok(overview))) => overview.kept_for,
@@ -119,16 +125,16 @@ impl Timeline {
                         hash: p.hash.clone(),
                         first: p.at,
                         last: p.at,
-                        images: None,
-                        is_rollback: false,
+                        ..Event::default()
                     }),
                 }
             }
+            // What stands there already is not promoted by being promoted again.
+            told.dedup_by(|again, event| again.hash == event.hash);
             told.retain(|t| !events.iter().any(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME));
             events.extend(told);
             events.sort_by_key(|e| e.first);
-            // What stands there already is not promoted by being promoted again.
-            events.dedup_by(|again, event| again.hash == event.hash);
+            events.dedup_by(|again, event| again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash);
             let mut seen = BTreeSet::new();
             for event in &mut events {
                 event.is_rollback = !seen.insert(event.hash.clone());
@@ -156,7 +162,10 @@ impl Timeline {
         for c in 1..stages.len() {
             let (before, stage) = (stages[c - 1].clone(), &mut stages[c]);
             let Some(lag) = stage.lag.as_mut().filter(|lag| lag.differ > 0) else { continue };
-            let events: Vec<&Event> = self.of(&before.channel).collect();
+            let of_hash = self.of(&before.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
+            let Some(Event { namespaces, .. }) = of_hash else { continue };
+            let is_of = |e: &&Event| namespaces.is_empty() || e.namespaces.is_empty() || !namespaces.is_disjoint(&e.namespaces);
+            let events: Vec<&Event> = self.of(&before.channel).filter(is_of).collect();
             let behind = events.iter().position(|e| Some(&e.hash) == stage.hash.as_ref()).filter(|n| *n > 0);
             lag.promotions = behind;
             // Since the one before it left that hash.
@@ -194,75 +203,84 @@ impl Names {
     }
 }
 
-/// An image's tag came to stand for a digest.
+/// An image's tag was set to a digest.
 struct Move<'a> {
     image: usize,
+    namespace: String,
     at: u64,
     /// The hashes that the digest had then, the likeliest first.
     hashes: Vec<String>,
     digest: &'a str,
-    /// Whether it stood for that already.
-    is_echo: bool,
 }
 
-/// The promotions that moves make up, oldest first.
+/// The promotions that moves make up; `of` is the number of images whose moves are known.
 fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> {
     moves.sort_by_key(|m| (m.at, m.image));
     let mut events: Vec<(Event, BTreeSet<usize>)> = Vec::new();
-    let begin = |m: &Move<'_>, hash: &str| {
-        let (first, last) = (m.at, m.at);
-        let images = Some((1, of));
-        let event = Event { channel: channel.to_owned(), hash: hash.to_owned(), first, last, images, is_rollback: false };
-        (event, BTreeSet::from([m.image]))
-    };
-    let join = |(event, who): &mut (Event, BTreeSet<usize>), m: &Move<'_>| {
-        who.insert(m.image);
-        (event.first, event.last) = (event.first.min(m.at), event.last.max(m.at));
-        event.images = Some((who.len(), of));
-    };
-    // How far a move is from a promotion that it may be part of.
-    let apart = |(event, who): &(Event, BTreeSet<usize>), m: &Move<'_>| {
-        let away = if m.at < event.first { event.first - m.at } else { m.at.saturating_sub(event.last) };
-        (!who.contains(&m.image)).then_some(away)
-    };
-    let nearest = |events: &[(Event, BTreeSet<usize>)], m: &Move<'_>, limit: u64, is_one: &dyn Fn(&str) -> bool| {
-        let near = events.iter().enumerate().filter(|(_, e)| is_one(&e.0.hash));
-        near.filter_map(|(i, e)| Some((apart(e, m)?, i))).filter(|(away, _)| *away <= limit).min().map(|(_, i)| i)
-    };
-    let (echoes, moves): (Vec<_>, Vec<_>) = moves.into_iter().partition(|m| m.is_echo);
-    // Those that tell their hash decide which promotions there were.
-    for m in moves.iter().filter(|m| m.hashes.len() == 1) {
-        let hash = &m.hashes[0];
-        let latest = events.iter().rposition(|(e, _)| e.hash == *hash);
-        // One that was left behind may come days later, but not when the channel has gone on.
-        let is_open = |at: &usize| {
-            let (event, who) = &events[*at];
-            let has_gone_on = events.iter().any(|(e, _)| e.hash != *hash && e.first > event.last);
-            !who.contains(&m.image) && (!has_gone_on || m.at.saturating_sub(event.last) <= PAUSE)
-        };
-        match latest.filter(is_open) {
-            Some(at) => join(&mut events[at], m),
-            None => events.push(begin(m, hash)),
+    // For which hash each image stands, and by which digest.
+    let mut stands: HashMap<usize, (String, &str)> = HashMap::new();
+    // For which promotion a digest was taken that no tag names.
+    let mut unnamed: HashMap<(usize, &str), String> = HashMap::new();
+    for together in spells(&moves) {
+        let mut votes: HashMap<&str, usize> = HashMap::new();
+        together.iter().flat_map(|m| &m.hashes).for_each(|hash| *votes.entry(hash).or_default() += 1);
+        let mut to: BTreeMap<String, Vec<&Move<'_>>> = BTreeMap::new();
+        let mut without = Vec::new();
+        for m in together {
+            // The one that most have, or else the likeliest: of equals the last is taken.
+            match m.hashes.iter().rev().max_by_key(|hash| votes[hash.as_str()]) {
+                Some(hash) if stands.get(&m.image).is_none_or(|(is, _)| is != hash) => {
+                    to.entry(hash.clone()).or_default().push(m)
+                }
+                Some(hash) => _ = stands.insert(m.image, (hash.clone(), m.digest)),
+                None => without.push(m),
+            }
         }
-    }
-    for m in moves.iter().filter(|m| m.hashes.len() > 1) {
-        match nearest(&events, m, SAME, &|hash| m.hashes.iter().any(|h| h == hash)) {
-            Some(at) => join(&mut events[at], m),
-            None => events.push(begin(m, &m.hashes[0])),
+        let most = to.iter().max_by_key(|(_, who)| who.len()).map(|(hash, _)| hash.clone());
+        match &most {
+            Some(hash) => without.retain(|m| stands.get(&m.image).is_none_or(|(is, _)| is != hash)),
+            None => without.retain(|m| stands.get(&m.image).is_none_or(|(_, is)| *is != m.digest)),
         }
-    }
-    for m in moves.iter().filter(|m| m.hashes.is_empty()) {
-        let is_unnamed = |hash: &str| hash.starts_with("sha256:");
-        let with = nearest(&events, m, PAUSE, &|hash| !is_unnamed(hash)).or_else(|| nearest(&events, m, SAME, &is_unnamed));
-        match with {
-            Some(at) => join(&mut events[at], m),
-            None => events.push(begin(m, m.digest)),
+        if let Some(first) = without.first() {
+            let known = || without.iter().find_map(|m| unnamed.get(&(m.image, m.digest)).cloned());
+            let hash = most.or_else(known).unwrap_or_else(|| first.digest.to_owned());
+            unnamed.extend(without.iter().map(|m| ((m.image, m.digest), hash.clone())));
+            to.entry(hash).or_default().extend(without);
         }
-    }
-    for m in &echoes {
-        if let Some(at) = nearest(&events, m, PAUSE, &|hash| m.hashes.is_empty() || m.hashes.iter().any(|h| h == hash)) {
-            join(&mut events[at], m);
+        for (hash, moved) in to {
+            stands.extend(moved.iter().map(|m| (m.image, (hash.clone(), m.digest))));
+            let was_there = |who: &BTreeSet<usize>| moved.iter().any(|m| who.contains(&m.image));
+            let latest = events.iter().rposition(|(event, _)| event.hash == hash).filter(|i| !was_there(&events[*i].1));
+            let at = latest.unwrap_or_else(|| {
+                let (first, last) = (moved[0].at, moved[0].at);
+                let event = Event { channel: channel.to_owned(), hash, first, last, ..Event::default() };
+                events.push((event, BTreeSet::new()));
+                events.len() - 1
+            });
+            let (event, who) = &mut events[at];
+            for m in moved {
+                who.insert(m.image);
+                event.namespaces.insert(m.namespace.clone());
+                (event.first, event.last) = (event.first.min(m.at), event.last.max(m.at));
+            }
+            event.images = Some((who.len(), of));
         }
     }
     events.into_iter().map(|(event, _)| event).collect()
+}
+
+/// Moves that may be one promotion: without a longer pause, and each image once.
+fn spells<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<&'b [Move<'a>]> {
+    let mut out = Vec::new();
+    let (mut start, mut who) = (0, BTreeSet::new());
+    for (i, m) in moves.iter().enumerate() {
+        let has_paused = i > 0 && m.at - moves[i - 1].at > PAUSE;
+        if has_paused || who.contains(&m.image) {
+            out.push(&moves[start..i]);
+            (start, who) = (i, BTreeSet::new());
+        }
+        who.insert(m.image);
+    }
+    out.push(&moves[start..]);
+    out
 }
