@@ -1,7 +1,8 @@
 //! What the engine makes of every kind of registry, as plain data: a registry is a function from requests to responses, and the
 //! clock is the test's own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -563,6 +564,98 @@ fn who_is_waited_for_is_said() {
     assert!(matches!(run.next(moment(1005)), Next::Wait(until) if until >= 12_005));
     run.cancel();
     assert!(run.is_done() && run.conclude().0.iter().flatten().all(|r| r.reason.contains("cancelled")));
+}
+
+#[test]
+fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
+    let builds = |i: usize, is_later: bool| match (i, is_later) {
+        (0, _) => 3,
+        (1, false) => 1,
+        (_, false) => 2,
+        (1, true) => 2,
+        (_, true) => 4,
+    };
+    let hash = |build: usize| format!("{build:040x}_{build:08x}");
+    let registry = |request: &Request, is_later: bool| {
+        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        if path == "v2/" {
+            return reply(200, &[], "{}");
+        }
+        let (repository, kind, what) = parts(path);
+        let i = repository.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number");
+        let config = |build: usize| config(&json!({ "rdo_version": hash(build), "name": repository }));
+        let of_tag = if what == CHANNEL { Some(builds(i, is_later)) } else { (1..5).find(|build| hash(*build) == what) };
+        let of_blob = (1..5).find(|build| sha256(config(*build).as_bytes()) == what);
+        match (kind, of_tag, of_blob) {
+            ("manifests", Some(build), _) => manifest(request, D2, &image(D2, &config(build))),
+            ("blobs", _, Some(build)) => reply(200, &[], &config(build)),
+            _ => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+        }
+    };
+    let told =
+        |rows: &[Row]| rows.iter().map(|r| (r.status, r.hash.clone(), r.notes.clone(), r.reason.clone())).collect::<Vec<_>>();
+    let moment = |ms: u64| Moment { ms, unix: NOW + 3600, random: 0.5 };
+    let cold = |is_later: bool| drive(run(&names("r.example", 6), "", native()), |request, _| registry(request, is_later));
+    let (before, after) = (told(&cold(false).rows), told(&cold(true).rows));
+    let mut was_left = 0;
+    for enough in 0..100 {
+        let mut run = cold(false).run;
+        run.refresh(Logins::default(), NOW + 3600);
+        let mut flying = VecDeque::new();
+        for n in 0.. {
+            // As many as it hands out are on their way, and the last one is answered first.
+            while let Next::Send(send) = run.next(moment(n)) {
+                flying.push_back(send);
+            }
+            if n == enough {
+                break;
+            }
+            let Some(send) = flying.pop_back() else { break };
+            let outcome = registry(&send.request, true);
+            run.deliver(send.id, outcome, moment(n));
+        }
+        let was_done = run.is_done();
+        run.cancel();
+        let rows: Vec<Row> = run.conclude().0.into_iter().flatten().map(Arc::unwrap_or_clone).collect();
+        assert!(
+            told(&rows)
+                .iter()
+                .zip(before.iter().zip(&after))
+                .all(|(is, (old, new))| is.0 == old.0 && (is.1 == old.1 || is.1 == new.1)),
+            "{enough}: {rows:?}"
+        );
+        let errors: Vec<_> = run.facts().answers.iter().filter(|(_, answer)| answer.is_err()).collect();
+        assert!(errors.is_empty(), "after {enough} answers: {errors:?}");
+        run.refresh(Logins::default(), NOW + 7200);
+        let again = drive(run, |request, _| registry(request, true));
+        assert_eq!(told(&again.rows), after, "after {enough} answers");
+        if was_done {
+            break;
+        }
+        was_left += 1;
+    }
+    assert!(was_left >= 6, "{was_left}");
+}
+
+#[test]
+fn what_is_asked_anew_counts_again_if_it_is_cancelled_but_not_what_was_before_an_error() {
+    let mut run = drive(run(&names("r.example", 1), "", native()), |request, _| shelf(request)).run;
+    let ask = Ask::Tags { repository: Repository { host: "r.example".to_owned(), path: "ns/i000".to_owned() } };
+    let tags = |mut run: Run, outcome: &dyn Fn() -> Outcome| {
+        run.anew(vec![ask.clone()]);
+        drive(run, |_, _| outcome()).run
+    };
+    run = tags(run, &|| reply(200, &[], "{\"tags\":[\"one\"]}"));
+    let one = run.facts().answers[&ask].clone();
+    assert!(one.is_ok(), "{one:?}");
+    run.anew(vec![ask.clone()]);
+    run.cancel();
+    assert_eq!(run.facts().answers[&ask], one);
+    run = tags(run, &|| reply(403, &[], ""));
+    assert!(run.facts().answers[&ask].is_err());
+    run.anew(vec![ask.clone()]);
+    run.cancel();
+    assert!(run.facts().answers[&ask].is_err());
 }
 
 // -- forms

@@ -1110,9 +1110,12 @@ impl Run {
     pub fn cancel(&mut self) {
         self.look(usize::MAX);
         let open: Vec<usize> = (0..self.rows.len()).filter(|i| self.rows[*i].is_none()).collect();
-        let asks: Vec<Ask> = self.waiting.keys().cloned().collect();
+        let mut kept = std::mem::take(&mut self.kept);
         self.forget_work();
+        // What is learnt may bring up further questions.
+        let mut asks = Vec::new();
         while let Some(ask) = self.waiting.keys().next().cloned() {
+            asks.push(ask.clone());
             self.learn(ask, Err(Trouble { what: "cancelled before it was known".to_owned(), cure: "retry".to_owned() }));
             self.queue.clear();
         }
@@ -1125,7 +1128,7 @@ impl Run {
             }
         }
         for ask in asks {
-            match self.kept.remove(&ask) {
+            match kept.remove(&ask) {
                 Some(answer) => _ = self.facts.answers.insert(ask, Ok(answer)),
                 // Whoever looks at such a row again asks again.
                 None if is_kept && !matches!(ask, Ask::History { .. }) => _ = self.facts.answers.remove(&ask),
@@ -1194,6 +1197,7 @@ impl Run {
         self.close(&ask);
         self.tries.remove(&ask);
         self.refused_at.remove(&ask);
+        self.kept.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
         if let (Ask::Tag { repository, .. }, Ok(Answer::Tag(Ok(_)))) = (&ask, &answer)
             && let Some(Exchange { outcome: Ok(response), .. }) = self.facts.exchanges.get(&ask).and_then(|e| e.last())
