@@ -366,23 +366,25 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     fs::write(&file, "{").expect("it is written");
     snapshot(EPOCH + 120);
 
-    // The history of a large board stays one that a page reads.
-    let kept = |at: u64| {
+    // The history of a large board stays one that a page reads, and what nobody would read is not written.
+    let kept = |at: u64, repositories: u64| {
         let lives: Vec<Value> = (0..30)
             .map(|i| json!({ "start": at - i * DAY, "digest": format!("sha256:{i:064x}"), "hash": hash(i as usize) }))
             .collect();
         let history: BTreeMap<String, &Vec<Value>> = (0..5).map(|c| (format!("channel-{c}"), &lives)).collect();
         let tags: BTreeMap<String, String> = (0..5).map(|c| (format!("channel-{c}"), format!("sha256:{at:064x}"))).collect();
         let repositories: BTreeMap<String, Value> =
-            (0..500).map(|i| (format!("r.example/n/image-{i}"), json!({ "tags": tags, "history": history }))).collect();
+            (0..repositories).map(|i| (format!("r.example/n/image-{i}"), json!({ "tags": tags, "history": history }))).collect();
         let file = json!({ "overtag_snapshot": 1, "tool": "", "fetched_at": "", "fetched": at, "link": "", "repositories": repositories });
         Snapshot::read(&file.to_string(), "large.json").expect("a snapshot")
     };
-    let (older, mut newer) = (kept(EPOCH), kept(EPOCH + DAY));
+    let (older, mut newer) = (kept(EPOCH, 500), kept(EPOCH + DAY, 500));
     newer.carry_on(&older);
-    let written = newer.write();
+    let written = newer.write().expect("it is not too large");
     assert!(written.len() < 8 << 20, "{} bytes", written.len());
     Snapshot::read(&written, "large.json").expect("it can be read again");
+    let refused = kept(EPOCH, 1000).write().expect_err("it is too large").to_string();
+    assert!(refused.contains("MiB, and none of more than 16 MiB is read"), "{refused}");
 }
 
 #[test]

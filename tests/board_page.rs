@@ -547,6 +547,16 @@ fn two_channels_hashes_snapshots_or_files_are_compared() {
     assert_eq!(compared(&page), own(&[("moved", 1), ("unchanged", 8)]));
     assert_shows(&page, &["keystone", "current-tripleo now"]);
 
+    // Who sets two of a board's channels against each other finds the board as it was.
+    visit(&page, &link(&format!("a,b,consistent,{PROMOTED}"), &[]));
+    page.type_into("From", "consistent");
+    page.type_into("To", PROMOTED);
+    page.wait_for(&format!("location.search.endsWith('channels=consistent%2C{PROMOTED}%2Ca%2Cb')"), LIMIT);
+    page.wait_for_text(&format!("From consistent to {PROMOTED}"), LIMIT);
+    page.eval("[...document.querySelectorAll('nav a')].find(a => a.innerText === 'Board').click()", &[]);
+    page.wait_for(&format!("location.search.endsWith('channels=a%2Cb%2Cconsistent%2C{PROMOTED}')"), LIMIT);
+    page.back();
+
     // Two files, and one that is none.
     let list = |tag: &str, more: &str| {
         format!("container_images:\n- imagename: a.example/n/one:{tag}\n- imagename: a.example/n/two:1\n{more}")

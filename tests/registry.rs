@@ -588,7 +588,7 @@ fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
         let of_blob = (1..5).find(|build| sha256(config(*build).as_bytes()) == what);
         match (kind, of_tag, of_blob) {
             ("manifests", Some(build), _) => manifest(request, D2, &image(D2, &config(build))),
-            ("blobs", _, Some(build)) => reply(200, &[], &config(build)),
+            ("blobs", _, Some(build)) => reply(200, &[], config(build)),
             _ => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
         }
     };

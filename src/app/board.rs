@@ -674,8 +674,11 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
     let timeline = Memo::new(move |_| store.results.with(|r| r.timeline.clone()));
     let pipeline = Memo::new(move |_| store.results.with(|r| r.pipeline.clone()));
     let is_asked = move || store.wants_history.get();
-    let can_ask =
-        Memo::new(move |_| store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())) && !is_asked());
+    // Of a snapshot all is read that it tells.
+    let can_ask = Memo::new(move |_| {
+        let tells = store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some()));
+        tells && !is_asked() && store.snapshot.with(Option::is_none)
+    });
     let trouble = move || {
         let why = store.history_trouble.get()?;
         Some(
@@ -695,7 +698,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
                 false if is_asked() => "The registry tells no history of these tags.",
                 false if can_ask.get() => "",
                 false => {
-                    "This registry keeps no history of its tags. DLRN's promotions (dlrn=) tell it, or a snapshot that overtag snapshot --since carries on."
+                    "Nothing here tells the history of these tags. DLRN's promotions (dlrn=) do, or a snapshot that overtag snapshot --since carries on."
                 }
             };
             return view! { <p class="quiet">{text}</p> }.into_any();

@@ -411,10 +411,13 @@ fn ChannelGroup(store: Store) -> impl IntoView {
         Callback::new(move |text: String| {
             let channels = store.value("channels").get_untracked();
             let mut both = ends(&channels);
-            // A board's other channels are not lost by it.
-            let rest: Vec<String> = list(&channels).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
             both[at] = text;
-            store.put("channels", [&both[..], &rest].concat().join(","), true);
+            // A board's other channels are not lost by it.
+            let all = store.channels_before(&channels).unwrap_or(channels);
+            let rest: Vec<String> = list(&all).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
+            let channels = [&both[..], &rest].concat().join(",");
+            store.compared.set_value(Some((channels.clone(), all)));
+            store.put("channels", channels, true);
         })
     };
     let tags = move || {

@@ -141,7 +141,17 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
     let now = store.view();
     let tab = move |(view, value, label): (View, &'static str, &'static str)| {
         let put = move |c: &mut crate::engine::choices::Choices| {
-            if view == View::Prepare { c.clear("view") } else { c.put("view", value) }
+            if view == View::Prepare {
+                c.clear("view")
+            } else {
+                c.put("view", value)
+            }
+            // A board has them in the order of promotion again.
+            if view != View::Compare
+                && let Some(before) = c.get("channels").and_then(|now| store.channels_before(now))
+            {
+                store.write(c, "channels", before);
+            }
         };
         let href = move || {
             let mut choices = store.choices.get();

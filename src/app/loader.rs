@@ -401,7 +401,7 @@ impl Loader {
                 timeline = Arc::new(new);
             }
             let failed = asks.iter().find_map(|ask| run.facts().answers.get(ask)?.as_ref().err());
-            if let Some(trouble) = failed.filter(|_| self.store.wants_history.get_untracked()) {
+            if let Some(trouble) = failed.filter(|_| !has_snapshot && self.store.wants_history.get_untracked()) {
                 // It is nothing that there is none of: the visitor may ask again.
                 self.store.history_trouble.set(Some(format!("{}: {}", trouble.what, trouble.cure)));
                 self.store.wants_history.set(false);

@@ -138,6 +138,8 @@ pub struct Store {
     pub pair: RwSignal<[Option<Source>; 2]>,
     /// Both sides of a comparison, when they are known.
     pub sides: RwSignal<Option<Arc<[Side; 2]>>>,
+    /// What From and To of a comparison made of the channels, and what these were before.
+    pub compared: StoredValue<Option<(String, String)>>,
     /// Whether the history of tags is asked for, which costs requests.
     pub wants_history: RwSignal<bool>,
     /// Why the history could not be read, when it was asked for.
@@ -265,6 +267,7 @@ impl Store {
             older,
             pair: RwSignal::default(),
             sides: RwSignal::default(),
+            compared: StoredValue::new(None),
             wants_history: RwSignal::new(false),
             history_trouble: RwSignal::default(),
             snapshot_trouble: RwSignal::default(),
@@ -384,11 +387,19 @@ impl Store {
 
     /// Writes one value, or forgets it where it is what holds anyway.
     pub fn put(self, key: &'static str, value: String, typed: bool) {
-        let own = self.files.with_untracked(|f| f.template.is_some());
-        let write = move |c: &mut Choices| {
-            if c.is_default(key, &value, own) { c.clear(key) } else { c.put(key, value) }
-        };
+        let write = move |c: &mut Choices| self.write(c, key, value);
         if typed { self.type_in(key, write) } else { self.choose(write) }
+    }
+
+    /// Writes a value among choices; what is the default anyway is not in a link.
+    pub fn write(self, choices: &mut Choices, key: &'static str, value: String) {
+        let own = self.files.with_untracked(|f| f.template.is_some());
+        if choices.is_default(key, &value, own) { choices.clear(key) } else { choices.put(key, value) }
+    }
+
+    /// The channels as they were before two of them were set against each other, as long as these are in force.
+    pub fn channels_before(self, channels: &str) -> Option<String> {
+        self.compared.with_value(|c| c.as_ref().filter(|(made, _)| made == channels).map(|(_, before)| before.clone()))
     }
 
     /// What is in force for a key.

@@ -179,9 +179,11 @@ pub fn Source(
         };
         let incomplete =
             (snapshot.incomplete > 0).then(|| format!(" It is incomplete: {} could not be asked.", images(snapshot.incomplete)));
+        let is_own = store.files.with(|f| f.snapshot.is_some());
         let trouble = store
             .snapshot_trouble
             .get()
+            .filter(|_| !is_own)
             .map(|e| format!(" It could not be read anew, so this is the one of before: {}.", e.what));
         let kind = if trouble.is_some() { Some("warning") } else { kind };
         Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete} {trouble}</p></div> })

@@ -324,7 +324,7 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
                     ))
                 }
                 None if asks.is_empty() => Some(Error::usage(
-                    "this registry keeps no history of its tags",
+                    "nothing here tells the history of these tags",
                     "--history",
                     "give --dlrn, or a snapshot that --since carries on",
                 )),
@@ -554,8 +554,9 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         }
         return print(&format!("{text}{unchanged} unchanged\n"));
     }
+    let written = taken.write()?;
     match &invocation.output {
-        Some(path) => file::write_all(&[(path.as_path(), taken.write())]),
-        None => print(&taken.write()),
+        Some(path) => file::write_all(&[(path.as_path(), written)]),
+        None => print(&written),
     }
 }

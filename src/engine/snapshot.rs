@@ -9,18 +9,19 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::dlrn::Pipeline;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::quay::{Active, Life, Overview};
 use super::registry::{Answer, Ask, Config, Form, Found, Manifest, Missing, Trouble};
 use super::resolve::{Facts, Row, Status};
 use super::time;
+use super::wire::LIST_LIMIT;
 
 /// The version that is written, and read.
 const VERSION: u32 = 1;
 /// Lives of a tag that are kept at most.
 const LIVES: usize = 100;
-/// Lives of all tags together: some 5 MB of a file of which nobody reads more than [`LIST_LIMIT`](super::wire::LIST_LIMIT).
+/// Lives of all tags together: some 5 MB of a file of which nobody reads more than [`LIST_LIMIT`].
 const ALL_LIVES: usize = 30_000;
 /// After so many seconds a snapshot is called stale.
 pub const STALE: u64 = 24 * 3600;
@@ -327,9 +328,18 @@ impl Snapshot {
     }
 
     /// The file.
-    pub fn write(&self) -> String {
+    ///
+    /// # Errors
+    /// It would be one that nobody reads, of more than [`LIST_LIMIT`] bytes.
+    pub fn write(&self) -> Result<String, Error> {
         // Only maps with text keys and plain values: nothing in it can fail.
-        serde_json::to_string(self).map_or_else(|_| String::new(), |text| text + "\n")
+        let text = serde_json::to_string(self).map_or_else(|_| String::new(), |text| text + "\n");
+        if text.len() <= LIST_LIMIT {
+            return Ok(text);
+        }
+        let (is, most) = (text.len().div_ceil(1 << 20), LIST_LIMIT >> 20);
+        let what = format!("the snapshot would have {is} MiB, and none of more than {most} MiB is read");
+        Err(Error::new(Kind::Usage, what, "snapshot", "take one of fewer images, or begin its history anew (without --since)"))
     }
 
     /// When the registries were asked, seconds since 1970.
