@@ -334,7 +334,7 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
         repository
     };
     let quay = Quay::start(names.map(repository).to_vec());
-    let (_folder, templates) = templates_of(&names);
+    let (folder, templates) = templates_of(&names);
     let page = page(&options());
     visit(&page, &board(&quay.host, &templates, "podified-ci-testing,current-podified", &[("api", "quay")]));
     assert_eq!(quay.data_requests(), names.len(), "{}", quay.log_text());
@@ -370,6 +370,19 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
         quay.log_text()
     );
     assert_accessible(&page, "with a timeline");
+
+    // A snapshot tells what it tells; nothing more can be read.
+    let link = board(&quay.host, &templates, "podified-ci-testing,current-podified", &[("api", "quay")]);
+    let kept = folder.path().join("kept.json").display().to_string();
+    let taken = overtag(&["snapshot", "--link", &link, "--output", &kept], None);
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    let address = format!("{}kept.json", templates.url);
+    visit(
+        &page,
+        &board(&quay.host, &templates, "podified-ci-testing,current-podified", &[("api", "quay"), ("snapshot", &address)]),
+    );
+    assert_shows(&page, &["Promotions", "Read from a snapshot"]);
+    assert!(!page.text().contains("Read the history"), "{}", page.text());
     quay.assert_clean();
 }
 
@@ -713,6 +726,14 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     *served.lock().expect("no holder panics") = Some(take());
     page.wait_for("document.querySelector('.stage').dataset.state === 'torn'", LIMIT);
     assert!(!page.text().contains("could not be read anew"));
+    // Nor is that said of a file that is dropped meanwhile.
+    let last = served.lock().expect("no holder panics").take().expect("it was served");
+    page.wait_for_text("could not be read anew", LIMIT);
+    let js = "const data = new DataTransfer(); data.items.add(new File([arguments[0]], 'own.json'));
+              document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: data }))";
+    page.eval(js, &[json!(last)]);
+    page.wait_for("!document.body.innerText.includes('could not be read anew')", LIMIT);
+    assert_shows(&page, &["current-tripleo is torn.", "Read from a snapshot"]);
 
     // The same file once more leaves a board that can be looked into.
     let more: Vec<String> = (0..5).map(|i| format!("image-{i}")).collect();
