@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::board::{Grid, Known, Stage};
 use super::dlrn::Pipeline;
-use super::name::{Reference, Repository, TagClass};
+use super::name::{Repository, TagClass};
 use super::plan::Plan;
 use super::registry::{Answer, Ask};
 use super::resolve::Facts;
@@ -77,31 +77,24 @@ impl Timeline {
     /// What `facts` and `pipeline` tell of the channels of a board.
     pub fn new(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, pipeline: &Pipeline) -> Self {
         let mut out = Self::default();
-        let mut repositories: HashMap<&Repository, Names> = HashMap::new();
+        let repositories: Vec<_> =
+            grid.members.iter().map(|i| plan.images[*i].reference.as_ref().ok().map(|r| &r.repository)).collect();
+        let of_repository = |r: &Option<&Repository>| r.map(|r| (r.namespace(), Names::new(facts, r)));
+        let known_of: Vec<_> = repositories.iter().map(of_repository).collect();
         for (c, channel) in grid.channels.iter().enumerate() {
             let mut moves: Vec<Move<'_>> = Vec::new();
             let mut known = 0;
-            for (m, i) in grid.members.iter().enumerate() {
-                let Ok(Reference { repository, .. }) = &plan.images[*i].reference else { continue };
+            for (m, repository) in repositories.iter().enumerate() {
+                let (Some(repository), Some((namespace, names))) = (*repository, &known_of[m]) else { continue };
                 let ask = Ask::History { repository: repository.clone(), tag: channel.clone() };
                 let Some(Ok(Answer::History(of))) = facts.answers.get(&ask) else { continue };
                 known += 1;
                 let row = rows.get(m * grid.channels.len() + c).and_then(Option::as_ref);
-                let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.clone();
-                let names = repositories.entry(repository).or_insert_with(|| Names::new(facts, repository));
+                let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.as_deref();
                 for life in of.iter().rev() {
-                    let named = match &life.hash {
-                        Some(hash) => vec![hash.clone()],
-                        None => names.of(&life.digest, life.start),
-                    };
+                    let named = life.hash.as_deref().map_or_else(|| names.of(&life.digest, life.start), |hash| vec![hash]);
                     let hashes = if named.is_empty() { own(&life.digest).into_iter().collect() } else { named };
-                    moves.push(Move {
-                        image: m,
-                        namespace: repository.namespace(),
-                        at: life.start,
-                        hashes,
-                        digest: &life.digest,
-                    });
+                    moves.push(Move { image: m, namespace, at: life.start, hashes, digest: &life.digest });
                 }
                 let kept_for = facts.answers.get(&Ask::Overview { repository: repository.clone() }).and_then(|a| match a {
                     Ok(Answer::Overview(Ok(overview))) => overview.kept_for,
@@ -175,41 +168,41 @@ impl Timeline {
 }
 
 /// The hashes by which a repository still names digests, and when each tag was pushed.
-struct Names(HashMap<String, Vec<(String, Option<u64>)>>);
+struct Names<'a>(HashMap<&'a str, Vec<(&'a str, Option<u64>)>>);
 
-impl Names {
-    fn new(facts: &Facts, repository: &Repository) -> Self {
-        let mut out: HashMap<String, Vec<(String, Option<u64>)>> = HashMap::new();
+impl<'a> Names<'a> {
+    fn new(facts: &'a Facts, repository: &Repository) -> Self {
+        let mut out: HashMap<&str, Vec<(&str, Option<u64>)>> = HashMap::new();
         for ask in [Ask::Overview { repository: repository.clone() }, Ask::Tags { repository: repository.clone() }] {
             let Some(Ok(Answer::Overview(Ok(overview)))) = facts.answers.get(&ask) else { continue };
             for (tag, active) in overview.tags.iter().filter(|(tag, _)| TagClass::of(tag).is_hash()) {
-                let of = out.entry(active.digest.clone()).or_default();
+                let of = out.entry(&active.digest).or_default();
                 if !of.iter().any(|(known, _)| known == tag) {
-                    of.push((tag.clone(), active.moved_at));
+                    of.push((tag, active.moved_at));
                 }
             }
         }
         // The one that was pushed last comes first.
-        out.values_mut().for_each(|of| of.sort_by_key(|(tag, at)| (Reverse(*at), TagClass::of(tag), tag.clone())));
+        out.values_mut().for_each(|of| of.sort_by_key(|(tag, at)| (Reverse(*at), TagClass::of(tag), *tag)));
         Self(out)
     }
 
     /// Those that a digest had at a time, as far as that is told: no channel is promoted to a build that is yet to come.
-    fn of(&self, digest: &str, at: u64) -> Vec<String> {
+    fn of(&self, digest: &str, at: u64) -> Vec<&'a str> {
         let all = self.0.get(digest).map_or(&[][..], Vec::as_slice);
         let then = all.iter().filter(|(_, pushed)| pushed.is_none_or(|pushed| pushed <= at + ONE));
-        let then: Vec<String> = then.map(|(tag, _)| tag.clone()).collect();
-        if then.is_empty() { all.iter().map(|(tag, _)| tag.clone()).collect() } else { then }
+        let then: Vec<&str> = then.map(|(tag, _)| *tag).collect();
+        if then.is_empty() { all.iter().map(|(tag, _)| *tag).collect() } else { then }
     }
 }
 
 /// An image's tag was set to a digest.
 struct Move<'a> {
     image: usize,
-    namespace: String,
+    namespace: &'a str,
     at: u64,
     /// The hashes that the digest had then, the likeliest first.
-    hashes: Vec<String>,
+    hashes: Vec<&'a str>,
     digest: &'a str,
 }
 
@@ -218,49 +211,49 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
     moves.sort_by_key(|m| (m.at, m.image));
     let mut events: Vec<(Event, BTreeSet<usize>)> = Vec::new();
     // For which hash each image stands, and by which digest.
-    let mut stands: HashMap<usize, (String, &str)> = HashMap::new();
+    let mut stands: HashMap<usize, (&str, &str)> = HashMap::new();
     // For which promotion a digest was taken that no tag names.
-    let mut unnamed: HashMap<(usize, &str), String> = HashMap::new();
+    let mut unnamed: HashMap<(usize, &str), &str> = HashMap::new();
     for together in spells(&moves) {
         let mut votes: HashMap<&str, usize> = HashMap::new();
-        together.iter().flat_map(|m| &m.hashes).for_each(|hash| *votes.entry(hash).or_default() += 1);
-        let mut to: BTreeMap<String, Vec<&Move<'_>>> = BTreeMap::new();
+        together.iter().flat_map(|m| &m.hashes).for_each(|hash| *votes.entry(*hash).or_default() += 1);
+        let mut to: BTreeMap<&str, Vec<&Move<'_>>> = BTreeMap::new();
         let mut without = Vec::new();
         for m in together {
             // The one that most have, or else the likeliest: of equals the last is taken.
-            match m.hashes.iter().rev().max_by_key(|hash| votes[hash.as_str()]) {
-                Some(hash) if stands.get(&m.image).is_none_or(|(is, _)| is != hash) => {
-                    to.entry(hash.clone()).or_default().push(m)
-                }
-                Some(hash) => _ = stands.insert(m.image, (hash.clone(), m.digest)),
+            match m.hashes.iter().copied().rev().max_by_key(|hash| votes[hash]) {
+                Some(hash) if stands.get(&m.image).is_none_or(|(is, _)| *is != hash) => to.entry(hash).or_default().push(m),
+                Some(hash) => _ = stands.insert(m.image, (hash, m.digest)),
                 None => without.push(m),
             }
         }
-        let most = to.iter().max_by_key(|(_, who)| who.len()).map(|(hash, _)| hash.clone());
-        match &most {
-            Some(hash) => without.retain(|m| stands.get(&m.image).is_none_or(|(is, _)| is != hash)),
+        let most = to.iter().max_by_key(|(_, who)| who.len()).map(|(hash, _)| *hash);
+        match most {
+            Some(hash) => without.retain(|m| stands.get(&m.image).is_none_or(|(is, _)| *is != hash)),
             None => without.retain(|m| stands.get(&m.image).is_none_or(|(_, is)| *is != m.digest)),
         }
         if let Some(first) = without.first() {
-            let known = || without.iter().find_map(|m| unnamed.get(&(m.image, m.digest)).cloned());
-            let hash = most.or_else(known).unwrap_or_else(|| first.digest.to_owned());
-            unnamed.extend(without.iter().map(|m| ((m.image, m.digest), hash.clone())));
+            let known = || without.iter().find_map(|m| unnamed.get(&(m.image, m.digest)).copied());
+            let hash = most.or_else(known).unwrap_or(first.digest);
+            unnamed.extend(without.iter().map(|m| ((m.image, m.digest), hash)));
             to.entry(hash).or_default().extend(without);
         }
         for (hash, moved) in to {
-            stands.extend(moved.iter().map(|m| (m.image, (hash.clone(), m.digest))));
+            stands.extend(moved.iter().map(|m| (m.image, (hash, m.digest))));
             let was_there = |who: &BTreeSet<usize>| moved.iter().any(|m| who.contains(&m.image));
             let latest = events.iter().rposition(|(event, _)| event.hash == hash).filter(|i| !was_there(&events[*i].1));
             let at = latest.unwrap_or_else(|| {
                 let (first, last) = (moved[0].at, moved[0].at);
-                let event = Event { channel: channel.to_owned(), hash, first, last, ..Event::default() };
+                let event = Event { channel: channel.to_owned(), hash: hash.to_owned(), first, last, ..Event::default() };
                 events.push((event, BTreeSet::new()));
                 events.len() - 1
             });
             let (event, who) = &mut events[at];
             for m in moved {
                 who.insert(m.image);
-                event.namespaces.insert(m.namespace.clone());
+                if !event.namespaces.contains(m.namespace) {
+                    event.namespaces.insert(m.namespace.to_owned());
+                }
                 (event.first, event.last) = (event.first.min(m.at), event.last.max(m.at));
             }
             event.images = Some((who.len(), of));
