@@ -413,7 +413,7 @@ fn ChannelGroup(store: Store) -> impl IntoView {
             let mut both = ends(&channels);
             both[at] = text;
             // A board's other channels are not lost by it.
-            let all = store.channels_before(&channels).unwrap_or(channels);
+            let all = store.choices.with_untracked(|c| store.channels_before(c)).unwrap_or(channels);
             let rest: Vec<String> = list(&all).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
             let channels = [&both[..], &rest].concat().join(",");
             store.compared.set_value(Some((channels.clone(), all)));

@@ -148,7 +148,7 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
             }
             // A board has them in the order of promotion again.
             if view != View::Compare
-                && let Some(before) = c.get("channels").and_then(|now| store.channels_before(now))
+                && let Some(before) = store.channels_before(c)
             {
                 store.write(c, "channels", before);
             }

@@ -398,8 +398,9 @@ impl Store {
     }
 
     /// The channels as they were before two of them were set against each other, as long as these are in force.
-    pub fn channels_before(self, channels: &str) -> Option<String> {
-        self.compared.with_value(|c| c.as_ref().filter(|(made, _)| made == channels).map(|(_, before)| before.clone()))
+    pub fn channels_before(self, choices: &Choices) -> Option<String> {
+        let now = choices.value("channels", self.files.with_untracked(|f| f.template.is_some()));
+        self.compared.with_value(|c| c.as_ref().filter(|(made, _)| *made == now).map(|(_, before)| before.clone()))
     }
 
     /// What is in force for a key.
