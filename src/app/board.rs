@@ -27,7 +27,7 @@ use crate::net::web::clock;
 /// Rows that are all in the document; of more only those near what is seen.
 const WHOLE: usize = 200;
 /// Rows that are drawn in one task.
-const CHUNK: usize = 24;
+const CHUNK: usize = 16;
 /// Promotions that the table tells.
 const EVENTS: usize = 200;
 /// Rows that are drawn above and below what is seen.
@@ -378,15 +378,22 @@ fn Toolbar(store: Store) -> impl IntoView {
     }
 }
 
+/// The rows that are in the document.
+#[derive(PartialEq)]
+struct Drawn {
+    /// Other rows of the same places are other rows.
+    generation: u64,
+    rows: Vec<Item>,
+}
+
 /// Images by channels. Up to [`WHOLE`] rows are all in the document, drawn in short tasks; of more only those that are near.
 #[component]
 fn Matrix(store: Store, embed: bool) -> impl IntoView {
     let lines = Memo::new(move |_| items(store, embed));
     let channels = Memo::new(move |_| store.prepared.with(|p| p.grid.channels.clone()));
     let area = NodeRef::<Div>::new();
-    // The first row that is seen and how many are; and how many were drawn so far, where all are to be.
+    // The first row that is seen, and how many are.
     let seen = RwSignal::new((0_usize, 40_usize));
-    let drawn = RwSignal::new(CHUNK);
     let look = move || {
         // A timer may come when the table is gone.
         let Some(area) = area.try_get_untracked().flatten() else { return };
@@ -403,29 +410,57 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
         set_timeout(keep, Duration::ZERO);
     };
     Effect::new(move |_| {
-        let all = lines.with(Vec::len);
-        if all > WHOLE {
+        if lines.with(Vec::len) > WHOLE {
             set_timeout(look, Duration::ZERO);
-        } else if drawn.get() < all {
-            set_timeout(move || _ = drawn.try_update(|n| *n += CHUNK), Duration::ZERO);
         }
     });
     let range = Memo::new(move |_| {
         let all = lines.with(Vec::len);
         if all <= WHOLE {
-            return (0, drawn.get().min(all));
+            return (0, all);
         }
         let (first, n) = seen.get();
         let first = first.saturating_sub(MARGIN).min(all.saturating_sub(n));
         (first, (first + n + 2 * MARGIN).min(all))
     });
     let near = move || lines.with(|l| l[range.get().0.min(l.len())..range.get().1.min(l.len())].to_vec());
+    let generation = Memo::new(move |before: Option<&(u64, usize, Vec<String>)>| {
+        let (width, names) = store.prepared.with(|p| {
+            let names =
+                p.plan().map_or_else(Vec::new, |plan| p.grid.members.iter().map(|m| plan.images[*m].imagename.clone()).collect());
+            (p.grid.channels.len(), names)
+        });
+        match before {
+            Some((n, old_width, old)) if *old == names && *old_width == width => (*n, width, names),
+            Some((n, ..)) => (n + 1, width, names),
+            None => (0, width, names),
+        }
+    });
+    // In steps, of which each adds so many rows and no more: what is there stays.
+    let step = RwSignal::new(0_u32);
+    let drawn = Memo::new(move |old: Option<&Drawn>| {
+        step.track();
+        let (generation, mut rows) = (generation.with(|g| g.0), near());
+        let mut left = CHUNK;
+        rows.retain(|item| {
+            let is_there = old.is_some_and(|old| old.generation == generation && old.rows.contains(item));
+            let is_new = !is_there && left > 0;
+            left -= usize::from(is_new);
+            is_there || is_new
+        });
+        Drawn { generation, rows }
+    });
+    Effect::new(move |_| {
+        if drawn.with(|d| d.rows.len()) < near().len() {
+            set_timeout(move || _ = step.try_update(|n| *n += 1), Duration::ZERO);
+        }
+    });
     // What is not drawn takes its room all the same.
     let is_long = Memo::new(move |_| lines.with(Vec::len) > WHOLE);
     let room = move |before: bool| {
         let rows = move || {
-            let (first, last) = range.get();
-            if before { first } else { lines.with(Vec::len).saturating_sub(last) }
+            let first = range.get().0;
+            if before { first } else { lines.with(Vec::len).saturating_sub(first + drawn.with(|d| d.rows.len())) }
         };
         view! {
             <Show when=move || is_long.get()>
@@ -447,18 +482,6 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
         };
         channels.into_iter().enumerate().map(head).collect_view()
     };
-    let generation = Memo::new(move |before: Option<&(u64, usize, Vec<String>)>| {
-        let (width, names) = store.prepared.with(|p| {
-            let names =
-                p.plan().map_or_else(Vec::new, |plan| p.grid.members.iter().map(|m| plan.images[*m].imagename.clone()).collect());
-            (p.grid.channels.len(), names)
-        });
-        match before {
-            Some((n, old_width, old)) if *old == names && *old_width == width => (*n, width, names),
-            Some((n, ..)) => (n + 1, width, names),
-            None => (0, width, names),
-        }
-    });
     // Where not all rows are in the document, each says which one it is.
     let place = move |item: Item| {
         move || {
@@ -466,10 +489,7 @@ fn Matrix(store: Store, embed: bool) -> impl IntoView {
             at.map(|at| (at + 2).to_string())
         }
     };
-    let keyed = move || {
-        let generation = generation.with(|g| g.0);
-        near().into_iter().map(|item| (generation, item)).collect::<Vec<_>>()
-    };
+    let keyed = move || drawn.with(|d| d.rows.iter().map(|item| (d.generation, item.clone())).collect::<Vec<_>>());
     let is_empty = move || lines.with(Vec::is_empty) && store.results.with(|r| !r.rows.is_empty());
     // Only of what is known, and where the link looks for nothing else, is it said that nothing is wrong.
     let nothing = move || {
