@@ -950,7 +950,7 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
 #[test]
 fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name() {
     const HOUR: u64 = 3600;
-    let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/m/c:current-tripleo"];
+    let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/n/c:current-tripleo"];
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
     // Of each image the tags of hashes, their digests and when they were pushed, and the pushes of the channel, oldest first.
     type Told<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
@@ -1038,26 +1038,37 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let on: Told<'_> = (tags, &[(10, "1"), (100, "2")]);
     let behind: Told<'_> = (tags, &[(3 * HOUR, "1"), (5 * HOUR, "2")]);
     assert_eq!(told(&facts([on, on, behind])), [event("two", 100, 5 * HOUR, 3), event("one", 10, 3 * HOUR, 3)]);
-    let (three, four) = (hash(3), hash(4));
-    let own: Told<'_> = (&[(&three, "3", 9), (&four, "4", 99)], &[(20, "3"), (4 * HOUR, "4")]);
-    let of_own = facts([on, behind, own]);
-    let expected = [
-        (four, 4 * HOUR, 4 * HOUR, 1, false),
-        event("two", 100, 5 * HOUR, 2),
-        (three, 20, 20, 1, false),
-        event("one", 10, 3 * HOUR, 2),
-    ];
-    assert_eq!(told(&of_own), expected);
-    let of = |channel: &str, hash: &str, lag| Stage {
-        channel: channel.to_owned(),
-        hash: Some(hash.to_owned()),
-        lag,
-        ..Stage::default()
-    };
-    let mut stages = [of(PROMOTED, &two, None), of("next", &one, Some(Lag { differ: 1, ..Lag::default() }))];
-    Timeline::new(&grid, &plan, &rows, &of_own, &Pipeline::default()).inform(&mut stages);
-    let lag = stages[1].lag.as_ref().expect("it was given");
-    assert_eq!((lag.promotions, lag.since), (Some(1), Some(100)), "those of the other namespace do not count");
+
+    // Pushed again at once is pushed once, whatever tags still name; and an image that has both hashes and comes alone is a straggler,
+    // or was pushed again: it alone promotes nothing.
+    let twice: Told<'_> = (&[], &[(100, "1"), (105, "1")]);
+    let once: Told<'_> = (&[], &[(110, "1")]);
+    assert_eq!(told(&facts([twice, once, once])), [event("sha256:1", 100, 110, 3)]);
+    let both: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (105, "1"), (100 + 24 * HOUR, "1")]);
+    let later: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1"), (100 + 24 * HOUR, "2")]);
+    assert_eq!(
+        told(&facts([both, later, later])),
+        [event("two", 100 + 24 * HOUR, 100 + 24 * HOUR, 3), event("one", 100, 110, 3)]
+    );
+    let again: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (100 + 2 * HOUR, "1")]);
+    let gone_on: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1")]);
+    assert_eq!(told(&facts([again, gone_on, gone_on])), [event("one", 100, 110, 3)]);
+    let straggler: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100 + 2 * HOUR, "1")]);
+    assert_eq!(told(&facts([straggler, gone_on, gone_on])), [event("one", 110, 100 + 2 * HOUR, 3)]);
+
+    // Two come back whose first time is forgotten, and one stood there all the while.
+    let stayed: Told<'_> = (&[(&one, "1", 9)], &[(10, "1")]);
+    let came: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(DAY, "2"), (5 * DAY, "1")]);
+    let mut back = event("one", 5 * DAY, 5 * DAY, 2);
+    back.4 = true;
+    assert_eq!(told(&facts([came, came, stayed])), [back, event("two", DAY, DAY, 2), event("one", 10, 10, 1)]);
+
+    // One goes back by itself, beside one that is new: the new one does not.
+    let alone: Told<'_> = (&[], &[(DAY, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
+    let new: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY, "33")]);
+    let told_of = told(&facts([alone, new, stayed]));
+    assert!(told_of.contains(&("sha256:1".to_owned(), 10 * DAY, 10 * DAY, 1, true)), "{told_of:?}");
+    assert!(told_of.contains(&("sha256:33".to_owned(), 10 * DAY, 10 * DAY, 1, false)), "{told_of:?}");
 
     // Behind since the one before it left the hash, however often it has moved or was pushed since.
     let (_, plan, grid, rows) = made(&images[..1], &["tripleo-ci-testing", PROMOTED], vec![None, None]);
@@ -1091,6 +1102,47 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let lag = stages[1].lag.as_ref().expect("it was given");
     assert_eq!((lag.promotions, lag.since), (Some(2), Some(4 * DAY)));
     assert_eq!((stages[0].moved_at, stages[1].moved_at), (Some(8 * DAY), Some(2 * DAY)), "not when it was pushed again");
+}
+
+#[test]
+fn namespaces_are_promoted_on_their_own_and_do_not_count_each_others_promotions() {
+    let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/m/c:current-tripleo"];
+    let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
+    let facts = |all: [&[(u64, &str, Option<&str>)]; 3]| {
+        let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+        for (image, lives) in plan.images.iter().zip(all) {
+            let repository = image.reference.as_ref().expect("a reference").repository.clone();
+            let life = |(start, digest, hash): &(u64, &str, Option<&str>)| Life {
+                start: *start,
+                end: None,
+                digest: format!("sha256:{digest}"),
+                hash: hash.map(str::to_owned),
+            };
+            let lives = lives.iter().rev().map(life).collect();
+            facts.answers.insert(Ask::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(lives)));
+        }
+        Timeline::new(&grid, &plan, &rows, &facts, &Pipeline::default())
+    };
+    let told = |timeline: &Timeline| -> Vec<(String, u64, usize, bool)> {
+        timeline.events.iter().map(|e| (e.hash.clone(), e.first, e.images.map_or(0, |(n, _)| n), e.is_rollback)).collect()
+    };
+    let own = |hash: &str, at: u64, n: usize| (hash.to_owned(), at, n, false);
+    let behind = |timeline: &Timeline, hash: &str| {
+        let of = |channel: &str, lag| Stage { channel: channel.to_owned(), hash: Some(hash.to_owned()), lag, ..Stage::default() };
+        let mut stages = [of(PROMOTED, None), of("next", Some(Lag { differ: 1, ..Lag::default() }))];
+        timeline.inform(&mut stages);
+        stages[1].lag.as_ref().and_then(|lag| Some((lag.promotions?, lag.since?)))
+    };
+    let (a, b) = (&[(10, "1", Some("one")), (DAY, "2", Some("two"))], &[(8000, "1", Some("one")), (DAY, "2", Some("two"))]);
+    let of_own = facts([a, b, &[(20, "3", Some("three")), (2 * DAY, "4", Some("four"))]]);
+    assert_eq!(told(&of_own), [own("four", 2 * DAY, 1), own("two", DAY, 2), own("three", 20, 1), own("one", 10, 2)]);
+    assert_eq!(behind(&of_own, "one"), Some((1, DAY)));
+    // What one namespace cannot name is not what the other was promoted to, though a snapshot saw both at once.
+    let unnamed = facts([a, b, &[(10, "3", None), (DAY, "4", None)]]);
+    assert_eq!(told(&unnamed), [own("sha256:4", DAY, 1), own("two", DAY, 2), own("one", 10, 2), own("sha256:3", 10, 1)]);
+    // Nothing says which of two hashes that were seen at once came first.
+    let torn = facts([&[(DAY, "1", Some("one"))], &[(DAY, "2", Some("two"))], &[]]);
+    assert_eq!(["one", "two"].map(|hash| behind(&torn, hash)), [None, None]);
 }
 
 #[test]

@@ -416,7 +416,7 @@ fn ChannelGroup(store: Store) -> impl IntoView {
             let all = store.choices.with_untracked(|c| store.channels_before(c)).unwrap_or(channels);
             let rest: Vec<String> = list(&all).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
             let channels = [&both[..], &rest].concat().join(",");
-            store.compared.set_value(Some((channels.clone(), all)));
+            store.compared.update_value(|c| c.push((channels.clone(), all)));
             store.put("channels", channels, true);
         })
     };

@@ -146,11 +146,14 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
             } else {
                 c.put("view", value)
             }
-            // A board has them in the order of promotion again.
-            if view != View::Compare
-                && let Some(before) = store.channels_before(c)
-            {
-                store.write(c, "channels", before);
+            // A board has them in the order of promotion again, and a comparison as they were set.
+            let channels = match (now.get_untracked() == View::Compare, view == View::Compare) {
+                (true, false) => store.channels_before(c),
+                (false, true) => store.channels_compared(c),
+                _ => None,
+            };
+            if let Some(channels) = channels {
+                store.write(c, "channels", channels);
             }
         };
         let href = move || {

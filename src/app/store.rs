@@ -138,8 +138,8 @@ pub struct Store {
     pub pair: RwSignal<[Option<Source>; 2]>,
     /// Both sides of a comparison, when they are known.
     pub sides: RwSignal<Option<Arc<[Side; 2]>>>,
-    /// What From and To of a comparison made of the channels, and what these were before.
-    pub compared: StoredValue<Option<(String, String)>>,
+    /// What From and To of comparisons made of the channels, and what these were before; the last one last.
+    pub compared: StoredValue<Vec<(String, String)>>,
     /// Whether the history of tags is asked for, which costs requests.
     pub wants_history: RwSignal<bool>,
     /// Why the history could not be read, when it was asked for.
@@ -267,7 +267,7 @@ impl Store {
             older,
             pair: RwSignal::default(),
             sides: RwSignal::default(),
-            compared: StoredValue::new(None),
+            compared: StoredValue::new(Vec::new()),
             wants_history: RwSignal::new(false),
             history_trouble: RwSignal::default(),
             snapshot_trouble: RwSignal::default(),
@@ -397,10 +397,16 @@ impl Store {
         if choices.is_default(key, &value, own) { choices.clear(key) } else { choices.put(key, value) }
     }
 
-    /// The channels as they were before two of them were set against each other, as long as these are in force.
+    /// The channels as they were before two of them were set against each other; none where these were not.
     pub fn channels_before(self, choices: &Choices) -> Option<String> {
         let now = choices.value("channels", self.files.with_untracked(|f| f.template.is_some()));
-        self.compared.with_value(|c| c.as_ref().filter(|(made, _)| *made == now).map(|(_, before)| before.clone()))
+        self.compared.with_value(|c| c.iter().rfind(|(made, _)| *made == now).map(|(_, before)| before.clone()))
+    }
+
+    /// The channels as they were set against each other last, where they are again what they were before.
+    pub fn channels_compared(self, choices: &Choices) -> Option<String> {
+        let now = choices.value("channels", self.files.with_untracked(|f| f.template.is_some()));
+        self.compared.with_value(|c| c.last().filter(|(_, before)| *before == now).map(|(made, _)| made.clone()))
     }
 
     /// What is in force for a key.

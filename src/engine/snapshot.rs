@@ -222,7 +222,15 @@ impl Snapshot {
             let list = lists.remove(name).unwrap_or_default().into_iter().filter(|tag| !kept.tags.contains_key(tag));
             kept.list = list.filter_map(|tag| out.names.binary_search(&tag).ok()).collect();
         }
+        out.cut_lives();
         out
+    }
+
+    /// Forgets the oldest lives of tags where there are more than anybody reads.
+    fn cut_lives(&mut self) {
+        let all: usize = self.repositories.values().map(|kept| kept.history.len()).sum();
+        let most = LIVES.min(ALL_LIVES / all.max(1)).max(1);
+        self.repositories.values_mut().flat_map(|kept| kept.history.values_mut()).for_each(|lives| lives.truncate(most));
     }
 
     /// Carries on what `older` knew of what the tags that move stood for before, and notes what moved since: registries that keep no
@@ -283,13 +291,12 @@ impl Snapshot {
                 histories.push((name.clone(), tag, lives));
             }
         }
-        let most = LIVES.min(ALL_LIVES / histories.len().max(1)).max(1);
-        histories.iter_mut().for_each(|(_, _, lives)| lives.truncate(most));
         for (name, tag, lives) in histories {
             if let Some(kept) = self.repositories.get_mut(&name).filter(|_| !lives.is_empty()) {
                 kept.history.insert(tag, lives);
             }
         }
+        self.cut_lives();
     }
 
     /// Whether a tag is among those whose digests are not kept.

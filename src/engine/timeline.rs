@@ -91,9 +91,13 @@ impl Timeline {
                 known += 1;
                 let row = rows.get(m * grid.channels.len() + c).and_then(Option::as_ref);
                 let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.as_deref();
-                for life in of.iter().rev() {
-                    let named = life.hash.as_deref().map_or_else(|| names.of(&life.digest, life.start), |hash| vec![hash]);
-                    let hashes = if named.is_empty() { own(&life.digest).into_iter().collect() } else { named };
+                for (i, life) in of.iter().enumerate().rev() {
+                    let mut hashes = names.of(&life.digest, life.start);
+                    hashes.extend(life.hash.as_deref().filter(|hash| !hashes.contains(hash)));
+                    // Of what stands there now the board has told it, of all images together.
+                    if let Some(own) = own(&life.digest).filter(|_| i == 0 || hashes.is_empty()) {
+                        hashes = vec![own];
+                    }
                     moves.push(Move { image: m, namespace, at: life.start, hashes, digest: &life.digest });
                 }
                 let kept_for = facts.answers.get(&Ask::Overview { repository: repository.clone() }).and_then(|a| match a {
@@ -127,7 +131,15 @@ impl Timeline {
             told.retain(|t| !events.iter().any(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME));
             events.extend(told);
             events.sort_by_key(|e| e.first);
-            events.dedup_by(|again, event| again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash);
+            events.dedup_by(|again, event| {
+                let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
+                if is_one && event.images.is_none() {
+                    // DLRN told of it first, and the registry of its images.
+                    event.last = again.last;
+                    (event.images, event.namespaces) = (again.images, std::mem::take(&mut again.namespaces));
+                }
+                is_one
+            });
             let mut seen = BTreeSet::new();
             for event in &mut events {
                 event.is_rollback = !seen.insert(event.hash.clone());
@@ -156,13 +168,12 @@ impl Timeline {
             let (before, stage) = (stages[c - 1].clone(), &mut stages[c]);
             let Some(lag) = stage.lag.as_mut().filter(|lag| lag.differ > 0) else { continue };
             let of_hash = self.of(&before.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
-            let Some(Event { namespaces, .. }) = of_hash else { continue };
+            let Some(Event { namespaces, first, .. }) = of_hash else { continue };
             let is_of = |e: &&Event| namespaces.is_empty() || e.namespaces.is_empty() || !namespaces.is_disjoint(&e.namespaces);
-            let events: Vec<&Event> = self.of(&before.channel).filter(is_of).collect();
-            let behind = events.iter().position(|e| Some(&e.hash) == stage.hash.as_ref()).filter(|n| *n > 0);
-            lag.promotions = behind;
+            let later: Vec<u64> = self.of(&before.channel).filter(is_of).map(|e| e.first).filter(|at| *at > *first).collect();
+            lag.promotions = Some(later.len()).filter(|n| *n > 0);
             // Since the one before it left that hash.
-            lag.since = behind.map(|n| events[n - 1].first);
+            lag.since = later.last().copied();
         }
     }
 }
@@ -214,40 +225,60 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
     let mut stands: HashMap<usize, (&str, &str)> = HashMap::new();
     // For which promotion a digest was taken that no tag names.
     let mut unnamed: HashMap<(usize, &str), &str> = HashMap::new();
+    // The newest promotion of each hash.
+    let mut latest: HashMap<&str, usize> = HashMap::new();
     for together in spells(&moves) {
         let mut votes: HashMap<&str, usize> = HashMap::new();
         together.iter().flat_map(|m| &m.hashes).for_each(|hash| *votes.entry(*hash).or_default() += 1);
+        let are_all = together.len() == of;
         let mut to: BTreeMap<&str, Vec<&Move<'_>>> = BTreeMap::new();
-        let mut without = Vec::new();
+        let mut without: BTreeMap<&str, Vec<&Move<'_>>> = BTreeMap::new();
         for m in together {
-            // The one that most have, or else the likeliest: of equals the last is taken.
-            match m.hashes.iter().copied().rev().max_by_key(|hash| votes[hash]) {
+            // The one that most have; or what was promoted last, of which this may be a straggler; or the likeliest. Of equals the
+            // last is taken.
+            let likely = |hash: &&str| (votes[*hash], latest.get(*hash).copied().filter(|_| !are_all));
+            match m.hashes.iter().copied().rev().max_by_key(likely) {
                 Some(hash) if stands.get(&m.image).is_none_or(|(is, _)| *is != hash) => to.entry(hash).or_default().push(m),
                 Some(hash) => _ = stands.insert(m.image, (hash, m.digest)),
-                None => without.push(m),
+                None => without.entry(m.namespace).or_default().push(m),
             }
         }
-        let most = to.iter().max_by_key(|(_, who)| who.len()).map(|(hash, _)| *hash);
-        match most {
-            Some(hash) => without.retain(|m| stands.get(&m.image).is_none_or(|(is, _)| *is != hash)),
-            None => without.retain(|m| stands.get(&m.image).is_none_or(|(_, is)| *is != m.digest)),
-        }
-        if let Some(first) = without.first() {
-            let known = || without.iter().find_map(|m| unnamed.get(&(m.image, m.digest)).copied());
-            let hash = most.or_else(known).unwrap_or(first.digest);
-            unnamed.extend(without.iter().map(|m| ((m.image, m.digest), hash)));
-            to.entry(hash).or_default().extend(without);
+        for (namespace, mut moved) in without {
+            let here = |who: &[&Move<'_>]| who.iter().filter(|m| m.namespace == namespace).count();
+            let most = to.iter().map(|(hash, who)| (here(who), *hash)).max().filter(|(n, _)| *n > 0).map(|(_, hash)| hash);
+            match most {
+                Some(hash) => moved.retain(|m| stands.get(&m.image).is_none_or(|(is, _)| *is != hash)),
+                None => moved.retain(|m| stands.get(&m.image).is_none_or(|(_, is)| *is != m.digest)),
+            }
+            let known = |m: &&Move<'_>| unnamed.get(&(m.image, m.digest)).copied();
+            let (old, new): (Vec<_>, Vec<_>) = moved.into_iter().partition(|m| most.is_none() && known(m).is_some());
+            // What is new goes with what is known, where that is more.
+            let with = old.first().filter(|_| old.len() > new.len()).and_then(known);
+            let name = most.or(with).or(new.first().map(|m| m.digest));
+            let named: Vec<_> = old.iter().map(|m| (*m, known(m))).chain(new.iter().map(|m| (*m, name))).collect();
+            for (m, hash) in named.into_iter().filter_map(|(m, hash)| Some((m, hash?))) {
+                unnamed.insert((m.image, m.digest), hash);
+                to.entry(hash).or_default().push(m);
+            }
         }
         for (hash, moved) in to {
-            stands.extend(moved.iter().map(|m| (m.image, (hash, m.digest))));
-            let was_there = |who: &BTreeSet<usize>| moved.iter().any(|m| who.contains(&m.image));
-            let latest = events.iter().rposition(|(event, _)| event.hash == hash).filter(|i| !was_there(&events[*i].1));
-            let at = latest.unwrap_or_else(|| {
+            let begun = |hash: &str| latest.get(hash).map(|at| events[*at].0.first);
+            let is_straggling = |at: &usize| {
+                let (event, who) = &events[*at];
+                // Who was there comes back, and so does who stands for what was promoted later.
+                moved.iter().all(|m| {
+                    let is_later = stands.get(&m.image).and_then(|(is, _)| begun(is)).is_some_and(|at| at > event.first);
+                    !who.contains(&m.image) && !is_later
+                })
+            };
+            let at = latest.get(hash).copied().filter(is_straggling).unwrap_or_else(|| {
                 let (first, last) = (moved[0].at, moved[0].at);
                 let event = Event { channel: channel.to_owned(), hash: hash.to_owned(), first, last, ..Event::default() };
                 events.push((event, BTreeSet::new()));
                 events.len() - 1
             });
+            latest.insert(hash, at);
+            stands.extend(moved.iter().map(|m| (m.image, (hash, m.digest))));
             let (event, who) = &mut events[at];
             for m in moved {
                 who.insert(m.image);
@@ -262,18 +293,23 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
     events.into_iter().map(|(event, _)| event).collect()
 }
 
-/// Moves that may be one promotion: without a longer pause, and each image once.
-fn spells<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<&'b [Move<'a>]> {
-    let mut out = Vec::new();
-    let (mut start, mut who) = (0, BTreeSet::new());
-    for (i, m) in moves.iter().enumerate() {
-        let has_paused = i > 0 && m.at - moves[i - 1].at > PAUSE;
-        if has_paused || who.contains(&m.image) {
-            out.push(&moves[start..i]);
-            (start, who) = (i, BTreeSet::new());
+/// Moves that may be one promotion: without a longer pause, and of each image one; to be set to the same digest, by
+/// no other name, again is none.
+fn spells<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<Vec<&'b Move<'a>>> {
+    let mut out: Vec<Vec<&Move<'a>>> = Vec::new();
+    let mut who: HashMap<usize, &Move<'a>> = HashMap::new();
+    let mut last = None;
+    for m in moves {
+        let has_paused = last.replace(m.at).is_none_or(|last| m.at - last > PAUSE);
+        if has_paused || who.get(&m.image).is_some_and(|one| (one.digest, &one.hashes) != (m.digest, &m.hashes)) {
+            out.push(Vec::new());
+            who.clear();
         }
-        who.insert(m.image);
+        if who.insert(m.image, m).is_none()
+            && let Some(spell) = out.last_mut()
+        {
+            spell.push(m);
+        }
     }
-    out.push(&moves[start..]);
     out
 }
