@@ -388,6 +388,43 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
 }
 
 #[test]
+fn a_history_that_is_carried_on_names_of_several_hashes_the_one_that_most_images_have() {
+    let (first, skipped, promoted) = (hash(1), hash(2), hash(3));
+    let taken = |at: u64, repositories: Value| {
+        let file = json!({ "overtag_snapshot": 1, "tool": "", "fetched_at": "", "fetched": at, "link": "", "repositories": repositories });
+        Snapshot::read(&file.to_string(), "kept.json").expect("a snapshot")
+    };
+    let digest = |n: u64| format!("sha256:{n:064x}");
+    let older = taken(
+        EPOCH,
+        json!({
+            "r.example/n/a": { "tags": { PROMOTED: digest(1), &first: digest(1) } },
+            "r.example/n/b": { "tags": { PROMOTED: digest(2), &first: digest(2) } },
+            "r.example/n/c": { "tags": { PROMOTED: digest(3), &first: digest(3) } },
+        }),
+    );
+    let mut newer = taken(
+        EPOCH + DAY,
+        json!({
+            "r.example/n/a": { "tags": { PROMOTED: digest(4), &skipped: digest(4), &promoted: digest(4) } },
+            "r.example/n/b": { "tags": { PROMOTED: digest(5), &promoted: digest(5) } },
+            "r.example/n/d": { "tags": { PROMOTED: digest(6), &promoted: digest(6) } },
+            // A build that came later left it as it was.
+            "r.example/n/c": { "tags": { PROMOTED: digest(3), &first: digest(3), &skipped: digest(3) }, "moved": { &skipped: EPOCH + DAY } },
+        }),
+    );
+    newer.carry_on(&older);
+    let written: Value = serde_json::from_str(&newer.write().expect("it is small")).expect("JSON");
+    let named = |name: &str| -> Vec<Value> {
+        let lives = written["repositories"][format!("r.example/n/{name}")]["history"][PROMOTED].as_array().cloned();
+        lives.unwrap_or_default().iter().map(|life| life["hash"].clone()).collect()
+    };
+    assert_eq!(named("a"), [json!(promoted), json!(first)]);
+    assert_eq!(named("b"), [json!(promoted), json!(first)]);
+    assert_eq!(named("c"), [json!(first)]);
+}
+
+#[test]
 fn where_an_image_stands_in_the_list_says_nothing_of_it() {
     let registry = Registry::scratch();
     let names = ["nova-api", "nova-compute", "heat-api", "keystone"];

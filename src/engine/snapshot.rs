@@ -3,7 +3,8 @@
 //! A snapshot is what makes a static site of many viewers cost a registry nothing, and what lets a page show a registry that no browser
 //! may read. It is JSON, compact, and the same facts give the same bytes. What it does not hold is unknown, never absent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,16 @@ struct Kept {
     history: BTreeMap<String, Vec<Life>>,
 }
 
+/// How many images stand for it, by tag and hash.
+type Shares<'a> = HashMap<(&'a str, &'a str), usize>;
+
 impl Kept {
+    /// The hashes by which a digest is named.
+    fn hashes<'a>(&'a self, digest: &'a str) -> impl Iterator<Item = &'a str> + Clone {
+        let same = self.tags.iter().filter(move |(tag, of)| of.as_deref() == Some(digest) && TagClass::of(tag).is_hash());
+        same.map(|(tag, _)| tag.as_str())
+    }
+
     /// Keeps an absence, if it is one: what a registry did not say for certain stays unknown (see [`Missing`]).
     fn miss(&mut self, facts: &Facts, repository: &Repository, tag: Option<&String>, missing: Missing) {
         match missing {
@@ -237,10 +247,15 @@ impl Snapshot {
     /// history have one that way, as fine as snapshots are taken.
     pub fn carry_on(&mut self, older: &Self) {
         let (fetched, mut histories) = (self.fetched, Vec::new());
+        let (own_shares, old_shares) = (self.shares(), older.shares());
         for (name, kept) in &self.repositories {
             let Some(old) = older.repositories.get(name) else { continue };
-            let hash = |of: &Self, tag: &str, digest: &str| {
-                of.name_of(&format!("{name}:{tag}"), digest).filter(|h| TagClass::of(h).is_hash())
+            // Of several, the one that most images of the tag have, and none that the digest got later.
+            let hash = |of: &Kept, shares: &Shares<'_>, tag: &str, digest: &str, start: u64| {
+                let share = |hash: &&str| (shares.get(&(tag, *hash)).copied(), Reverse((TagClass::of(hash), hash.to_string())));
+                let is_then = |hash: &&str| of.moved.get(*hash).is_none_or(|at| *at <= start + 60);
+                let named = of.hashes(digest);
+                named.clone().filter(is_then).max_by_key(share).or(named.max_by_key(share)).map(str::to_owned)
             };
             let moving = |tags: &BTreeMap<String, Option<String>>| -> BTreeSet<String> {
                 tags.keys().filter(|t| TagClass::of(t) == TagClass::Moving).cloned().collect()
@@ -251,10 +266,11 @@ impl Snapshot {
                 .chain(old.history.keys().cloned())
                 .collect::<BTreeSet<_>>()
             {
+                let since = old.moved.get(&tag).copied().unwrap_or(older.fetched);
                 let seen = old.tags.get(&tag).cloned().flatten().map(|digest| Life {
-                    start: old.moved.get(&tag).copied().unwrap_or(older.fetched),
+                    start: since,
                     end: None,
-                    hash: hash(older, &tag, &digest),
+                    hash: hash(old, &old_shares, &tag, &digest, since),
                     digest,
                 });
                 let before = old.history.get(&tag).cloned().unwrap_or_else(|| seen.into_iter().collect());
@@ -262,7 +278,7 @@ impl Snapshot {
                 if let Some(oldest) = lives.last().map(|l| l.start) {
                     for life in &mut lives {
                         let same = before.iter().find(|l| l.digest == life.digest).and_then(|l| l.hash.clone());
-                        life.hash = hash(self, &tag, &life.digest).or(same);
+                        life.hash = hash(kept, &own_shares, &tag, &life.digest, life.start).or(same);
                     }
                     lives.extend(before.into_iter().filter(|l| l.start < oldest));
                 } else {
@@ -270,10 +286,11 @@ impl Snapshot {
                     let is_open = |l: &Life, digest: &String| l.end.is_none() && l.digest == *digest;
                     // Clocks differ; what is newer does not begin earlier.
                     let least = lives.first().map_or(0, |life| life.start);
+                    let since = kept.moved.get(&tag).copied().unwrap_or(fetched).max(least);
                     let moved = |digest: &String| Life {
-                        start: kept.moved.get(&tag).copied().unwrap_or(fetched).max(least),
+                        start: since,
                         end: None,
-                        hash: hash(self, &tag, digest),
+                        hash: hash(kept, &own_shares, &tag, digest, since),
                         digest: digest.clone(),
                     };
                     match kept.tags.get(&tag) {
@@ -297,6 +314,19 @@ impl Snapshot {
             }
         }
         self.cut_lives();
+    }
+
+    /// How many images stand, at each tag that moves, for each hash.
+    fn shares(&self) -> Shares<'_> {
+        let mut out = Shares::new();
+        for kept in self.repositories.values() {
+            for (tag, digest) in kept.tags.iter().filter(|(tag, _)| TagClass::of(tag) == TagClass::Moving) {
+                for hash in digest.iter().flat_map(|digest| kept.hashes(digest)) {
+                    *out.entry((tag, hash)).or_default() += 1;
+                }
+            }
+        }
+        out
     }
 
     /// Whether a tag is among those whose digests are not kept.
