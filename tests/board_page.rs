@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use shown::*;
@@ -240,6 +241,8 @@ fn a_promotion_is_watched_image_by_image() {
 
     // What is said aloud is said once, and is gone from the page then.
     let aloud = "document.querySelector('.results > [aria-live]').innerText";
+    // The last one is said a second later than it is shown.
+    thread::sleep(Duration::from_secs(2));
     page.wait_for(&format!("{aloud} === ''"), LIMIT);
     page.eval(&format!("window.heard = []; setInterval(() => {{ if ({aloud}) window.heard.push({aloud}) }}, 100)"), &[]);
     refresh(&page);

@@ -138,14 +138,21 @@ pub fn Board(
     // Said a moment later than it is shown, for while a table is drawn Orca drops what else it hears of; and gone again, for whoever
     // reads the page meets the sentence itself.
     let aloud = RwSignal::new(String::new());
+    // What was to be said before that is not so any more.
+    let turn = StoredValue::new(0_u32);
     Effect::new(move |last: Option<String>| {
         let (text, last) = (said(), last.unwrap_or_default());
         if store.is_busy() || text == last {
             return last;
         }
-        let (now, then) = (text.clone(), Duration::from_secs(1));
-        set_timeout(move || aloud.set(now), then);
-        set_timeout(move || aloud.set(String::new()), 5 * then);
+        let own = turn.get_value() + 1;
+        turn.set_value(own);
+        let say = move |text: String, after: u64| {
+            let say = move || _ = (turn.try_get_value() == Some(own)).then(|| aloud.try_set(text));
+            set_timeout(say, Duration::from_secs(after));
+        };
+        say(text.clone(), 1);
+        say(String::new(), 5);
         text
     });
     let controls = move || {
