@@ -10,7 +10,7 @@ use leptos::prelude::*;
 use super::browser;
 use super::loader::Loader;
 use super::mark::{Mark, icon, paths};
-use super::results::{Errors, Progress};
+use super::results::{Errors, Progress, Warnings};
 use super::store::{Phase, Prepared, Store};
 use super::table::{Detail, Hash, Search, toggle_query};
 use super::trouble::{Doctor, Lines, Logins, Source, Unread};
@@ -851,6 +851,7 @@ fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
         <section class="reasons" aria-labelledby="reasons-title">
             <h2 id="reasons-title">"What holds them"</h2>
             <Unread store=store />
+            <Warnings store=store loader=loader />
             <Show when=move || is_told.get() fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
                 {all}
             </Show>

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use super::browser;
 use super::loader::Loader;
 use super::mark::icon;
-use super::results::{Errors, Progress};
+use super::results::{Errors, Progress, Warnings};
 use super::store::{Phase, Store};
 use super::table::{Hash, Search};
 use super::trouble::{Doctor, Logins, Source, Unread};
@@ -78,6 +78,7 @@ pub fn Compare(
             </Show>
             <Source store=store />
             <Unread store=store />
+            <Warnings store=store loader=loader />
             <Show when=move || !embed><Pair store=store /></Show>
             <Show when=is_known>
                 {move || changes.get().map(|(sides, changes)| view! { <Differences store=store sides=sides changes=changes embed=embed /> })}

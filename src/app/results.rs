@@ -508,17 +508,24 @@ pub fn Errors(
     view! { {stuck} {notices} }
 }
 
-/// Undefined variables of the template, and parameters that fell to another image.
+/// What the author of a template, an environment or a compared file should know, and parameters that fell to another image.
 #[component]
-fn Warnings(store: Store, loader: Loader) -> impl IntoView {
+pub fn Warnings(
+    /// The state.
+    store: Store,
+    /// Who knows what the registries say.
+    loader: Loader,
+) -> impl IntoView {
     let warnings = Memo::new(move |_| {
         store.results.track();
         let prepared = store.prepared.get();
-        let Some(Ok(plan)) = &prepared.plan else { return Vec::new() };
-        let mut all: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+        let sides = store.sides.get();
+        let of_sides = sides.iter().flat_map(|sides| sides.iter().flat_map(|side| &side.notices)).map(ToString::to_string);
+        let Some(Ok(plan)) = &prepared.plan else { return of_sides.collect() };
+        let mut all: Vec<String> = plan.warnings.iter().map(ToString::to_string).chain(of_sides).collect();
         if store.phase.get() == Phase::Done {
-            let fallen = loader.with_run(|run| Outcome::of_run(&prepared.settings, plan, run).fallen());
-            all.extend(fallen.unwrap_or_default().iter().map(ToString::to_string));
+            let cautions = loader.with_run(|run| Outcome::of_run(&prepared.settings, plan, run).cautions());
+            all.extend(cautions.unwrap_or_default().iter().map(ToString::to_string));
         }
         all
     });

@@ -197,9 +197,11 @@ pub fn Unread(
     store: Store,
 ) -> impl IntoView {
     let troubles = Memo::new(move |_| store.results.with(|r| r.pipeline.troubles.clone()));
+    let notices = Memo::new(move |_| store.results.with(|r| r.pipeline.notices.clone()));
     move || {
         let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" Nothing is concluded from that; the command line reads it without a browser (overtag board)."</p></div> };
-        troubles.get().into_iter().map(trouble).collect_view()
+        let notice = |text: String| view! { <div class="notice" data-kind="warning"><p>{text}</p></div> };
+        view! { {notices.get().into_iter().map(notice).collect_view()} {troubles.get().into_iter().map(trouble).collect_view()} }
     }
 }
 

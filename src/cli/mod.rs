@@ -213,8 +213,8 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
         }
         return Err(refusal);
     }
-    for fallen in outcome.fallen() {
-        say(&fallen);
+    for caution in outcome.cautions() {
+        say(&caution);
     }
     let asked_at = run.as_ref().and_then(|r| r.snapshot()).map_or_else(now, |s| Ok(s.fetched()))?;
     // A file is named as one, and no address that a link could have.

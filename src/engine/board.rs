@@ -12,7 +12,7 @@ use super::choices::{Choices, NOTES, STATUS, Settings, UNPROVEN, list};
 use super::name::{Reference, Repository};
 use super::plan::{Image, Plan};
 use super::registry::{Answer, Ask};
-use super::resolve::{Facts, Note, Row, Status, usual};
+use super::resolve::{Absence, Facts, Note, Row, Status, usual};
 use super::time::age;
 
 /// A cell's row; none while it is not known.
@@ -204,6 +204,8 @@ pub struct Stage {
     pub unproven: usize,
     /// The registry said that they are not there.
     pub absent: usize,
+    /// Those of them that have no public repository: missing, or private.
+    pub no_public_repository: usize,
     /// There, but not pinned.
     pub unresolved: usize,
     /// Not found out.
@@ -243,7 +245,8 @@ impl Stage {
         let parts = [
             (self.torn, "at another hash"),
             (unproven, "of unknown hash"),
-            (self.absent, "not promoted"),
+            (self.absent - self.no_public_repository, "not promoted"),
+            (self.no_public_repository, "without a public repository (missing or private)"),
             (self.unresolved, "unresolved"),
             (self.error, "could not be asked"),
         ];
@@ -324,6 +327,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                 stage.waiting += 1;
                 continue;
             };
+            stage.no_public_repository += usize::from(row.absence == Some(Absence::NoPublicRepository));
             match row.status {
                 _ if row.notes.contains(&Note::Torn) => stage.torn += 1,
                 Status::Absent => stage.absent += 1,
@@ -436,7 +440,7 @@ pub fn siblings(facts: &Facts, repository: &Repository, digest: &str) -> BTreeSe
             (_, Ok(Answer::Overview(Ok(overview)))) => {
                 out.extend(overview.tags.iter().filter(|(_, a)| a.digest == digest).map(|(tag, _)| tag.clone()));
             }
-            (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of == digest => _ = out.insert(tag.clone()),
+            (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of.digest == digest => _ = out.insert(tag.clone()),
             (Ask::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) if found.digest == digest => _ = out.insert(tag.clone()),
             _ => {}
         }

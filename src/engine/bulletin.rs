@@ -120,6 +120,9 @@ impl Bulletin<'_> {
             for stage in self.stages {
                 out.push_str(&format!("{}\n", self.why_lines(&stage.channel).join("\n")));
             }
+            for notice in &self.pipeline.notices {
+                out.push_str(&format!("{}\n", clean(notice)));
+            }
             for (url, why) in &self.pipeline.troubles {
                 out.push_str(&format!("could not be read: {}: {}\n", clean(url), clean(why)));
             }
@@ -168,6 +171,7 @@ impl Bulletin<'_> {
                     "torn": stage.torn,
                     "unproven": stage.unproven,
                     "absent": stage.absent,
+                    "no_public_repository": stage.no_public_repository,
                     "unresolved": stage.unresolved,
                     "error": stage.error,
                 },
@@ -231,6 +235,7 @@ impl Bulletin<'_> {
             "promotions": self.timeline.events.iter().map(event).collect::<Vec<Value>>(),
             "horizon": self.timeline.horizon,
             "troubles": self.pipeline.troubles,
+            "notices": self.pipeline.notices,
             "requests": self.requests,
         });
         serde_json::to_string_pretty(&board).map_or_else(|_| String::new(), |text| text + "\n")

@@ -21,11 +21,12 @@ pub struct Entry {
     pub rest: Map<String, Value>,
 }
 
-/// Reads what the template `name` rendered to. A missing list is an error, an empty one is not.
-pub fn read(name: &str, rendered: &str) -> Result<Vec<Entry>, Error> {
+/// Reads what the template `name` rendered to. A missing list is an error, an empty one is not. Keys that stand twice go to `notices`.
+pub fn read(name: &str, rendered: &str, notices: &mut Vec<Error>) -> Result<Vec<Entry>, Error> {
     let name = format!("what {name} renders to");
     let wrong = |what: String, place: String| Error::template(what, place, "correct the template");
-    let document = yaml::parse(&name, rendered)?;
+    let yaml::Document { value: document, notices: duplicates } = yaml::parse(&name, rendered)?;
+    notices.extend(duplicates);
     let Some(Value::Array(list)) = document.get(LIST) else {
         let what = match document.get("container_images") {
             Some(_) => format!("there is `container_images`, which is an output, and no list `{LIST}`"),

@@ -396,6 +396,8 @@ pub struct Settings {
     pub pin: Vec<Pin>,
     /// The labels that name a tag.
     pub labels: Vec<Label>,
+    /// Whether these are others than the default ones.
+    pub has_labels_of_its_own: bool,
     /// What becomes of images without the tag.
     pub missing: Missing,
     /// Regular expressions of which one must be found.
@@ -650,6 +652,7 @@ impl Settings {
             newest,
             pin,
             labels,
+            has_labels_of_its_own: given("label").is_some_and(|label| label != DEFAULT_LABEL),
             missing,
             include,
             exclude,

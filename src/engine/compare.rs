@@ -35,6 +35,8 @@ pub struct Side {
     pub entries: BTreeMap<String, Entry>,
     /// The files: name and text.
     pub files: Vec<(&'static str, String)>,
+    /// What the author of a file should know about it.
+    pub notices: Vec<Error>,
 }
 
 /// What became of an image from one side to the other.
@@ -88,6 +90,7 @@ impl Side {
             hash: outcome.summary.hash.clone(),
             entries: outcome.lines.iter().map(entry).collect(),
             files: vec![(CONTAINERS, containers), (ENVIRONMENT, environment)],
+            notices: Vec::new(),
         }
     }
 
@@ -96,7 +99,7 @@ impl Side {
     /// # Errors
     /// What is neither.
     pub fn of_file(file: &Source) -> Result<Self, Error> {
-        let body = yaml::parse(&file.name, &file.text)?;
+        let yaml::Document { value: body, notices } = yaml::parse(&file.name, &file.text)?;
         let tag_of = |name: &str| match Reference::parse(name) {
             Ok(reference) => Entry::At(reference.digest.clone().unwrap_or(reference.tag), reference.digest),
             Err(_) => Entry::At(name.to_owned(), None),
@@ -119,7 +122,7 @@ impl Side {
             return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), cure));
         };
         let text = file.text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
-        Ok(Self { name: file.name.clone(), tag: String::new(), hash: None, entries, files: vec![(kind, text)] })
+        Ok(Self { name: file.name.clone(), tag: String::new(), hash: None, entries, files: vec![(kind, text)], notices })
     }
 }
 

@@ -106,6 +106,9 @@ pub struct Pipeline {
     /// What could not be fetched, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub troubles: BTreeMap<String, String>,
+    /// What the author of the promoter's file should know about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// Something to be fetched.
@@ -269,6 +272,7 @@ impl Pipeline {
         let mut new = Self { fetched: criteria.into_iter().collect(), ..Self::default() };
         if !new.fetched.is_empty() {
             (new.criteria, new.api, new.base) = (self.criteria.clone(), self.api.clone(), self.base.clone());
+            new.notices.clone_from(&self.notices);
         }
         new
     }
@@ -280,7 +284,8 @@ impl Pipeline {
     }
 
     fn read_criteria(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let file = yaml::parse(name, text).map_err(|e: Error| e.what)?;
+        let yaml::Document { value: file, notices } = yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
+        self.notices = notices.iter().map(ToString::to_string).collect();
         let text_of = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let texts = |value: Option<&Value>| -> Vec<String> {
             value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -290,6 +295,11 @@ impl Pipeline {
         };
         for (channel, value) in channels {
             let others = value.get("alternative_criteria");
+            let alternatives = others.and_then(Value::as_object).into_iter().flat_map(|jobs| jobs.values());
+            let lists = value.get("criteria").into_iter().chain(alternatives);
+            if lists.filter(|list| !list.is_null()).any(|list| !list.as_array().is_some_and(|l| l.iter().all(Value::is_string))) {
+                self.notices.push(format!("the criteria of `{}` are not all names of jobs; only those that are count: {}", clean(channel), clean(name)));
+            }
             let jobs = texts(value.get("criteria")).into_iter();
             let jobs = jobs.map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
             let candidate = text_of(value, "candidate_label").unwrap_or_default();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::choices::{Choices, Missing, Settings};
 use super::error::{Error, Kind, clean};
-use super::name::Reference;
+use super::name::with_host;
 use super::plan::{Files, Image, Plan};
 use super::resolve::{Row, Status, Summary};
 use super::run::Run;
@@ -145,9 +145,14 @@ impl<'a> Outcome<'a> {
             Some(hash) => format!("{} of {} at {hash}", s.at_hash, images(s.in_channel)),
             None => format!("{} of {} resolved", s.resolved, images(s.asked)),
         };
-        for (n, word) in
-            [(s.torn, "torn"), (s.mismatch, "mismatch"), (s.absent, "absent"), (s.unresolved, "unresolved"), (s.error, "error")]
-        {
+        for (n, word) in [
+            (s.torn, "torn"),
+            (s.mismatch, "mismatch"),
+            (s.absent - s.no_public_repository, "absent"),
+            (s.no_public_repository, "without a public repository (missing or private)"),
+            (s.unresolved, "unresolved"),
+            (s.error, "error"),
+        ] {
             if n > 0 {
                 out.push_str(&format!(", {n} {word}"));
             }
@@ -161,6 +166,39 @@ impl<'a> Outcome<'a> {
     /// The entries that are written, with the name that is written, in order.
     fn written(&self) -> impl Iterator<Item = (usize, String)> {
         self.plan.image_of.iter().enumerate().filter_map(|(entry, image)| Some((entry, self.lines[*image].row.written.clone()?)))
+    }
+
+    /// The name of entry `i` in the list of images, and the one in the environment: the place to which tripleo-common's uploader pushes
+    /// what the list names. It drops the first component of the name behind `pull_source` (`UploadTask` in its `image_uploader.py`),
+    /// so a name without a host is listed with it.
+    fn push(&self, i: usize, name: &str) -> (String, String) {
+        let Some(to) = &self.settings.push_destination else { return (name.to_owned(), name.to_owned()) };
+        let (listed, source) = match self.plan.entries[i].rest.get("pull_source").and_then(Value::as_str) {
+            Some(pull_source) if !pull_source.is_empty() => {
+                (name.to_owned(), format!("{}/{name}", pull_source.strip_suffix('/').unwrap_or(pull_source)))
+            }
+            _ => (with_host(name), with_host(name)),
+        };
+        let path = source.split_once('/').map_or("", |(_, path)| path);
+        (listed, format!("{to}/{path}"))
+    }
+
+    /// What whoever uses the files should know: images that are to be pushed by digest, which tripleo-common's uploader cannot do, and
+    /// parameters that fell to another image.
+    pub fn cautions(&self) -> Vec<Error> {
+        let mut out: Vec<Error> = self.push_by_digest().into_iter().collect();
+        out.extend(self.fallen());
+        out
+    }
+
+    /// tripleo-common 16.4.0 takes `name@sha256` for the repository to which it uploads, and fails.
+    fn push_by_digest(&self) -> Option<Error> {
+        self.settings.push_destination.as_ref()?;
+        let names: Vec<String> = self.written().map(|(_, name)| name).filter(|name| name.contains('@')).collect();
+        let first = names.first()?;
+        let what = format!("{} would be pushed by digest, which tripleo-common's uploader cannot do", images(names.len()));
+        let hint = "choose pin=label,sibling,channel, or copy with skopeo";
+        Some(Error::new(Kind::No, what, format!("the first: {}", clean(first)), hint))
     }
 
     /// Parameters that several images give: the parameter, the image that counts, and the one that should, which is the last.
@@ -184,7 +222,7 @@ impl<'a> Outcome<'a> {
 
     /// Parameters that fell to an earlier image of the template because the one that should count is left out: a file that is
     /// right line by line, and still may not be what is meant.
-    pub fn fallen(&self) -> Vec<Error> {
+    fn fallen(&self) -> Vec<Error> {
         let fell = self.shared().into_iter().filter(|(_, counts, should)| counts != should);
         let error = |(parameter, counts, should): (&str, usize, usize)| {
             let what = format!("{} is given by {}", clean(parameter), self.name(counts));
@@ -206,7 +244,8 @@ impl<'a> Outcome<'a> {
     fn list_body(&self) -> String {
         let entry = |(i, name): (usize, String)| {
             let mut entry = self.plan.entries[i].rest.clone();
-            entry.insert("imagename".to_owned(), Value::String(name));
+            let (source, _) = self.push(i, &name);
+            entry.insert("imagename".to_owned(), Value::String(source));
             if let Some(to) = &self.settings.push_destination {
                 entry.insert("push_destination".to_owned(), Value::String(to.clone()));
             }
@@ -230,15 +269,7 @@ impl<'a> Outcome<'a> {
     fn environment_body(&self) -> String {
         let mut parameters: Map<String, Value> = Map::new();
         for (i, name) in self.written() {
-            let mut value = name.clone();
-            if let Some(to) = &self.settings.push_destination {
-                value = match Reference::parse(&name) {
-                    Ok(r) if name.starts_with(&format!("{}/", r.repository.host)) => {
-                        format!("{to}{}", &name[r.repository.host.len()..])
-                    }
-                    _ => format!("{to}/{name}"),
-                };
-            }
+            let (_, mut value) = self.push(i, &name);
             value.push_str(&self.settings.append_tag);
             for parameter in &self.plan.entries[i].params {
                 parameters.insert(parameter.clone(), Value::String(value.clone()));
@@ -283,7 +314,12 @@ impl<'a> Outcome<'a> {
             (None, Some(_)) => format!("Channel: {}, hash not known", self.asked_tag()),
             (None, None) => format!("Channel: {}, no registry was asked", self.asked_tag()),
         });
+        lines.extend(self.push_by_digest().map(|caution| format!("Note: {caution}")));
         lines.push(format!("Images: {} asked for, {written} written, {} left out", self.lines.len(), self.lines.len() - written));
+        if self.summary.no_public_repository > 0 {
+            let hidden = images(self.summary.no_public_repository);
+            lines.push(format!("No public repository (missing or private): {hidden}; a login may show some of them"));
+        }
         for line in &self.lines {
             let row = &line.row;
             let what = match (row.written.is_some(), row.status) {
@@ -328,6 +364,7 @@ impl<'a> Outcome<'a> {
                 "asked": s.asked,
                 "resolved": s.resolved,
                 "absent": s.absent,
+                "no_public_repository": s.no_public_repository,
                 "unresolved": s.unresolved,
                 "error": s.error + s.waiting,
                 "torn": s.torn,

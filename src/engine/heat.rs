@@ -2,13 +2,14 @@
 //!
 //! The rules are those of tripleo-common (`tripleo_common/image/kolla_builder.py`), release by release.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::choices::Settings;
-use super::error::{Error, nearest};
-use super::release::{Era, Release, Value as Substitution};
+use super::error::{Error, clean, nearest};
+use super::plan::Files;
+use super::release::{Era, Release, SERVICE_PREFIX, Value as Substitution};
 use super::template::Source;
 use super::yaml;
 
@@ -23,22 +24,28 @@ const SECTIONS: [&str; 7] = [
     "resource_types",
 ];
 
+/// The parameter that names the Neutron drivers.
+const DRIVERS: &str = "NeutronMechanismDrivers";
 /// What a service is mapped to when it is switched off.
 const NONE: &str = "OS::Heat::None";
 
 /// Merges environments in their order: mappings recursively, all else is replaced by the later; an empty section erases nothing.
-pub fn merge(files: &[Source]) -> Result<Map<String, Value>, Error> {
+/// What a reader may miss goes to `notices`: keys that stand twice, and what this tool does not follow.
+pub fn merge(files: &[Source], notices: &mut Vec<Error>) -> Result<Map<String, Value>, Error> {
     let mut merged = Map::new();
     for file in files {
-        let document = match yaml::parse(&file.name, &file.text)? {
+        let document = yaml::parse(&file.name, &file.text)?;
+        notices.extend(document.notices);
+        let sections = match document.value {
             Value::Null => continue,
             Value::Object(map) => map,
-            _ => return Err(Error::template("the file is no mapping", &file.name, "give a Heat environment")),
+            _ => return Err(Error::template("the file is not a mapping", &file.name, "give a Heat environment")),
         };
-        for (section, value) in document {
+        notices.extend(not_followed(&sections).map(|(what, hint)| Error::template(what, &file.name, hint)));
+        for (section, value) in sections {
             if !SECTIONS.contains(&section.as_str()) {
-                let hint = nearest(&section, SECTIONS).map_or(String::new(), |n| format!("; is {n} meant?"));
-                let what = format!("`{section}` is no section of a Heat environment{hint}");
+                let hint = nearest(&section, SECTIONS).map_or(String::new(), |n| format!("; did you mean {n}?"));
+                let what = format!("`{section}` is not a section of a Heat environment{hint}");
                 return Err(Error::template(what, &file.name, format!("Heat knows {}", SECTIONS.join(", "))));
             }
             match value {
@@ -46,7 +53,7 @@ pub fn merge(files: &[Source]) -> Result<Map<String, Value>, Error> {
                     if section.starts_with("parameter_defaults") =>
                 {
                     return Err(Error::template(
-                        format!("`{section}` is no mapping"),
+                        format!("`{section}` is not a mapping"),
                         &file.name,
                         "give a mapping of parameters",
                     ));
@@ -57,6 +64,24 @@ pub fn merge(files: &[Source]) -> Result<Map<String, Value>, Error> {
         }
     }
     Ok(merged)
+}
+
+/// What an environment says about images, and this tool, as the established one, does not follow: what it is, and what helps.
+fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, &'static str)> {
+    const PREPARE: &str = "ContainerImagePrepare";
+    let counts = |key: &str| key.ends_with("Count") || key.ends_with("Services") || key == DRIVERS;
+    let keys = |name: &str| section(sections, name).into_iter().flat_map(Map::keys);
+    let prepare = keys("parameter_defaults").chain(keys("parameters")).filter(|key| key.as_str() == PREPARE).map(|_| {
+        let hint = "give its namespace, prefix, tag and filters as options; to run its entries is still to come";
+        (format!("`{PREPARE}` is not read: registries, tags and filters that it names do not count"), hint)
+    });
+    let parameters = keys("parameters").filter(move |key| counts(key)).map(|key| {
+        (format!("`{}` does not count among `parameters`", clean(key)), "move it to `parameter_defaults`")
+    });
+    let strategies = keys("parameter_merge_strategies").filter(move |key| counts(key)).map(|key| {
+        (format!("the merge strategy of `{}` is not applied: the last value replaces the others", clean(key)), "give the whole list in one file")
+    });
+    prepare.chain(parameters).chain(strategies)
 }
 
 fn overlay(under: &mut Value, over: Value) {
@@ -81,108 +106,126 @@ struct Deployed {
     services: Vec<String>,
 }
 
-/// The services that are deployed, or none where nothing filters.
-pub fn service_filter(
-    settings: &Settings,
-    roles_file: Option<&Source>,
-    environments: &[Source],
-) -> Result<Option<BTreeSet<String>>, Error> {
-    if roles_file.is_some() || !environments.is_empty() {
-        return from_files(settings.release, roles_file, environments);
-    }
+/// The services of the roles and services that were chosen, or none where none was. `own` are the services that a template of one's own
+/// names: each of them may be chosen, by its name with or without Heat's prefix, as a service or as a role.
+pub fn chosen_services(settings: &Settings, own: Option<&BTreeSet<&str>>) -> Result<Option<BTreeSet<String>>, Error> {
     if settings.roles.is_empty() && settings.services.is_empty() {
         return Ok(None);
     }
     let known = settings.release.roles();
+    let short = |service: &str| service.strip_prefix(SERVICE_PREFIX).unwrap_or(service).to_owned();
+    let of_template = |name: &str| {
+        let spellings = [short(name), format!("{SERVICE_PREFIX}{}", short(name))];
+        spellings.into_iter().find(|s| own.is_some_and(|own| own.contains(s.as_str())))
+    };
     let mut out = BTreeSet::new();
     for (name, count) in &settings.roles {
-        let Some(role) = known.roles.get(name) else {
-            return Err(unknown("role", name, settings.release, known.roles.keys().map(String::as_str)));
+        let services = match (known.roles.get(name), of_template(name)) {
+            (Some(role), _) => role.services.difference(&known.off).cloned().collect(),
+            (None, Some(service)) => vec![service],
+            (None, None) => return Err(unknown("role", name, settings.release, known.roles.keys().map(String::as_str))),
         };
-        if *count > 0 {
-            out.extend(role.services.difference(&known.off).cloned());
-        }
+        out.extend(services.into_iter().filter(|_| *count > 0));
     }
     for service in &settings.services {
-        if !known.known.is_empty() && !known.known.contains(service) && !service.contains(char::is_whitespace) {
-            // A service that only a template of one's own knows is fine; a misspelt one would filter everything out.
-            let short = |s: &str| s.rsplit("::").next().unwrap_or("").to_owned();
-            if settings.template.is_none() && nearest(service, known.known.iter().map(String::as_str)).is_some() {
-                let names: Vec<String> = known.known.iter().map(|s| short(s)).collect();
-                return Err(unknown("service", &short(service), settings.release, names.iter().map(String::as_str)));
-            }
+        let is_known = known.known.is_empty() || known.known.contains(service);
+        if let Some(service) = of_template(service) {
+            out.insert(service);
+        } else if !is_known && own.is_none() && nearest(service, known.known.iter().map(String::as_str)).is_some() {
+            // A misspelt one would filter everything out.
+            let names: Vec<String> = known.known.iter().map(|s| short(s)).collect();
+            return Err(unknown("service", &short(service), settings.release, names.iter().map(String::as_str)));
+        } else {
+            out.insert(service.clone());
         }
-        out.insert(service.clone());
     }
     Ok(Some(out))
 }
 
 fn unknown<'a>(kind: &str, name: &str, release: &Release, known: impl Iterator<Item = &'a str> + Clone) -> Error {
-    let cure = match nearest(name, known.clone()) {
-        Some(near) => format!("is {near} meant?"),
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean {near}?"),
         None if known.clone().next().is_none() => format!("{} has none; leave {kind}= out", release.name),
         None => format!("it has {}", known.take(60).collect::<Vec<_>>().join(", ")),
     };
-    Error::usage(format!("{} has no {kind} `{name}`", release.name), format!("{kind}="), cure)
+    Error::usage(format!("{} has no {kind} `{name}`", release.name), format!("{kind}="), hint)
 }
 
-fn from_files(
+/// The services that are deployed by the roles file and the environments, or none where these do not filter. `environment` is what
+/// [`merge`] made of the latter.
+pub fn deployed_services(
     release: &Release,
-    roles_file: Option<&Source>,
-    environments: &[Source],
+    files: &Files,
+    environment: &Map<String, Value>,
+    notices: &mut Vec<Error>,
 ) -> Result<Option<BTreeSet<String>>, Error> {
-    if release.era == Era::Docker && environments.is_empty() {
+    let names: Vec<&str> = files.environments.iter().map(|e| e.name.as_str()).collect();
+    if release.era == Era::Docker && files.environments.is_empty() {
+        if let Some(roles) = &files.roles {
+            let what = format!("the roles file does not count: {} filters by roles only with an environment", release.name);
+            notices.push(Error::usage(what, &roles.name, "give an environment that maps the services (-e)"));
+        }
         return Ok(None);
     }
-    let environment = merge(environments)?;
-    let defaults = section(&environment, "parameter_defaults");
-    let registry = section(&environment, "resource_registry");
-    let roles = match roles_file {
-        Some(file) => read_roles(file)?,
+    let defaults = section(environment, "parameter_defaults");
+    let registry = section(environment, "resource_registry");
+    let roles = match &files.roles {
+        Some(file) => read_roles(file, notices)?,
         None => default_roles(release),
     };
     if roles.is_empty() {
+        let what = "all images stay: there is no role that an environment could count".to_owned();
+        notices.push(Error::usage(what, names.join(", "), "give a roles file (-r)"));
         return Ok(None);
     }
     let parameter = |role: &str, what: &str| defaults.and_then(|d| d.get(&format!("{role}{what}")));
-    let mut out = BTreeSet::new();
+    for key in defaults.into_iter().flat_map(Map::keys) {
+        let role = key.strip_suffix("Count").filter(|role| !role.is_empty() && !roles.iter().any(|r| r.name == *role));
+        if let Some(role) = role.filter(|role| parameter(role, "Count").and_then(integer).is_some_and(|n| n > 0)) {
+            let what = format!("`{}` does not count: there is no role {}", clean(key), clean(role));
+            notices.push(Error::template(what, names.join(", "), "give a roles file that has it (-r)"));
+        }
+    }
+    // Of two roles of a name the later one counts, as for tripleo-common.
+    let mut deployed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for role in roles {
+        let whole = |value: &Value, of: String, place: &str| {
+            integer(value).ok_or_else(|| {
+                let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                Error::template(format!("{of} is `{}`", clean(&shown)), place, "give a whole number")
+            })
+        };
         let count = match parameter(&role.name, "Count") {
-            Some(count) => integer(count).ok_or_else(|| {
-                let shown = count.as_str().map_or_else(|| count.to_string(), str::to_owned);
-                let names: Vec<&str> = environments.iter().map(|e| e.name.as_str()).collect();
-                Error::template(format!("{}Count is `{shown}`", role.name), names.join(", "), "give a whole number")
-            })?,
-            None => integer(&role.count).ok_or_else(|| {
-                Error::template(
-                    format!("CountDefault of {} is `{}`", role.name, role.count),
-                    "the roles file",
-                    "give a whole number",
-                )
-            })?,
+            Some(count) => whole(count, format!("{}Count", role.name), &names.join(", "))?,
+            None => whole(&role.count, format!("CountDefault of {}", role.name), "the roles file")?,
         };
         if count <= 0 {
             continue;
         }
         let services = match parameter(&role.name, "Services") {
-            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            Some(_) => {
-                let what = format!("{}Services is no list", role.name);
-                return Err(Error::template(what, "parameter_defaults", "give a list of Heat resource types"));
-            }
+            Some(list) => texts(list).ok_or_else(|| {
+                let what = format!("{}Services is not a list of texts", role.name);
+                Error::template(what, names.join(", "), "give a list of Heat resource types")
+            })?,
             None => role.services,
         };
-        let mapped = |service: &str| registry.and_then(|r| r.get(service)).and_then(Value::as_str);
-        // A relative path is one below the environment's folder, so its first component has a slash before it too.
-        let is_below = |path: &str, folder: &str| format!("/{path}").contains(folder);
-        out.extend(services.into_iter().filter(|service| match (release.era, mapped(service)) {
-            (Era::Docker, path) => path.is_some_and(|p| is_below(p, "/docker/services/")),
-            (_, Some(NONE)) => false,
-            (Era::Rocky | Era::Stein, Some(path)) => !is_below(path, "/puppet/services"),
-            _ => true,
-        }));
+        deployed.insert(role.name, services);
     }
-    Ok(Some(out))
+    let mapped = |service: &str| registry.and_then(|r| r.get(service)).and_then(Value::as_str);
+    // A relative path is one below the environment's folder, so its first component has a slash before it too.
+    let is_below = |path: &str, folder: &str| format!("/{path}").contains(folder);
+    let stays = |service: &String| match (release.era, mapped(service)) {
+        (Era::Docker, path) => path.is_some_and(|p| is_below(p, "/docker/services/")),
+        (_, Some(NONE)) => false,
+        (Era::Rocky | Era::Stein, Some(path)) => !is_below(path, "/puppet/services"),
+        _ => true,
+    };
+    Ok(Some(deployed.into_values().flatten().filter(stays).collect()))
+}
+
+/// A list of texts; none where it is something else.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 fn default_roles(release: &Release) -> Vec<Deployed> {
@@ -195,24 +238,30 @@ fn default_roles(release: &Release) -> Vec<Deployed> {
     roles.into_iter().filter(|(_, r)| r.is_default).map(of).collect()
 }
 
-fn read_roles(file: &Source) -> Result<Vec<Deployed>, Error> {
-    let wrong = |what: String| Error::template(what, &file.name, "give a roles file: a list of roles, each with `name`");
-    let list = match yaml::parse(&file.name, &file.text)? {
+fn read_roles(file: &Source, notices: &mut Vec<Error>) -> Result<Vec<Deployed>, Error> {
+    const HINT: &str = "give a roles file: a list of roles, each with `name`";
+    let wrong = |what: String| Error::template(what, &file.name, HINT);
+    let document = yaml::parse(&file.name, &file.text)?;
+    notices.extend(document.notices);
+    let list = match document.value {
         Value::Array(list) => list,
         Value::Null => Vec::new(),
-        _ => return Err(wrong("the file is no list".to_owned())),
+        _ => return Err(wrong("the file is not a list".to_owned())),
     };
-    let role = |(i, value): (usize, &Value)| {
+    let mut roles: Vec<Deployed> = Vec::new();
+    for (i, value) in list.iter().enumerate() {
         let name = value.get("name").and_then(Value::as_str).ok_or_else(|| wrong(format!("role {} has no name", i + 1)))?;
         let services = match value.get("ServicesDefault") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            Some(_) => return Err(wrong(format!("ServicesDefault of {name} is no list"))),
+            Some(list) => texts(list).ok_or_else(|| wrong(format!("ServicesDefault of {name} is not a list of texts")))?,
         };
+        if roles.iter().any(|role| role.name == name) {
+            notices.push(wrong(format!("the role {} stands twice; the last one that is deployed counts", clean(name))));
+        }
         let count = value.get("CountDefault").cloned().unwrap_or(Value::from(0));
-        Ok(Deployed { name: name.to_owned(), count, services })
-    };
-    list.iter().enumerate().map(role).collect()
+        roles.push(Deployed { name: name.to_owned(), count, services });
+    }
+    Ok(roles)
 }
 
 fn integer(value: &Value) -> Option<i64> {
@@ -226,38 +275,42 @@ fn integer(value: &Value) -> Option<i64> {
 
 /// Sets `neutron_driver` as the release's tool does when it has an environment; without one the release's default holds.
 pub fn set_neutron_driver(
-    substitutions: &mut std::collections::BTreeMap<String, Substitution>,
+    substitutions: &mut BTreeMap<String, Substitution>,
     settings: &Settings,
     filter: Option<&BTreeSet<String>>,
-    environments: &[Source],
-) -> Result<(), Error> {
+    files: &Files,
+    environment: &Map<String, Value>,
+    notices: &mut Vec<Error>,
+) {
     const NAME: &str = "neutron_driver";
-    if environments.is_empty() {
-        return Ok(());
+    if files.environments.is_empty() {
+        return;
     }
     let chosen = settings.chosen.iter().any(|n| n == NAME);
-    let is_truthy = substitutions.get(NAME).is_some_and(|v| !matches!(v.as_text(), "" | "false"));
-    let environment = merge(environments)?;
-    let drivers = section(&environment, "parameter_defaults").and_then(|d| d.get("NeutronMechanismDrivers"));
+    let given = substitutions.get(NAME).map_or("", Substitution::as_text).to_owned();
+    let drivers = section(environment, "parameter_defaults").and_then(|d| d.get(DRIVERS));
     let has = |driver: &str| match drivers {
         Some(Value::Array(list)) => list.iter().any(|d| d.as_str() == Some(driver)),
         Some(Value::String(text)) => text.contains(driver),
         _ => false,
     };
-    let deployed = |service: &str| filter.is_some_and(|f| f.contains(&format!("{}{service}", super::release::SERVICE_PREFIX)));
+    let deployed = |service: &str| filter.is_some_and(|f| f.contains(&format!("{SERVICE_PREFIX}{service}")));
     let era = settings.release.era;
     let driver = match era {
         Era::Docker if chosen => None,
         Era::Docker if deployed("OpenDaylightApi") => Some("odl"),
         Era::Docker => deployed("OVNController").then_some("ovn"),
-        Era::Train | Era::Ussuri if chosen && is_truthy => None,
+        Era::Train | Era::Ussuri if chosen && !matches!(given.as_str(), "" | "false") => None,
         Era::Rocky | Era::Stein | Era::Train if has("opendaylight_v2") => Some("odl"),
         Era::Rocky => has("ovn").then_some("ovn"),
         _ if drivers.is_none() || has("ovn") => Some("ovn"),
         _ => Some("other"),
     };
     if let Some(driver) = driver {
+        if chosen && given != driver {
+            let what = format!("neutron_driver={} does not count: by the environments it is {driver}", clean(&given));
+            notices.push(Error::usage(what, "neutron_driver=", format!("leave it out, or set {DRIVERS}")));
+        }
         substitutions.insert(NAME.to_owned(), Substitution::Text(driver.to_owned()));
     }
-    Ok(())
 }

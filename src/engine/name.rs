@@ -101,6 +101,20 @@ impl Reference {
     }
 }
 
+/// The whole name of an image, with its host: a name without one belongs to Docker Hub.
+///
+/// ```
+/// use overtag::engine::name::with_host;
+/// assert_eq!(with_host("tripleoqueens/nova-api:t"), "docker.io/tripleoqueens/nova-api:t");
+/// assert_eq!(with_host("localhost/nova-api:t"), "localhost/nova-api:t");
+/// ```
+pub fn with_host(name: &str) -> String {
+    match name.split_once('/') {
+        Some((first, _)) if first == "localhost" || first.contains(['.', ':']) => name.to_owned(),
+        _ => format!("{}/{name}", HUB.0),
+    }
+}
+
 /// The address of the API of `host`, as it is unless a link says otherwise: https, but http on loopback.
 pub fn default_endpoint(host: &str) -> String {
     let api = if host == HUB.0 { HUB.1 } else { host };

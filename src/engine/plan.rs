@@ -1,6 +1,6 @@
 //! Choices and files → which images are asked for, and why each other one is out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::catalogue::{self, Entry};
 use super::choices::Settings;
@@ -74,19 +74,30 @@ impl Plan {
     /// # Errors
     /// A wrong template, roles file, environment or role; a regular expression that needs too long.
     pub fn new(settings: &Settings, files: &Files) -> Result<Self, Error> {
-        let filter = heat::service_filter(settings, files.roles.as_ref(), &files.environments)?;
-        let mut substitutions = settings.substitutions.clone();
-        heat::set_neutron_driver(&mut substitutions, settings, filter.as_ref(), &files.environments)?;
+        let mut warnings = Vec::new();
+        let environment = heat::merge(&files.environments, &mut warnings)?;
         let built_in =
             || Source { name: format!("{}.yaml.j2", settings.release.name), text: settings.release.template.to_owned() };
         let source = files.template.clone().unwrap_or_else(built_in);
+        let has_files = files.roles.is_some() || !files.environments.is_empty();
+        let deployed = match has_files {
+            true => heat::deployed_services(settings.release, files, &environment, &mut warnings)?,
+            false => None,
+        };
+        let mut substitutions = settings.substitutions.clone();
+        heat::set_neutron_driver(&mut substitutions, settings, deployed.as_ref(), files, &environment, &mut warnings);
         let rendered = template::render(&source, &files.includes, &substitutions)?;
+        warnings.extend(rendered.undefined);
 
         let text = |name: &str| substitutions.get(name).map_or("", |v| v.as_text());
         let (prefix, suffix) = (text("name_prefix"), text("name_suffix"));
-        let mut plan =
-            Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings: rendered.undefined };
-        let entries = catalogue::read(&source.name, &rendered.text)?;
+        let entries = catalogue::read(&source.name, &rendered.text, &mut warnings)?;
+        let own: BTreeSet<&str> = entries.iter().flat_map(|e| e.services.iter().map(String::as_str)).collect();
+        let filter = match has_files {
+            true => deployed,
+            false => heat::chosen_services(settings, files.template.as_ref().map(|_| &own))?,
+        };
+        let mut plan = Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings };
         if entries.len() > ENTRIES {
             let what = format!("the template lists {} images", entries.len());
             return Err(Error::template(what, &source.name, format!("it may list {ENTRIES}; look for a loop")));
@@ -117,10 +128,13 @@ impl Plan {
             plan.image_of.push(at);
             plan.entries.push(entry);
         }
-        let has_files = files.roles.is_some() || !files.environments.is_empty();
         if has_files && !(settings.roles.is_empty() && settings.services.is_empty()) {
             let cure = "a roles file and environments decide alone; leave out the one or the other";
             plan.warnings.push(Error::usage("roles and services that were chosen do not count", "role= and service=", cure));
+        }
+        if !settings.include.is_empty() && !settings.exclude.is_empty() {
+            let cure = "an include decides alone, as for tripleo-common; leave out the one or the other";
+            plan.warnings.push(Error::usage("the excludes do not count", "include= and exclude=", cure));
         }
         Ok(plan)
     }
@@ -133,7 +147,7 @@ enum Decision {
 }
 
 /// The services first, then the includes, and only without includes the excludes.
-fn decide(entry: &Entry, settings: &Settings, filter: Option<&std::collections::BTreeSet<String>>) -> Result<Decision, Error> {
+fn decide(entry: &Entry, settings: &Settings, filter: Option<&BTreeSet<String>>) -> Result<Decision, Error> {
     let found = |pattern: &super::pattern::Pattern| {
         pattern.is_found(&entry.imagename).map_err(|why| {
             let place = format!("`{}` on {}", clean(&pattern.text), clean(&entry.imagename));

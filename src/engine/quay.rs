@@ -7,13 +7,14 @@
 //! * The overview holds the 500 newest active tags. A tag that is not among so many has to be asked for by name.
 //! * A repository that is private and one that is not there are both a 401; the public ones of a namespace can be listed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
 use super::name::{Repository, is_digest, is_tag};
 use super::registry::{
-    Answer, Ask, Config, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed, read_manifest,
+    Answer, Ask, Checked, Config, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed, read_manifest,
     refused,
 };
 use super::time::rfc2822;
@@ -23,6 +24,10 @@ use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
 const WINDOW: usize = 500;
 /// Rows a page; Quay gives no more.
 const PAGE: usize = 100;
+/// Rows that a page has in common with the one before: so many may be deleted in between.
+const OVERLAP: usize = 10;
+/// How often a list is begun anew whose pages do not fit together.
+const PASSES: usize = 3;
 /// Pages that are read at most.
 const PAGES: usize = 200;
 
@@ -31,17 +36,8 @@ const PAGES: usize = 200;
 pub struct Active {
     /// What it stands for.
     pub digest: String,
-    /// Since when, seconds since 1970.
+    /// When it was pushed, seconds since 1970. A tag that stays what it is may be pushed again: that is no promotion.
     pub moved_at: Option<u64>,
-    /// Until when, for a tag that is to expire.
-    pub expires_at: Option<u64>,
-}
-
-impl Active {
-    /// Whether it is still there at that time, in seconds since 1970.
-    pub fn is_alive(&self, now: u64) -> bool {
-        self.expires_at.is_none_or(|at| at > now)
-    }
 }
 
 /// The tags of a repository.
@@ -49,7 +45,7 @@ impl Active {
 pub struct Overview {
     /// By name.
     pub tags: BTreeMap<String, Active>,
-    /// Further tags, whose digests a snapshot does not hold.
+    /// Further tags, whose digests are not known: a snapshot does not hold them, and an old Quay does not tell some.
     pub others: BTreeSet<String>,
     /// Whether these are all that there are.
     pub whole: bool,
@@ -70,6 +66,11 @@ pub struct Life {
     /// The build's hash that it stood for, where that was known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+}
+
+/// The namespace of a repository, which is one word, and its name in there, which may have slashes.
+pub fn split(repository: &Repository) -> (&str, &str) {
+    repository.path.split_once('/').unwrap_or(("", &repository.path))
 }
 
 /// The question that shows whether a host speaks this API, and answers for `repository` if it does.
@@ -128,15 +129,23 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
         (Ask::Check { tag, .. }, Some(response)) => match response.status {
             200 => {
                 let rows = read_page(&response.body)?.0;
-                let row = rows.into_iter().find(|row| row.name == *tag);
-                done(Answer::Check(row.map(|r| r.digest).ok_or(Missing::Tag)))
+                match rows.into_iter().filter(|row| row.name == *tag).max_by_key(|row| row.start) {
+                    None => done(Answer::Check(Err(Missing::Tag))),
+                    Some(RowOf { digest: Some(digest), start, .. }) => {
+                        done(Answer::Check(Ok(Checked { digest, moved_at: Some(start) })))
+                    }
+                    Some(_) => Err(malformed("Quay lists the tag without its digest")),
+                }
             }
             401 if speaks(response) => done(Answer::Check(Err(Missing::Hidden))),
             _ => Err(refused(response)),
         },
         (Ask::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
         (Ask::Labels { .. }, Some(response)) => match response.status {
-            200 => done(Answer::Labels(Config { labels: read_labels(&response.body)?, built_at: None })),
+            200 => {
+                let (labels, is_own) = read_labels(&response.body)?;
+                done(Answer::Labels(Config { labels, is_own, built_at: None }))
+            }
             404 if speaks(response) => done(Answer::Labels(Config::default())),
             _ => Err(refused(response)),
         },
@@ -145,14 +154,17 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
             match pages(&first, exchanged)? {
                 Err(next) => send(next),
                 Ok(rows) => {
-                    let rows = rows.into_iter().filter(|r| is_tag(&r.name));
-                    let active = |r: RowOf| (r.name, Active { digest: r.digest, moved_at: Some(r.start), expires_at: r.end });
-                    done(Answer::Overview(Ok(Overview {
-                        tags: rows.map(active).collect(),
-                        others: BTreeSet::new(),
-                        whole: true,
-                        kept_for: None,
-                    })))
+                    let mut out = Overview { whole: true, ..Overview::default() };
+                    // Oldest first: of a tag that is listed twice the newest counts.
+                    for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
+                        out.tags.remove(&row.name);
+                        out.others.remove(&row.name);
+                        match row.digest {
+                            Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start) }),
+                            None => _ = out.others.insert(row.name),
+                        }
+                    }
+                    done(Answer::Overview(Ok(out)))
                 }
             }
         }
@@ -160,10 +172,8 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
             match pages(&format!("{}/tag/?specificTag={tag}&limit={PAGE}", base(repository)), exchanged)? {
                 Err(next) => send(next),
                 Ok(rows) => {
-                    let lives = rows.into_iter().filter(|r| r.name == *tag);
-                    let lives: BTreeSet<Life> =
-                        lives.map(|r| Life { start: r.start, end: r.end, digest: r.digest, hash: None }).collect();
-                    done(Answer::History(lives.into_iter().rev().collect()))
+                    let life = |r: RowOf| Some(Life { start: r.start, end: r.end, digest: r.digest?, hash: None });
+                    done(Answer::History(rows.into_iter().filter(|r| r.name == *tag).filter_map(life).collect()))
                 }
             }
         }
@@ -185,30 +195,42 @@ fn text(value: &Value, name: &str) -> Option<String> {
     value.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// Reads the answer to an overview.
+/// Reads the answer to an overview. What it lists is there, whatever it says of expirations: these are in the server's local time.
 ///
 /// # Errors
-/// What is no JSON, or has no tags. A tag without a digest is nothing that could be pinned, and makes the answer malformed.
+/// What is no JSON, or has no tags. A tag without a digest (Quay 3.3 tells some) is one of which no more is known.
 pub fn read_overview(body: &[u8]) -> Result<Overview, Trouble> {
     let body = json(body)?;
     let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's answer has no tags")) };
-    let mut out = BTreeMap::new();
+    let mut out = Overview { kept_for: body.get("tag_expiration_s").and_then(Value::as_u64), ..Overview::default() };
+    // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
+    out.whole = 2 * tags.len() < WINDOW;
     for (name, tag) in tags.iter().filter(|(name, _)| is_tag(name)) {
-        let digest = text(tag, "manifest_digest").filter(|d| is_digest(d));
-        let digest = digest.ok_or_else(|| malformed("Quay tells a tag without a digest"))?;
-        let date = |key: &str| text(tag, key).and_then(|t| rfc2822(&t));
-        out.insert(name.clone(), Active { digest, moved_at: date("last_modified"), expires_at: date("expiration") });
+        match text(tag, "manifest_digest").filter(|d| is_digest(d)) {
+            Some(digest) => {
+                let moved_at = text(tag, "last_modified").and_then(|t| rfc2822(&t));
+                out.tags.insert(name.clone(), Active { digest, moved_at });
+            }
+            None => _ = out.others.insert(name.clone()),
+        }
     }
-    let kept_for = body.get("tag_expiration_s").and_then(Value::as_u64);
-    Ok(Overview { whole: tags.len() < WINDOW, tags: out, others: BTreeSet::new(), kept_for })
+    Ok(out)
 }
 
 /// A row of the list of tags.
+#[derive(Clone)]
 struct RowOf {
     name: String,
-    digest: String,
+    /// None where an old Quay does not tell it.
+    digest: Option<String>,
     start: u64,
     end: Option<u64>,
+}
+
+impl RowOf {
+    fn key(&self) -> (String, u64, Option<String>) {
+        (self.name.clone(), self.start, self.digest.clone())
+    }
 }
 
 /// Reads a page of the list of tags, and whether there are more.
@@ -217,36 +239,116 @@ fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), Trouble> {
     let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's answer has no list of tags")) };
     let row = |row: &Value| {
         let number = |key: &str| row.get(key).and_then(Value::as_u64);
-        let digest = text(row, "manifest_digest").filter(|d| is_digest(d))?;
+        let digest = text(row, "manifest_digest").filter(|d| is_digest(d));
         Some(RowOf { name: text(row, "name")?, digest, start: number("start_ts")?, end: number("end_ts") })
     };
     let rows: Option<Vec<RowOf>> = rows.iter().map(row).collect();
     let more = body.get("has_additional").and_then(Value::as_bool).unwrap_or(false);
-    Ok((rows.ok_or_else(|| malformed("Quay tells a tag without name, time or digest"))?, more))
+    Ok((rows.ok_or_else(|| malformed("Quay lists a tag without name or time"))?, more))
 }
 
-/// All rows of a list that is paged by number, or the address of its next page.
+/// Which page to ask for.
+#[derive(Clone, Copy)]
+struct Page {
+    /// Rows a page.
+    limit: usize,
+    /// Its number, from 1.
+    number: usize,
+}
+
+impl Page {
+    const FIRST: Self = Self { limit: PAGE, number: 1 };
+
+    /// The place behind its last row.
+    fn end(self) -> usize {
+        self.limit * self.number
+    }
+
+    /// The page that goes on behind this one and begins with at least [`OVERLAP`] of its last rows: of all sizes and numbers the one
+    /// that leads furthest.
+    fn next(self) -> Self {
+        let from = self.end() - OVERLAP;
+        let page = |limit: usize| Self { limit, number: from / limit + 1 };
+        (1..=PAGE).map(page).max_by_key(|page| page.end()).unwrap_or(Self::FIRST)
+    }
+
+    fn address(self, first: &str) -> String {
+        match self.number {
+            1 => first.to_owned(),
+            number => format!("{}&limit={}&page={number}", first.trim_end_matches(&format!("&limit={PAGE}")), self.limit),
+        }
+    }
+}
+
+/// All rows of a list that is paged by number, newest first, or the address of its next page. `first` is the address of the first.
+///
+/// Between two pages rows may come and go. One that is pushed moves the others down, so that some come twice; one that is deleted moves them
+/// up, and one that is set anew goes to the front. So that none is missed pages overlap, and at the end the first one is read again; where
+/// the rows of before do not show, all is read anew.
 fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, Trouble> {
-    let mut rows: BTreeMap<(std::cmp::Reverse<u64>, String), RowOf> = BTreeMap::new();
+    #[derive(Clone, Copy)]
+    enum Want {
+        Go(Page),
+        Again,
+    }
+    let mut rows: Vec<RowOf> = Vec::new();
+    let mut places: HashMap<(String, u64, Option<String>), usize> = HashMap::new();
+    let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), Vec::new(), Vec::new(), 1);
     let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
     if size > LIST_LIMIT {
         return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
     }
-    for (i, exchange) in exchanged.iter().enumerate() {
+    for exchange in exchanged {
         let response = exchange.outcome.as_ref().map_err(failed)?;
         if response.status != 200 {
             return Err(refused(response));
         }
         let (page, more) = read_page(&response.body)?;
-        // A push while the pages are read shifts rows, so that some come twice.
-        rows.extend(page.into_iter().map(|r| ((std::cmp::Reverse(r.start), r.name.clone()), r)));
-        if i + 1 == exchanged.len() && !more {
-            return Ok(Ok(rows.into_values().collect()));
+        let keys: Vec<_> = page.iter().map(RowOf::key).collect();
+        let shows = |of: &[(String, u64, Option<String>)]| keys.iter().any(|key| of.contains(key));
+        let is_first = matches!(want, Want::Go(Page { number: 1, .. }));
+        let is_gap = match want {
+            Want::Go(_) => !is_first && !shows(&before),
+            Want::Again => !shows(&first_keys),
+        };
+        if is_gap {
+            passes += 1;
+            if passes > PASSES {
+                return Err(malformed("the tags change faster than their pages can be read"));
+            }
+            (rows, places, want) = (Vec::new(), HashMap::new(), Want::Go(Page::FIRST));
+            continue;
         }
+        let known = rows.len();
+        for (row, key) in page.into_iter().zip(&keys) {
+            match places.get(key).filter(|place| **place < known) {
+                // What is read later knows better whether it has ended.
+                Some(place) => rows[*place] = row,
+                // Two lives of a second on one page are two.
+                None => {
+                    places.insert(key.clone(), rows.len());
+                    rows.push(row);
+                }
+            }
+        }
+        if is_first {
+            first_keys.clone_from(&keys);
+        }
+        before = keys;
+        want = match want {
+            Want::Go(page) if more => Want::Go(page.next()),
+            Want::Go(page) if page.number > 1 => Want::Again,
+            _ => {
+                // Newest first; of one second those that ended come last.
+                rows.sort_by_key(|r| (Reverse(r.start), r.end.is_some(), Reverse(r.end)));
+                return Ok(Ok(rows));
+            }
+        };
     }
-    match exchanged.len() {
-        PAGES.. => Err(malformed("the pages of Quay's list of tags do not come to an end")),
-        n => Ok(Err(format!("{first}&page={}", n + 1))),
+    match (exchanged.len(), want) {
+        (PAGES.., _) => Err(malformed("the pages of Quay's list of tags do not come to an end")),
+        (_, Want::Go(page)) => Ok(Err(page.address(first))),
+        (_, Want::Again) => Ok(Err(Page::FIRST.address(first))),
     }
 }
 
@@ -262,11 +364,11 @@ pub fn read_data(body: &[u8]) -> Result<(String, Manifest), Trouble> {
     Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
 }
 
-/// Reads labels; what the image itself says goes before what was added to it in Quay.
+/// Reads labels, and whether any is the image's own; what it says itself goes before what was added to it in Quay.
 ///
 /// # Errors
 /// What is no JSON or no list.
-pub fn read_labels(body: &[u8]) -> Result<BTreeMap<String, String>, Trouble> {
+pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), Trouble> {
     let body = json(body)?;
     let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's answer has no labels")) };
     let mut out = BTreeMap::new();
@@ -274,7 +376,8 @@ pub fn read_labels(body: &[u8]) -> Result<BTreeMap<String, String>, Trouble> {
         let of = labels.iter().filter(|l| (text(l, "source_type").as_deref() == Some("manifest")) == own);
         out.extend(of.filter_map(|l| Some((text(l, "key")?, text(l, "value")?))));
     }
-    Ok(out)
+    let is_own = labels.iter().any(|l| text(l, "source_type").as_deref() == Some("manifest"));
+    Ok((out, is_own))
 }
 
 /// The public repositories of a namespace, a hundred a page.

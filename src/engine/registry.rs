@@ -240,6 +240,8 @@ pub enum Manifest {
 pub struct Config {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether any of them is of the image itself: Quay also keeps those that people add to a manifest or a list in its page.
+    pub is_own: bool,
     /// When it was built, seconds since 1970, where that is told.
     pub built_at: Option<u64>,
 }
@@ -264,7 +266,7 @@ pub enum Answer {
     /// To [`Ask::Tag`].
     Tag(Result<Found, Missing>),
     /// To [`Ask::Check`]: the digest, where there is such a tag in that form.
-    Check(Result<String, Missing>),
+    Check(Result<Checked, Missing>),
     /// To [`Ask::Manifest`].
     Manifest(Manifest),
     /// To [`Ask::Labels`].
@@ -279,6 +281,23 @@ pub enum Answer {
     Repositories(BTreeSet<String>),
     /// To [`Ask::Ping`]: it is a registry.
     Ping,
+    /// To [`Ask::Tags`] or [`Ask::Labels`]: the registry does not give this, whoever retries; what needs none of it can go on.
+    Refused(Trouble),
+}
+
+/// What a tag stands for, and no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The digest of its manifest, list or index.
+    pub digest: String,
+    /// When it was pushed, seconds since 1970, where the registry tells.
+    pub moved_at: Option<u64>,
+}
+
+impl Checked {
+    fn new(digest: String) -> Self {
+        Self { digest, moved_at: None }
+    }
 }
 
 /// Why a question has no answer: nothing may be concluded from it.
@@ -390,6 +409,7 @@ fn tag_step(
             let digest = checked_digest(response)?;
             answer(Answer::Tag(Ok(Found { digest, form: form.family(&media_type), manifest: Some(manifest), moved_at: None })))
         }
+        (_, 404) if upstream_failure(response).is_some() => Err(upstream_failure(response).unwrap_or_else(|| refused(response))),
         (method, status @ (400 | 404)) => {
             let code = error_code(response);
             match code.as_deref() {
@@ -438,13 +458,14 @@ fn check_step(
     let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
-            Some(digest) if is_digest(digest) => answer(Answer::Check(Ok(digest.clone()))),
+            Some(digest) if is_digest(digest) => answer(Answer::Check(Ok(Checked::new(digest.clone())))),
             _ => send(Method::Get),
         },
         (Method::Get, 200) => {
             read_manifest(response)?;
-            answer(Answer::Check(Ok(checked_digest(response)?)))
+            answer(Answer::Check(Ok(Checked::new(checked_digest(response)?))))
         }
+        (_, 404) if upstream_failure(response).is_some() => Err(upstream_failure(response).unwrap_or_else(|| refused(response))),
         // What is there in another form has another digest, so that here it counts as missing.
         (Method::Get, 400 | 404) => match (error_code(response).as_deref(), response.status) {
             (Some("NAME_UNKNOWN"), _) => answer(Answer::Check(Err(Missing::Repository))),
@@ -476,6 +497,10 @@ fn by_digest(
         // A platform of a list may be gone; that is no trouble of the image, it only has no labels to read.
         return answer(Answer::Manifest(Manifest::Index(None)));
     }
+    if form.is_none() && is_final(response.status) {
+        let what = format!("the registry does not give the image's config ({})", told(response));
+        return answer(Answer::Refused(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
+    }
     if response.status != 200 {
         return Err(refused(response));
     }
@@ -505,52 +530,98 @@ const PAGE: usize = 1000;
 /// Pages that are read at most.
 const PAGES: usize = 200;
 
+/// How the next page of a list of tags was come by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// It is the first one.
+    First,
+    /// `Link` names it.
+    Link,
+    /// There is no `Link` that can be read: behind the last tag, in case there is one that cannot.
+    Guess,
+    /// There is a `Link`, and what it names is not served: behind the last tag of the page before.
+    Last,
+}
+
+/// All tags, page by page. A page without a `Link` is the last one, as the specification has it, and as crane and skopeo read it, but
+/// in a browser, which may not see it, and where the page is as full as was asked for. In what order the tags come is not looked at:
+/// Quay up to 3.11 has its own.
 fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
-    let first = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
-    let send = |url: String| Ok(Step::Send(Request::get(url, LIST_LIMIT)));
-    let Some(last) = exchanged.last() else { return send(format!("{first}?n={PAGE}")) };
-    let response = last.outcome.as_ref().map_err(failed)?;
-    match response.status {
-        200 => {}
-        // Some servers refuse a page that large; without n they give what they like.
-        400 | 413 if exchanged.len() == 1 => return send(first),
-        404 if matches!(error_code(response).as_deref(), Some("NAME_UNKNOWN")) => {
-            return answer(Answer::Tags(Err(Missing::Repository)));
-        }
-        _ => return Err(refused(response)),
-    }
-    let pages = || exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).filter(|r| r.status == 200);
-    if pages().map(|r| r.body.len()).sum::<usize>() > LIST_LIMIT {
-        return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
-    }
-    let next = match &response.link {
-        Some(link) => next_page(link, &last.request.url)?,
-        // In a browser Link may be there and not be readable: go on behind the last tag until nothing new comes.
-        None => {
-            let end = read_tags(response)?.into_iter().max();
-            let before = last.request.url.split("last=").nth(1).map(str::to_owned);
-            let is_large = last.request.url.contains("?n=");
-            end.filter(|end| before.is_none_or(|b| **end > *b)).map(|end| match is_large {
-                true => format!("{first}?n={PAGE}&last={end}"),
-                false => format!("{first}?last={end}"),
-            })
-        }
-    };
-    match next {
-        Some(url) if exchanged.len() >= PAGES || exchanged.iter().any(|e| e.request.url == url) => {
-            Err(malformed("the pages of the list of tags do not come to an end"))
-        }
-        Some(url) => send(url),
-        None => {
-            let mut tags: Vec<String> = Vec::new();
-            for page in pages() {
-                tags.extend(read_tags(page)?);
+    let base = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
+    let (mut by, mut has_link, mut size, mut in_pages) = (By::First, false, 0, true);
+    let (mut tags, mut last): (BTreeSet<String>, Option<String>) = (BTreeSet::new(), None);
+    let mut next = format!("{base}?n={PAGE}");
+    for (i, exchange) in exchanged.iter().enumerate() {
+        let behind = |last: &Option<String>| {
+            let n = if in_pages { format!("n={PAGE}&") } else { String::new() };
+            format!("{base}?{n}last={}", last.as_deref().unwrap_or(""))
+        };
+        let response = match &exchange.outcome {
+            Ok(response) if response.status == 200 => response,
+            // Some servers refuse a page that large; without n they give what they like.
+            Ok(response) if i == 0 && matches!(response.status, 400 | 413) => {
+                (next, in_pages) = (base.clone(), false);
+                continue;
             }
-            tags.sort();
-            tags.dedup();
-            answer(Answer::Tags(Ok(tags)))
+            Ok(response) if by == By::First => return no_tags(response),
+            // The page is not where the registry said. Of a list of which a page was read nothing is absent.
+            _ if by == By::Link => {
+                (next, by) = (behind(&last), By::Last);
+                continue;
+            }
+            Ok(response) => return incomplete(tags.len(), &format!("it answers {} for the next page", told(response))),
+            Err(failure) => return Err(failed(failure)),
+        };
+        size += response.body.len();
+        if size > LIST_LIMIT {
+            return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
         }
+        let page = read_tags(response)?;
+        let (count, known) = (page.len(), tags.len());
+        last = page.last().cloned().or(last);
+        tags.extend(page);
+        let brought_none = tags.len() == known;
+        let linked = response.link.as_deref().map(|link| next_page(link, &exchange.request.url));
+        // `Link` may name other relations alone.
+        let linked = linked.filter(|linked| !matches!(linked, Ok(None)));
+        has_link |= response.link.is_some();
+        (next, by) = match linked {
+            Some(_) if by == By::Last && brought_none => {
+                return incomplete(tags.len(), "its next page is not served, and what comes behind the last tag is the same again");
+            }
+            Some(_) if by == By::Last => (behind(&last), By::Last),
+            Some(Ok(Some(url))) if exchanged[..=i].iter().any(|e| e.request.url == url) => {
+                return incomplete(tags.len(), "its pages lead in a circle");
+            }
+            Some(Ok(Some(url))) => (url, By::Link),
+            Some(_) => (behind(&last), By::Last),
+            None if has_link || brought_none => return answer(Answer::Tags(Ok(tags.into_iter().collect()))),
+            None if server.caller == Caller::Browser || count >= PAGE => (behind(&last), By::Guess),
+            None => return answer(Answer::Tags(Ok(tags.into_iter().collect()))),
+        };
     }
+    match exchanged.len() {
+        PAGES.. => incomplete(tags.len(), "its pages do not come to an end"),
+        _ => Ok(Step::Send(Request::get(next, LIST_LIMIT))),
+    }
+}
+
+/// What the first answer to the question for a list means, where it is no list.
+fn no_tags(response: &Response) -> Result<Step, Trouble> {
+    if response.status == 404 && error_code(response).as_deref() == Some("NAME_UNKNOWN") {
+        return answer(Answer::Tags(Err(Missing::Repository)));
+    }
+    if !is_final(response.status) {
+        return Err(refused(response));
+    }
+    let what = format!("the registry does not give the list of tags ({})", told(response));
+    answer(Answer::Refused(Trouble { what, cure: "ask for a tag by its name, or by pin=digest; log in if a login may help".to_owned() }))
+}
+
+/// A list that could not be read to its end, after so many tags.
+fn incomplete(read: usize, why: &str) -> Result<Step, Trouble> {
+    let what = format!("the list of tags could not be read to its end, but for {read} of them: {why}");
+    answer(Answer::Refused(Trouble { what, cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }))
 }
 
 /// The tags of one page; what is no tag by the grammar could not be asked for either.
@@ -644,14 +715,15 @@ fn read_config(body: &[u8]) -> Result<Config, Trouble> {
     let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
     // Builds that are to be the same each time say the beginning of time, or 1970.
     let built_at = config.get("created").and_then(Value::as_str).and_then(time::iso).filter(|at| *at > 0);
-    Ok(Config { labels: texts.collect(), built_at })
+    Ok(Config { labels: texts.collect(), is_own: true, built_at })
 }
 
 /// The digest of a body, which must be the one in the header where that can be read.
 fn checked_digest(response: &Response) -> Result<String, Trouble> {
     let digest = content_digest(&response.body);
     match &response.digest {
-        Some(told) if *told != digest => {
+        // What is no digest of the kind that we compute says nothing: bare hexadecimals, quotes, another algorithm.
+        Some(told) if is_digest(told) && *told != digest => {
             Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(told))))
         }
         _ => Ok(digest),
@@ -702,6 +774,34 @@ pub(super) fn error_code(response: &Response) -> Option<String> {
 fn names_tag(response: &Response, tag: &str) -> bool {
     let body: Option<Value> = serde_json::from_slice(&response.body).ok();
     body.is_some_and(|body| body.pointer("/errors/0/detail/Tag").and_then(Value::as_str) == Some(tag))
+}
+
+/// Whether a refusal stays, however often it is asked again, and is about what was asked for alone.
+fn is_final(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404 | 405 | 410 | 501)
+}
+
+/// What Quay's proxy-cache organisations answer for any failure of their upstream, a rate limit or an outage: `MANIFEST_UNKNOWN`, with the
+/// upstream's status in brackets at the end of the message. Only 404 says that there is no such tag
+/// (<https://github.com/quay/quay>, `data/registry_model/registry_proxy_model.py`).
+fn upstream_failure(response: &Response) -> Option<Trouble> {
+    let body: Value = serde_json::from_slice(&response.body).ok()?;
+    let error = body.pointer("/errors/0")?;
+    let message = error.get("message")?.as_str()?.trim_end_matches('.');
+    let status: u16 = message.strip_suffix(')')?.rsplit_once('(')?.1.parse().ok()?;
+    let is_unknown = error.get("code").and_then(Value::as_str) == Some("MANIFEST_UNKNOWN");
+    (is_unknown && status != 404).then(|| Trouble {
+        what: format!("the registry passes on what another one has, and that one answered {status}"),
+        cure: "wait a little and retry".to_owned(),
+    })
+}
+
+/// The status of a refusal and its code, where it has one.
+fn told(response: &Response) -> String {
+    match error_code(response) {
+        Some(code) => format!("{} {}", response.status, clean(&code).chars().take(60).collect::<String>()),
+        None => response.status.to_string(),
+    }
 }
 
 pub(super) fn malformed(what: &str) -> Trouble {

@@ -15,8 +15,8 @@ use super::choices::{Missing as OnMissing, Pin, Settings};
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::pattern::compare_versions;
 use super::plan::Image;
-use super::quay::{Active, Overview};
-use super::registry::{Answer, Ask, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
+use super::quay::{self, Active, Overview};
+use super::registry::{Answer, Ask, Checked, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
 
 /// What registries told us, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
@@ -55,7 +55,9 @@ impl Facts {
             (Ask::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
             (Ask::Check { .. }, Ok(Answer::Check(Err(_)))) | (Ask::Tags { .. }, _) if is_old => false,
             (Ask::Check { tag, .. }, _) => TagClass::of(tag) != TagClass::Moving,
-            (Ask::Manifest { .. } | Ask::Labels { .. } | Ask::Tags { .. }, Ok(answer)) => !matches!(answer, Answer::Overview(_)),
+            (Ask::Manifest { .. } | Ask::Labels { .. } | Ask::Tags { .. }, Ok(answer)) => {
+                !matches!(answer, Answer::Overview(_) | Answer::Refused(_))
+            }
             // Whoever shows it sees when it has gone on.
             (Ask::History { .. }, Ok(_)) => true,
             (Ask::Overview { .. } | Ask::Repositories { .. } | Ask::Ping { .. }, _) => false,
@@ -116,6 +118,17 @@ impl Status {
     }
 }
 
+/// What it is that the registry does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// The repository is there, and has no such tag.
+    NoTag,
+    /// There is no such repository.
+    NoRepository,
+    /// There is no public repository of that name: it is missing, or private, and Quay does not say which.
+    NoPublicRepository,
+}
+
 /// What a row may bear beside its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -140,6 +153,8 @@ impl Note {
 pub struct Row {
     /// What became of it.
     pub status: Status,
+    /// Of an absent image, what it is that is not there.
+    pub absence: Option<Absence>,
     /// The tag or digest that is written; where nothing is, the tag that was asked for.
     pub tag: String,
     /// The whole name that is written, unless it is left out.
@@ -184,6 +199,8 @@ enum Stop {
     Lacking(Vec<Ask>),
     /// A question has no answer.
     Trouble(Trouble),
+    /// The registry does not give this, whoever asks again.
+    Refused(Trouble),
 }
 
 type Step<T> = Result<T, Stop>;
@@ -243,6 +260,7 @@ impl Look<'_> {
             order.push(ask.clone());
         }
         match known {
+            Some(Ok(Answer::Refused(trouble))) => Err(Stop::Refused(trouble.clone())),
             Some(Ok(answer)) => Ok(answer),
             Some(Err(trouble)) => Err(Stop::Trouble(trouble.clone())),
             None => Err(Stop::Lacking(vec![ask])),
@@ -263,19 +281,18 @@ impl Look<'_> {
         }
     }
 
-    /// A tag of a repository on Quay. One that is to expire, and has, is not there.
+    /// A tag of a repository on Quay. What its list names is there: that a tag is to expire is told in the server's local time.
     fn active(&self, repository: &Repository, tag: &str) -> Step<Result<Active, Missing>> {
         let overview = match self.overview(repository, false)? {
             Ok(overview) => overview,
             Err(missing) => return Ok(Err(missing)),
         };
         match overview.tags.get(tag) {
-            Some(active) if active.is_alive(self.facts.asked_at) => Ok(Ok(active.clone())),
-            Some(_) => Ok(Err(Missing::Tag)),
+            Some(active) => Ok(Ok(active.clone())),
             None if overview.whole && !overview.others.contains(tag) => Ok(Err(Missing::Tag)),
             // Only the newest were told, and a channel that rarely moves is not among them.
             None => match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
-                Answer::Check(digest) => Ok(digest.clone().map(|digest| Active { digest, moved_at: None, expires_at: None })),
+                Answer::Check(is) => Ok(is.clone().map(|Checked { digest, moved_at }| Active { digest, moved_at })),
                 _ => Ok(Err(Missing::Tag)),
             },
         }
@@ -289,7 +306,7 @@ impl Look<'_> {
             };
         }
         match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form })? {
-            Answer::Check(Ok(digest)) => Ok(Some(digest.clone())),
+            Answer::Check(Ok(is)) => Ok(Some(is.digest.clone())),
             Answer::Check(Err(missing)) => self.believe(repository, *missing).map(|()| None),
             _ => Ok(None),
         }
@@ -302,13 +319,14 @@ impl Look<'_> {
             Missing::Tag | Missing::Repository => {}
             Missing::Silent => _ = self.at(Ask::Ping { host: repository.host.clone() })?,
             Missing::Hidden => {
-                let namespace = repository.path.rsplit_once('/').map_or("", |(space, _)| space).to_owned();
+                let (namespace, name) = quay::split(repository);
+                let namespace = namespace.to_owned();
                 let trouble = |what: String| {
                     let cure = "log in and ask by api=distribution if it is private, else check the namespace".to_owned();
                     Err(Stop::Trouble(Trouble { what, cure }))
                 };
                 match self.at(Ask::Repositories { host: repository.host.clone(), namespace: namespace.clone() })? {
-                    Answer::Repositories(names) if names.contains(repository.short()) => {
+                    Answer::Repositories(names) if names.contains(name) => {
                         return trouble("the registry lists it as public, and does not let it be read".to_owned());
                     }
                     Answer::Repositories(names) if names.is_empty() => {
@@ -329,7 +347,8 @@ impl Look<'_> {
                 _ => Ok(Config::default()),
             };
             let config = of(&found.digest)?;
-            return match config.labels.is_empty().then(|| self.manifest(repository, &found.digest, Form::All)).transpose()? {
+            // What people added to a list is no label of its images.
+            return match (!config.is_own).then(|| self.manifest(repository, &found.digest, Form::All)).transpose()? {
                 Some(Manifest::Index(Some((child, _)))) => of(&child),
                 _ => Ok(config),
             };
@@ -366,11 +385,7 @@ impl Look<'_> {
         if self.is_quay(repository) {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
-            let alive = |o: &Overview| {
-                let tags = o.tags.iter().filter(|(_, active)| active.is_alive(self.facts.asked_at)).map(|(tag, _)| tag);
-                tags.chain(&o.others).cloned().collect()
-            };
-            return Ok(all.map(alive));
+            return Ok(all.map(|o| o.tags.keys().chain(&o.others).cloned().collect()));
         }
         match self.at(Ask::Tags { repository: repository.clone() })? {
             Answer::Tags(tags) => Ok(tags.clone()),
@@ -381,8 +396,8 @@ impl Look<'_> {
     /// All hashes whose tags have that digest on Quay, of the tags that came at once: the newest first.
     fn hashes(&self, repository: &Repository, digest: &str) -> Step<Vec<String>> {
         let Ok(overview) = self.overview(repository, false)? else { return Ok(Vec::new()) };
-        let is_same = |active: &Active| active.digest == digest && active.is_alive(self.facts.asked_at);
-        let mut same: Vec<_> = overview.tags.iter().filter(|(tag, a)| TagClass::of(tag).is_hash() && is_same(a)).collect();
+        let mut same: Vec<_> =
+            overview.tags.iter().filter(|(tag, active)| TagClass::of(tag).is_hash() && active.digest == digest).collect();
         same.sort_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
         Ok(same.into_iter().map(|(tag, _)| tag.clone()).collect())
     }
@@ -392,7 +407,7 @@ impl Look<'_> {
         for whole in [false, true] {
             let Ok(overview) = self.overview(repository, whole)? else { return Ok((None, 0)) };
             let immutable = || overview.tags.iter().filter(|(tag, _)| TagClass::of(tag) < TagClass::DigestAlias);
-            let same = immutable().filter(|(_, active)| active.digest == digest && active.is_alive(self.facts.asked_at));
+            let same = immutable().filter(|(_, active)| active.digest == digest);
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
             if best.is_some() || overview.whole {
                 let others = overview.others.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias);
@@ -510,7 +525,7 @@ impl Resolver {
                 match self.evaluate(i, reference, &look, &mut row) {
                     Ok(()) => {}
                     Err(Stop::Lacking(asks)) => return Err(asks),
-                    Err(Stop::Trouble(trouble)) => {
+                    Err(Stop::Trouble(trouble) | Stop::Refused(trouble)) => {
                         row.status = Status::Error;
                         row.reason = trouble.what;
                         row.cure = trouble.cure;
@@ -570,6 +585,7 @@ impl Resolver {
                 Some(best) => tag = best,
                 None => {
                     row.status = Status::Absent;
+                    row.absence = Some(Absence::NoTag);
                     row.reason = format!("none of the {} tags of {repository} matches {}", tags.len(), newest.text);
                     return Ok(());
                 }
@@ -591,7 +607,7 @@ impl Resolver {
         let config = match self.labelled.contains(&i).then(|| look.config(repository, &found)) {
             Some(Ok(config)) => config,
             Some(Err(Stop::Lacking(asks))) => return Err(Stop::Lacking(asks)),
-            Some(Err(Stop::Trouble(_))) | None => Config::default(),
+            Some(Err(Stop::Trouble(_) | Stop::Refused(_))) | None => Config::default(),
         };
         if !moves {
             (row.labels, row.built_at) = (config.labels, config.built_at);
@@ -616,7 +632,10 @@ impl Resolver {
             return Ok(());
         }
         if self.every_label {
-            look.config(repository, &found)?;
+            match look.config(repository, &found) {
+                Err(Stop::Refused(_)) | Ok(_) => {}
+                Err(stop) => return Err(stop),
+            }
         }
         let mut pinned = self.pin(reference, &found, &hashes, look)?;
         if self.has_siblings(repository, look.facts) {
@@ -681,27 +700,38 @@ impl Resolver {
         row.reason = reason.into();
     }
 
-    /// Absent, on the registry's own word; a 404 without a code is that only if this is a registry at all.
+    /// Absent, on the registry's own word; a 404 without a code is that only if this is a registry at all, and that there is no
+    /// repository is not believed of one that has just been read.
     fn missing(&self, row: &mut Row, repository: &Repository, tag: &str, missing: Missing, look: &Look<'_>) -> Step<()> {
         look.believe(repository, missing)?;
-        row.status = Status::Absent;
-        row.reason = match missing {
-            Missing::Repository => format!("{} has no repository {}", repository.host, repository.path),
-            Missing::Hidden => {
-                format!(
-                    "{} has no public repository {} (it is private, or not there)",
-                    repository.namespace(),
-                    repository.short()
-                )
+        let has_tags = || matches!(look.facts.answers.get(&Ask::Tags { repository: repository.clone() }), Some(Ok(Answer::Tags(Ok(_)))));
+        let (absence, reason) = match missing {
+            Missing::Repository if has_tags() => {
+                let what = format!("the registry lists the tags of {repository}, and then says that it has no such repository");
+                return Err(Stop::Trouble(Trouble { what, cure: "retry".to_owned() }));
             }
-            Missing::Tag | Missing::Silent => format!("{repository} has no tag {tag}"),
+            Missing::Repository => (Absence::NoRepository, format!("{} has no repository {}", repository.host, repository.path)),
+            Missing::Hidden => {
+                let (namespace, name) = quay::split(repository);
+                let what = format!("{}/{namespace} has no public repository {name} (missing or private)", repository.host);
+                (Absence::NoPublicRepository, what)
+            }
+            Missing::Tag | Missing::Silent => (Absence::NoTag, format!("{repository} has no tag {tag}")),
         };
+        row.status = Status::Absent;
+        row.absence = Some(absence);
+        row.reason = reason;
         Ok(())
     }
 
     /// Whether the chain lets an image take the hash that another one told: its siblings count, and before anything else but labels.
     fn hash_is_shared(&self) -> bool {
-        matches!(self.settings.pin[..], [Pin::Sibling, ..] | [Pin::Label, Pin::Sibling, ..])
+        match self.settings.pin[..] {
+            [Pin::Sibling, ..] => true,
+            // The labels that somebody chose are tried in their order, image by image.
+            [Pin::Label, Pin::Sibling, ..] => !self.settings.has_labels_of_its_own,
+            _ => false,
+        }
     }
 
     /// Whether the siblings of this repository tell its hashes.
@@ -761,7 +791,7 @@ impl Resolver {
                 }
                 Ok(None) => {}
                 // Its place is taken: on a registry in trouble one image after the other would be tried else.
-                Err(Stop::Trouble(_)) => scouts += 1,
+                Err(Stop::Trouble(_) | Stop::Refused(_)) => scouts += 1,
                 Err(Stop::Lacking(asks)) => {
                     scouts += 1;
                     lacking.extend(asks);
@@ -799,67 +829,81 @@ impl Resolver {
                 }
             }
         }
+        // What cannot be read for good is passed over, as long as something else in the chain does without it.
+        let mut refused = None;
         for pin in &self.settings.pin {
-            match pin {
-                Pin::Label if self.has_siblings(repository, look.facts) => {}
-                Pin::Label => {
-                    if self.by_label(reference, found, look, &mut out)? {
-                        return Ok(out);
-                    }
-                }
-                Pin::Sibling if look.is_quay(repository) => {
-                    let (best, among) = look.sibling(repository, &found.digest)?;
-                    if let Some(best) = best {
-                        out.seen.insert(best.clone(), found.digest.clone());
-                        out.tag = best;
-                        out.by = "sibling";
-                        return Ok(out);
-                    }
-                    out.tried.push(format!("none of its {among} immutable tags has the channel's digest"));
-                }
-                Pin::Sibling => {
-                    let tags = look.tags(repository)?.unwrap_or_default();
-                    let mut candidates: Vec<&String> = tags
-                        .iter()
-                        .filter(|t| **t != reference.tag && is_tag(t) && TagClass::of(t) < TagClass::DigestAlias)
-                        .collect();
-                    candidates.sort_by_key(|t| (TagClass::of(t), *t));
-                    for batch in candidates.chunks(BATCH) {
-                        let mut lacking = Vec::new();
-                        for tag in batch {
-                            match look.check(repository, tag, found.form) {
-                                Ok(None) => {}
-                                Ok(Some(digest)) => {
-                                    out.seen.insert((*tag).clone(), digest.clone());
-                                    if digest == found.digest && lacking.is_empty() {
-                                        out.tag = (*tag).clone();
-                                        // Where its own label was read and names this very tag, `by_label` has ended the search.
-                                        out.by = "sibling";
-                                        return Ok(out);
-                                    }
-                                }
-                                Err(Stop::Lacking(asks)) => lacking.extend(asks),
-                                Err(stop) => return Err(stop),
-                            }
-                        }
-                        if !lacking.is_empty() {
-                            return Err(Stop::Lacking(lacking));
-                        }
-                    }
-                    out.tried.push(format!("none of its {} immutable tags has the channel's digest", candidates.len()));
-                }
+            let pinned = match pin {
+                Pin::Label if self.has_siblings(repository, look.facts) => Ok(false),
+                Pin::Label => self.by_label(reference, found, look, &mut out),
+                Pin::Sibling => self.by_sibling(reference, found, look, &mut out),
                 Pin::Digest => {
                     out.tag = found.digest.clone();
                     out.by = "digest";
-                    return Ok(out);
+                    Ok(true)
                 }
                 Pin::Channel => {
                     out.by = "channel";
-                    return Ok(out);
+                    Ok(true)
                 }
+            };
+            match pinned {
+                Ok(true) => return Ok(out),
+                Ok(false) => {}
+                Err(Stop::Refused(trouble)) => {
+                    out.tried.push(trouble.what.clone());
+                    refused.get_or_insert(trouble);
+                }
+                Err(stop) => return Err(stop),
             }
         }
-        Ok(out)
+        // With what could not be read it might have been pinned.
+        refused.map_or(Ok(out), |trouble| Err(Stop::Refused(trouble)))
+    }
+
+    fn by_sibling(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {
+        let repository = &reference.repository;
+        if look.is_quay(repository) {
+            let (best, among) = look.sibling(repository, &found.digest)?;
+            let Some(best) = best else {
+                out.tried.push(format!("none of its {among} immutable tags has the channel's digest"));
+                return Ok(false);
+            };
+            out.seen.insert(best.clone(), found.digest.clone());
+            out.tag = best;
+            out.by = "sibling";
+            return Ok(true);
+        }
+        let Ok(tags) = look.tags(repository)? else {
+            let what = "the registry has the tag, and says that it has no such repository when it is asked for its tags".to_owned();
+            return Err(Stop::Refused(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
+        };
+        let is_candidate = |t: &&String| **t != reference.tag && is_tag(t) && TagClass::of(t) < TagClass::DigestAlias;
+        let mut candidates: Vec<&String> = tags.iter().filter(is_candidate).collect();
+        candidates.sort_by_key(|t| (TagClass::of(t), *t));
+        for batch in candidates.chunks(BATCH) {
+            let mut lacking = Vec::new();
+            for tag in batch {
+                match look.check(repository, tag, found.form) {
+                    Ok(None) => {}
+                    Ok(Some(digest)) => {
+                        out.seen.insert((*tag).clone(), digest.clone());
+                        if digest == found.digest && lacking.is_empty() {
+                            out.tag = (*tag).clone();
+                            // Where its own label was read and names this very tag, `by_label` has ended the search.
+                            out.by = "sibling";
+                            return Ok(true);
+                        }
+                    }
+                    Err(Stop::Lacking(asks)) => lacking.extend(asks),
+                    Err(stop) => return Err(stop),
+                }
+            }
+            if !lacking.is_empty() {
+                return Err(Stop::Lacking(lacking));
+            }
+        }
+        out.tried.push(format!("none of its {} immutable tags has the channel's digest", candidates.len()));
+        Ok(false)
     }
 
     fn by_label(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {
@@ -907,6 +951,8 @@ pub struct Summary {
     pub resolved: usize,
     /// The registry said that they are not there.
     pub absent: usize,
+    /// Those of them that have no public repository: missing, or private.
+    pub no_public_repository: usize,
     /// There, but not pinned.
     pub unresolved: usize,
     /// Not found out.
@@ -960,6 +1006,7 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<A
         asked: rows.len(),
         resolved: count(&|r| r.status == Status::Resolved),
         absent: count(&|r| r.status == Status::Absent),
+        no_public_repository: count(&|r| r.absence == Some(Absence::NoPublicRepository)),
         unresolved: count(&|r| r.status == Status::Unresolved),
         error: count(&|r| r.status == Status::Error),
         waiting: rows.iter().filter(|r| r.is_none()).count(),

@@ -16,7 +16,7 @@ use super::auth::{self, Login, Logins, Wanted};
 use super::choices::Api;
 use super::doctor::{self, Cause, Sight};
 use super::guard;
-use super::name::{Repository, default_endpoint};
+use super::name::{Repository, default_endpoint, is_digest};
 use super::pace::Pace;
 use super::plan::Image;
 use super::quay;
@@ -703,7 +703,14 @@ impl Run {
                 self.put_back(ask);
             }
             status => {
-                let is_login = self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. });
+                // Of a repository that was read, a list of tags or a config that is refused is no reason to ask for a login.
+                let was_read = |repository| {
+                    let is_of = |(ask, answer): (&Ask, &Result<Answer, Trouble>)| ask.repository() == Some(repository) && answer.is_ok();
+                    matches!(ask, Ask::Tags { .. } | Ask::Labels { .. }) && self.facts.answers.iter().any(is_of)
+                };
+                let was_read = ask.repository().is_some_and(was_read);
+                let is_login =
+                    self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. }) && !was_read;
                 if let Some(repository) = ask.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
                     let was_sent = flight.request.authorization.is_some();
                     self.lock(repository, was_sent);
@@ -727,9 +734,10 @@ impl Run {
                 host.took = true;
                 host.took_at = now;
                 host.failures = 0;
-                host.hides_digest |= flight.request.method == Method::Head && status == 200 && response.digest.is_none();
+                let has_digest = response.digest.as_deref().is_some_and(is_digest);
+                host.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
                 let is_refused = matches!(status, 401 | 403) && flight.request.authorization.is_some();
-                if is_refused && host.wants == Some(Wanted::Basic) {
+                if is_refused && host.wants == Some(Wanted::Basic) && !was_read {
                     let what = format!("the registry refuses the login, or keeps this from it ({status})");
                     let trouble = Trouble { what, cure: "check user and password, and what they may read".to_owned() };
                     self.note(&ask, flight, outcome);
@@ -1139,7 +1147,8 @@ impl Run {
 
     /// Asks again for what could not be found out, with the logins that there are by now.
     pub fn retry_failed(&mut self, logins: Logins) {
-        let failed: Vec<Ask> = self.facts.answers.iter().filter(|(_, a)| a.is_err()).map(|(ask, _)| ask.clone()).collect();
+        let has_failed = |answer: &Result<Answer, Trouble>| matches!(answer, Err(_) | Ok(Answer::Refused(_)));
+        let failed: Vec<Ask> = self.facts.answers.iter().filter(|(_, a)| has_failed(a)).map(|(ask, _)| ask.clone()).collect();
         for ask in failed {
             self.facts.answers.remove(&ask);
             self.facts.exchanges.remove(&ask);

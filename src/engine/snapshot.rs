@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::dlrn::Pipeline;
 use super::error::{Error, Kind};
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
-use super::quay::{Active, Life, Overview};
-use super::registry::{Answer, Ask, Config, Form, Found, Manifest, Missing, Trouble};
+use super::quay::{self, Active, Life, Overview};
+use super::registry::{Answer, Ask, Checked, Config, Form, Found, Manifest, Missing, Trouble};
 use super::resolve::{Facts, Row, Status};
 use super::time;
 use super::wire::LIST_LIMIT;
@@ -95,6 +95,12 @@ struct Kept {
     /// Labels by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// Why the registry does not give the list of tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_list: Option<String>,
+    /// Why it does not give labels, by digest.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    no_labels: BTreeMap<String, String>,
     /// When what has a digest was built, seconds since 1970.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     built: BTreeMap<String, u64>,
@@ -131,11 +137,11 @@ impl Kept {
                 }
             }
             Missing::Hidden => {
-                let namespace = repository.path.rsplit_once('/').map_or("", |(space, _)| space).to_owned();
-                let list = Ask::Repositories { host: repository.host.clone(), namespace };
+                let (namespace, name) = quay::split(repository);
+                let list = Ask::Repositories { host: repository.host.clone(), namespace: namespace.to_owned() };
                 self.hidden = true;
                 let is_told = matches!(facts.answers.get(&list), Some(Ok(Answer::Repositories(names)))
-                    if !names.is_empty() && !names.contains(repository.short()));
+                    if !names.is_empty() && !names.contains(name));
                 if !is_told {
                     self.error.get_or_insert_with(|| "it is private, or not there".to_owned());
                 }
@@ -190,9 +196,11 @@ impl Snapshot {
                     kept.tags.insert(tag.clone(), Some(found.digest.clone()));
                 }
                 // The same tag may have been asked for in two forms; one that is there is there.
-                (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(digest)))) => {
-                    kept.tags.entry(tag.clone()).or_default().get_or_insert_with(|| digest.clone());
+                (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(is)))) => {
+                    kept.tags.entry(tag.clone()).or_default().get_or_insert_with(|| is.digest.clone());
+                    kept.moved.extend(is.moved_at.map(|at| (tag.clone(), at)));
                 }
+                (Ask::Tags { .. }, Ok(Answer::Refused(trouble))) => kept.no_list = Some(trouble.what.clone()),
                 (_, Ok(Answer::Tags(Ok(tags)))) => {
                     lists.entry(name.clone()).or_default().extend(tags.iter().cloned());
                     kept.whole = true;
@@ -202,9 +210,6 @@ impl Snapshot {
                     kept.kept_for = kept.kept_for.max(overview.kept_for);
                     lists.entry(name.clone()).or_default().extend(overview.others.iter().cloned());
                     for (tag, active) in &overview.tags {
-                        if !active.is_alive(facts.asked_at) {
-                            continue;
-                        }
                         if matter.contains(tag) {
                             kept.tags.insert(tag.clone(), Some(active.digest.clone()));
                             kept.moved.extend(active.moved_at.map(|at| (tag.clone(), at)));
@@ -224,9 +229,14 @@ impl Snapshot {
             let digests: BTreeSet<String> = kept.tags.values().flatten().cloned().collect();
             if let Some(repository) = repositories.get(name) {
                 for digest in digests {
-                    let Some(config) = config_of(facts, repository, &digest) else { continue };
-                    kept.built.extend(config.built_at.map(|at| (digest.clone(), at)));
-                    kept.labels.insert(digest, config.labels);
+                    match config_of(facts, repository, &digest) {
+                        Some(Ok(config)) => {
+                            kept.built.extend(config.built_at.map(|at| (digest.clone(), at)));
+                            kept.labels.insert(digest, config.labels);
+                        }
+                        Some(Err(why)) => _ = kept.no_labels.insert(digest, why),
+                        None => {}
+                    }
                 }
             }
             let list = lists.remove(name).unwrap_or_default().into_iter().filter(|tag| !kept.tags.contains_key(tag));
@@ -440,20 +450,29 @@ impl Snapshot {
                 form: Form::All,
                 moved_at: kept.moved.get(tag).copied(),
             }))),
-            Ask::Check { tag, .. } => Ok(Answer::Check(digest(tag)?)),
+            Ask::Check { tag, .. } => Ok(Answer::Check(digest(tag)?.map(|digest| Checked { digest, moved_at: kept.moved.get(tag).copied() }))),
             Ask::Manifest { digest, .. } => Ok(Answer::Manifest(Manifest::Image(digest.clone()))),
             Ask::Labels { config, .. } => match kept.labels.get(config) {
-                Some(labels) => Ok(Answer::Labels(Config { labels: labels.clone(), built_at: kept.built.get(config).copied() })),
-                None => Err(unknown("its labels")),
+                Some(labels) => {
+                    let built_at = kept.built.get(config).copied();
+                    Ok(Answer::Labels(Config { labels: labels.clone(), is_own: true, built_at }))
+                }
+                None => match kept.no_labels.get(config) {
+                    Some(why) => Ok(Answer::Refused(trouble(why.clone()))),
+                    None => Err(unknown("its labels")),
+                },
             },
             Ask::Overview { .. } | Ask::Tags { .. } if kept.absent => Ok(Answer::Overview(Err(Missing::Repository))),
             Ask::Overview { .. } | Ask::Tags { .. } if kept.hidden => Ok(Answer::Overview(Err(Missing::Hidden))),
             Ask::Overview { .. } | Ask::Tags { .. } if kept.silent => Ok(Answer::Overview(Err(Missing::Silent))),
+            Ask::Tags { .. } if !kept.whole && kept.no_list.is_some() => {
+                Ok(Answer::Refused(trouble(kept.no_list.clone().unwrap_or_default())))
+            }
             Ask::Tags { .. } if !kept.whole => Err(unknown("all of its tags")),
             Ask::Overview { .. } | Ask::Tags { .. } => {
                 let active = |(tag, digest): (&String, &Option<String>)| {
                     let moved_at = kept.moved.get(tag).copied();
-                    Some((tag.clone(), Active { digest: digest.clone()?, moved_at, expires_at: None }))
+                    Some((tag.clone(), Active { digest: digest.clone()?, moved_at }))
                 };
                 let tags = kept.tags.iter().filter_map(active).collect();
                 let others = kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
@@ -532,11 +551,12 @@ fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String
     out
 }
 
-/// The config of a digest, as far as it was read, through list and manifest.
-fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Config> {
+/// The config of a digest, as far as it was read, through list and manifest; or why the registry does not give it.
+fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Result<Config, String>> {
     let of_config =
         |config: &str| match facts.answers.get(&Ask::Labels { repository: repository.clone(), config: config.to_owned() }) {
-            Some(Ok(Answer::Labels(config))) => Some(config.clone()),
+            Some(Ok(Answer::Labels(config))) => Some(Ok(config.clone())),
+            Some(Ok(Answer::Refused(trouble))) => Some(Err(trouble.what.clone())),
             _ => None,
         };
     let read = |digest: &str| {
@@ -557,7 +577,7 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Con
     };
     // Quay keeps labels by the manifest's own digest; a list has none of its own.
     let own = of_config(digest);
-    if own.as_ref().is_some_and(|c| !c.labels.is_empty()) {
+    if matches!(&own, Some(Ok(config)) if config.is_own) {
         return own;
     }
     let Some(mut manifest) = read(digest) else { return own };
@@ -572,8 +592,8 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Con
     }
     match manifest {
         Manifest::Image(config) => of_config(&config).or(own),
-        Manifest::Labelled(config) => Some(config),
-        Manifest::Index(_) => Some(Config::default()),
+        Manifest::Labelled(config) => Some(Ok(config)),
+        Manifest::Index(_) => Some(Ok(Config::default())),
     }
 }
 

@@ -1,30 +1,72 @@
-//! YAML in and out: the only user of serde_yaml, which its author has retired, so there is one place to swap.
+//! YAML in and out: the only user of the YAML parser, so there is one place to swap.
+//!
+//! Documents are read as PyYAML's safe loader reads them (YAML 1.1), for that is what Heat and tripleo-common use; what cannot be
+//! read in the same way is an error with its line and column. The parser is libyaml in safe Rust: it accepts what PyYAML accepts, and
+//! reports whether a scalar is quoted, where it is, and every key as written. serde_yaml, which its author has retired, reports none
+//! of these; saphyr-parser refuses flow lists that go on at the beginning of a line, as published environments have them.
 //!
 //! Inside, documents are `serde_json` values: their mappings are sorted by key, as the written files are. What is written is a
 //! small subset of YAML whose every scalar gives back the same string to readers of YAML 1.1 and of 1.2.
 
+use std::collections::HashMap;
+
+use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
 use super::error::{Error, clean};
 
-/// Reads one document. `name` is what the text is called in errors, which tell line and column and show the line itself.
-pub fn parse(name: &str, text: &str) -> Result<Value, Error> {
-    let wrong = |e: serde_yaml::Error| {
-        let message = e.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-        match e.location() {
-            Some(at) => Error::template(message, place(name, text, at.line(), at.column()), "correct the YAML"),
-            None => Error::template(message, name, "correct the YAML"),
-        }
-    };
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(wrong)?;
-    value.apply_merge().map_err(wrong)?;
-    convert(value).map_err(|what| Error::template(what, name, "correct the YAML"))
+/// Mappings and lists inside each other. PyYAML gives up at about 250.
+const DEPTH: usize = 100;
+/// Bytes that aliases may add by repeating what they name.
+const REPEATED: usize = 16 << 20;
+/// Bytes that a value takes in memory beside its text, about.
+const NODE: usize = 32;
+/// Notices about one document; after so many the reader has understood.
+const NOTICES: usize = 20;
+/// The tags of YAML's own types (<https://yaml.org/type/>).
+const CORE: &str = "tag:yaml.org,2002:";
+
+/// A document, and what its author should know about it.
+#[derive(Debug, Default)]
+pub struct Document {
+    /// What PyYAML's safe loader returns. Dates, and numbers that JSON cannot hold, are the text as written.
+    pub value: Value,
+    /// One for each key that stands twice in a mapping, with its place.
+    pub notices: Vec<Error>,
+}
+
+/// Reads one document. `name` is what the text is called in errors, which give line and column and show the line itself.
+///
+/// ```
+/// use overtag::engine::yaml::parse;
+/// let document = parse("x", "a: &a {n: 010}\nb: {<<: *a, on: 'on'}\nb: {<<: *a, off: 1_000}").unwrap();
+/// assert_eq!(document.value["b"], serde_json::json!({"n": 8, "false": 1000}));
+/// assert!(document.notices[0].to_string().starts_with("the key `b` stands twice; the last one counts: x, line 3, column 1"));
+/// ```
+///
+/// # Errors
+/// What is no YAML, and what PyYAML's safe loader refuses; nesting deeper than 100; aliases that add up to more than 16 MiB.
+pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let located = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "correct the YAML");
+    check_characters(text).map_err(located)?;
+    // The parser panics where a text ends within a scalar, so each text ends with a line of its own.
+    let is_ended = text.is_empty() || text.ends_with(['\n', '\r']);
+    let padded = format!("{text}{}", if is_ended { "#\n" } else { "\n#\n" });
+    let mut bytes = padded.as_bytes();
+    let mut events = Parser::new();
+    events.set_input(&mut bytes);
+    let has_last_line = !text.lines().next_back().unwrap_or("").trim().is_empty();
+    let unended = (!is_ended && has_last_line).then_some(text.len() as u64);
+    let mut reader = Reader { events, unended, anchors: HashMap::new(), repeated: 0, duplicates: Vec::new() };
+    let value = reader.document().map_err(located)?;
+    let notice = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "remove one of them");
+    Ok(Document { value, notices: reader.duplicates.into_iter().map(notice).collect() })
 }
 
 /// `name`, line and column, and the line itself.
 pub fn place(name: &str, text: &str, line: usize, column: usize) -> String {
-    // What ends too early is told of the line behind the last; the last one with anything in it says more.
+    // What ends too early is reported at the line behind the last; the last one with anything in it says more.
     let lines: Vec<&str> = text.lines().take(line).collect();
     let (line, column, shown) = match lines.iter().rposition(|l| !l.trim().is_empty()) {
         Some(i) if i + 1 < line => (i + 1, lines[i].chars().count() + 1, lines[i].trim()),
@@ -35,33 +77,359 @@ pub fn place(name: &str, text: &str, line: usize, column: usize) -> String {
     format!("{name}, line {line}, column {column}: `{shown}`")
 }
 
-/// serde_yaml's value as a serde_json one; keys that are no text are written as text.
-fn convert(value: serde_yaml::Value) -> Result<Value, String> {
-    use serde_yaml::Value as Y;
-    Ok(match value {
-        Y::Null => Value::Null,
-        Y::Bool(b) => Value::Bool(b),
-        Y::Number(n) => match (n.as_u64(), n.as_i64()) {
-            (Some(u), _) => Value::from(u),
-            (None, Some(i)) => Value::from(i),
-            _ => n.as_f64().and_then(Number::from_f64).map_or_else(|| Value::from(n.to_string()), Value::Number),
-        },
-        Y::String(s) => Value::String(s),
-        Y::Sequence(list) => Value::Array(list.into_iter().map(convert).collect::<Result<_, _>>()?),
-        Y::Mapping(map) => {
-            let mut out = Map::new();
-            for (key, value) in map {
-                let key = match convert(key)? {
-                    Value::String(s) => s,
-                    Value::Array(_) | Value::Object(_) => return Err("a key is no plain text".to_owned()),
-                    other => other.to_string(),
-                };
-                out.insert(key, convert(value)?);
-            }
-            Value::Object(out)
+/// What is wrong, and its line and column, from 1.
+type Fault = (String, usize, usize);
+
+fn fault(what: impl Into<String>, at: Mark) -> Fault {
+    (what.into(), at.line as usize + 1, at.column as usize + 1)
+}
+
+/// PyYAML refuses control characters, and takes three characters of Unicode for ends of lines, which YAML 1.2 no longer does. A comma right
+/// behind a tag is an error for PyYAML, and makes our parser panic.
+fn check_characters(text: &str) -> Result<(), Fault> {
+    let is_wrong = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    for (i, line) in text.split('\n').enumerate() {
+        let column = |at: usize| line[..at].chars().count() + 1;
+        if let Some((at, c)) = line.char_indices().find(|(_, c)| is_wrong(*c)) {
+            return Err((format!("the character U+{:04X} is not allowed", c as u32), i + 1, column(at)));
         }
-        Y::Tagged(tagged) => return Err(format!("the tag `{}` is not understood", tagged.tag)),
-    })
+        let is_comment = |at: usize| line[..at].trim_start().starts_with('#') || line[..at].contains(" #");
+        for (at, _) in line.match_indices('!') {
+            let begins = line[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || "[]{},:-?\"'".contains(c));
+            let ends = line[at..].find(|c: char| c.is_whitespace() || ",[]{}\"'".contains(c));
+            if begins && ends.is_some_and(|end| line[at + end..].starts_with(',')) && !is_comment(at) {
+                return Err(("a comma follows the tag without a blank; quote it if it is text".to_owned(), i + 1, column(at)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A scalar as a key of a mapping, before it is known what it is.
+enum Key {
+    /// `<<`, not quoted.
+    Merge,
+    Text(String),
+}
+
+struct Reader<'p, 't> {
+    events: Parser<&'p mut &'t [u8]>,
+    /// Where the text ends, if that is not with the end of a line.
+    unended: Option<u64>,
+    /// What each anchor names, and its size; nothing while it is being read.
+    anchors: HashMap<String, Option<(Value, usize)>>,
+    repeated: usize,
+    duplicates: Vec<Fault>,
+}
+
+impl Reader<'_, '_> {
+    fn next(&mut self) -> Result<(EventData, Mark), Fault> {
+        match self.events.parse() {
+            Ok(Event { mut data, start_mark, end_mark, .. }) => {
+                // The line end that was added is not part of a block scalar that had none.
+                if let EventData::Scalar { value, style: ScalarStyle::Literal | ScalarStyle::Folded, .. } = &mut data
+                    && self.unended.is_some_and(|end| end_mark.index >= end)
+                {
+                    value.truncate(value.strip_suffix('\n').map_or(value.len(), str::len));
+                }
+                Ok((data, start_mark))
+            }
+            Err(error) => Err(fault(problem(&error), error.problem_mark().unwrap_or_default())),
+        }
+    }
+
+    fn document(&mut self) -> Result<Value, Fault> {
+        loop {
+            match self.next()? {
+                (EventData::StreamStart { .. }, _) => {}
+                (EventData::DocumentStart { .. }, _) => break,
+                _ => return Ok(Value::Null),
+            }
+        }
+        let (event, at) = self.next()?;
+        let (value, _) = self.value(event, at, 0)?;
+        loop {
+            match self.next()? {
+                (EventData::DocumentEnd { .. }, _) => {}
+                (EventData::StreamEnd, _) => return Ok(value),
+                (_, at) => return Err(fault("a second document begins; one is expected", at)),
+            }
+        }
+    }
+
+    /// A value and its size in bytes, about.
+    fn value(&mut self, event: EventData, at: Mark, depth: usize) -> Result<(Value, usize), Fault> {
+        if depth > DEPTH {
+            return Err(fault(format!("the nesting is deeper than {DEPTH}"), at));
+        }
+        let (anchor, (value, size)) = match event {
+            EventData::Alias { anchor } => {
+                let (value, size) = match self.anchors.get(&anchor) {
+                    Some(Some(known)) => known,
+                    Some(None) => return Err(fault("an alias names what it is inside of", at)),
+                    None => return Err(fault(format!("there is no anchor `{}` before this alias", clean(&anchor)), at)),
+                };
+                self.repeated += size;
+                if self.repeated > REPEATED {
+                    return Err(fault(format!("the aliases add up to more than {} MiB", REPEATED >> 20), at));
+                }
+                return Ok((value.clone(), *size));
+            }
+            EventData::Scalar { anchor, tag, value: text, style, .. } => {
+                let value = scalar_value(&text, style == ScalarStyle::Plain, tag.as_deref()).map_err(|what| fault(what, at))?;
+                (anchor, (value, NODE + text.len()))
+            }
+            EventData::SequenceStart { anchor, tag, .. } => {
+                check_tag(tag.as_deref(), "seq", at)?;
+                self.open(anchor.as_ref(), at)?;
+                (anchor, self.sequence(depth)?)
+            }
+            EventData::MappingStart { anchor, tag, .. } => {
+                check_tag(tag.as_deref(), "map", at)?;
+                self.open(anchor.as_ref(), at)?;
+                (anchor, self.mapping(depth)?)
+            }
+            _ => return Err(fault("a value is expected", at)),
+        };
+        if let Some(anchor) = anchor
+            && let Some(Some(_)) = self.anchors.insert(anchor.clone(), Some((value.clone(), size)))
+        {
+            return Err(fault(format!("the anchor `{}` is set twice", clean(&anchor)), at));
+        }
+        Ok((value, size))
+    }
+
+    fn open(&mut self, anchor: Option<&String>, at: Mark) -> Result<(), Fault> {
+        match anchor.and_then(|anchor| self.anchors.insert(anchor.clone(), None)) {
+            Some(_) => Err(fault("an anchor is set twice", at)),
+            None => Ok(()),
+        }
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<(Value, usize), Fault> {
+        let (mut list, mut total) = (Vec::new(), NODE);
+        loop {
+            let (event, at) = self.next()?;
+            if event == EventData::SequenceEnd {
+                return Ok((Value::Array(list), total));
+            }
+            let (value, size) = self.value(event, at, depth + 1)?;
+            list.push(value);
+            total += size;
+        }
+    }
+
+    /// A mapping with what it merges below its own keys (<https://yaml.org/type/merge.html>): of several merged lists or keys, as
+    /// PyYAML has it, the first mapping of a list wins, and the last `<<` of a mapping.
+    fn mapping(&mut self, depth: usize) -> Result<(Value, usize), Fault> {
+        let (mut own, mut merged, mut total) = (Map::new(), Map::new(), NODE);
+        loop {
+            let (event, at) = self.next()?;
+            if event == EventData::MappingEnd {
+                merged.extend(own);
+                return Ok((Value::Object(merged), total));
+            }
+            let key = self.key(event, at, depth)?;
+            let (event, value_at) = self.next()?;
+            let (value, size) = self.value(event, value_at, depth + 1)?;
+            total += size;
+            match (key, value) {
+                (Key::Text(key), value) => {
+                    total += key.len();
+                    if own.insert(key.clone(), value).is_some() && self.duplicates.len() < NOTICES {
+                        self.duplicates.push(fault(format!("the key `{}` stands twice; the last one counts", clean(&key)), at));
+                    }
+                }
+                (Key::Merge, Value::Object(map)) => merged.extend(map),
+                (Key::Merge, Value::Array(list)) => {
+                    for value in list.into_iter().rev() {
+                        let Value::Object(map) = value else {
+                            return Err(fault("`<<` merges a list that has something else than mappings in it", value_at));
+                        };
+                        merged.extend(map);
+                    }
+                }
+                (Key::Merge, _) => return Err(fault("`<<` merges what is neither a mapping nor a list of mappings", value_at)),
+            }
+        }
+    }
+
+    /// A key; one that is not text becomes the text that JSON would write.
+    fn key(&mut self, event: EventData, at: Mark, depth: usize) -> Result<Key, Fault> {
+        if let EventData::Scalar { value, style: ScalarStyle::Plain, tag: None, .. } = &event {
+            match value.as_str() {
+                "<<" => return Ok(Key::Merge),
+                "=" => return Ok(Key::Text("=".to_owned())),
+                _ => {}
+            }
+        }
+        match self.value(event, at, depth + 1)?.0 {
+            Value::String(text) => Ok(Key::Text(text)),
+            Value::Array(_) | Value::Object(_) => Err(fault("a key is a mapping or a list", at)),
+            other => Ok(Key::Text(other.to_string())),
+        }
+    }
+}
+
+/// What the parser says, less the place, which its error has apart.
+fn problem(error: &libyaml_safer::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+/// The name of a tag of YAML's own types; none where there is no tag, or the one that says nothing.
+fn core_tag(tag: Option<&str>) -> Result<Option<&str>, String> {
+    match tag {
+        None | Some("!") => Ok(None),
+        Some(tag) => tag.strip_prefix(CORE).map(Some).ok_or_else(|| format!("the tag `{}` is not known", clean(tag))),
+    }
+}
+
+fn check_tag(tag: Option<&str>, kind: &str, at: Mark) -> Result<(), Fault> {
+    match core_tag(tag).map_err(|what| fault(what, at))? {
+        Some(other) if other != kind => Err(fault(format!("the tag `!!{}` is not known here", clean(other)), at)),
+        _ => Ok(()),
+    }
+}
+
+/// What a scalar means.
+fn scalar_value(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Value, String> {
+    let as_text = || Value::String(text.to_owned());
+    let wrong = |kind: &str| format!("`{}` is not of the type `!!{kind}`", clean(text).chars().take(60).collect::<String>());
+    match (core_tag(tag)?, tag.is_some()) {
+        (None, false) if !is_plain => Ok(as_text()),
+        (None, _) => match text {
+            "<<" | "=" => Err(format!("a plain `{text}` is a key of its own kind; quote it")),
+            _ => Ok(implicit(text)?.unwrap_or_else(as_text)),
+        },
+        (Some("str" | "timestamp"), _) => Ok(as_text()),
+        (Some("null"), _) => Ok(Value::Null),
+        (Some("bool"), _) => bool_of(&text.to_lowercase()).map(Value::Bool).ok_or_else(|| wrong("bool")),
+        (Some(kind @ "int"), _) => integer_of(text).ok_or_else(|| wrong(kind)),
+        (Some(kind @ "float"), _) => float_of(text).ok_or_else(|| wrong(kind)),
+        (Some(other), _) => Err(format!("the tag `!!{}` is not known here", clean(other))),
+    }
+}
+
+/// The type that a plain scalar has by its spelling, after PyYAML's `resolver.py`; none for text and for dates.
+fn implicit(text: &str) -> Result<Option<Value>, String> {
+    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+        return Ok(Some(Value::Null));
+    }
+    let lower = text.to_ascii_lowercase();
+    let is_one_case = text == lower || text == text.to_ascii_uppercase() || text.get(1..) == lower.get(1..);
+    if let Some(b) = bool_of(&lower).filter(|_| is_one_case) {
+        return Ok(Some(Value::Bool(b)));
+    }
+    if is_float(text) {
+        return Ok(Some(float_of(text).unwrap_or_else(|| Value::String(text.to_owned()))));
+    }
+    if is_integer(text) {
+        return integer_of(text).map(Some).ok_or_else(|| format!("`{text}` is not a number"));
+    }
+    Ok(None)
+}
+
+fn bool_of(lower: &str) -> Option<bool> {
+    match lower {
+        "yes" | "true" | "on" => Some(true),
+        "no" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn unsigned(text: &str) -> &str {
+    text.strip_prefix(['-', '+']).unwrap_or(text)
+}
+
+fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    !text.is_empty() && text.bytes().all(is)
+}
+
+/// `1:30:00`: all parts but the first are below 60.
+fn is_sexagesimal<'t>(parts: impl Iterator<Item = &'t str>) -> bool {
+    let mut parts = parts.peekable();
+    parts.peek().is_some()
+        && parts.all(|p| matches!(p.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = unsigned(text);
+    let decimal = |t: &str| t.starts_with(|c: char| matches!(c, '1'..='9')) && all(t, |b| b.is_ascii_digit() || b == b'_');
+    if let Some(rest) = digits.strip_prefix("0b") {
+        return all(rest, |b| matches!(b, b'0' | b'1' | b'_'));
+    }
+    if let Some(rest) = digits.strip_prefix("0x") {
+        return all(rest, |b| b.is_ascii_hexdigit() || b == b'_');
+    }
+    match digits.split_once(':') {
+        Some((first, rest)) => decimal(first) && is_sexagesimal(rest.split(':')),
+        None => digits == "0" || decimal(digits) || (digits.starts_with('0') && all(&digits[1..], |b| matches!(b, b'0'..=b'7' | b'_'))),
+    }
+}
+
+/// A whole number; beyond 64 bits the text as written.
+fn integer_of(text: &str) -> Option<Value> {
+    let plain = text.replace('_', "");
+    let digits = unsigned(&plain);
+    let number = if digits.contains(':') {
+        digits.split(':').try_fold(Some(0_i128), |sum, part| {
+            let part: i128 = part.parse().ok()?;
+            Some(sum.and_then(|s| s.checked_mul(60)?.checked_add(part)))
+        })?
+    } else {
+        let (radix, digits) = match digits {
+            "0" => (10, "0"),
+            d if d.starts_with("0b") => (2, &d[2..]),
+            d if d.starts_with("0x") => (16, &d[2..]),
+            d if d.starts_with('0') => (8, &d[1..]),
+            d => (10, d),
+        };
+        match i128::from_str_radix(digits, radix) {
+            Ok(number) => Some(number),
+            Err(e) if matches!(e.kind(), std::num::IntErrorKind::PosOverflow) => None,
+            Err(_) => return None,
+        }
+    };
+    let signed = number.map(|n| if plain.starts_with('-') { -n } else { n });
+    let fits = signed.and_then(|n| i64::try_from(n).map(Number::from).or_else(|_| u64::try_from(n).map(Number::from)).ok());
+    Some(fits.map_or_else(|| Value::String(text.to_owned()), Value::Number))
+}
+
+fn is_float(text: &str) -> bool {
+    let rest = unsigned(text);
+    if matches!(rest, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let number = |t: &str| t.starts_with(|c: char| c.is_ascii_digit()) && digits(t);
+    let Some((whole, fraction)) = rest.split_once('.') else { return false };
+    if let Some((first, parts)) = whole.split_once(':') {
+        return number(first) && is_sexagesimal(parts.split(':')) && digits(fraction);
+    }
+    let (fraction, exponent) = match fraction.split_once(['e', 'E']) {
+        Some((fraction, exponent)) => (fraction, Some(exponent)),
+        None => (fraction, None),
+    };
+    let has_exponent = exponent.is_none_or(|e| e.starts_with(['-', '+']) && all(&e[1..], |b| b.is_ascii_digit()));
+    // Without a digit before the point there is no sign either.
+    let is_number = (number(whole) && digits(fraction)) || (whole.is_empty() && rest == text && number(fraction));
+    is_number && has_exponent
+}
+
+/// A number with a fraction; infinity and no number are the text as written, for JSON has neither.
+fn float_of(text: &str) -> Option<Value> {
+    let plain = text.replace('_', "").to_lowercase();
+    let rest = unsigned(&plain);
+    if matches!(rest, ".inf" | ".nan") {
+        return Some(Value::String(text.to_owned()));
+    }
+    let number = rest.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?))?;
+    let signed = if plain.starts_with('-') { -number } else { number };
+    Some(Number::from_f64(signed).map_or_else(|| Value::String(text.to_owned()), Value::Number))
 }
 
 /// Writes `value` in block style, keys sorted, list dashes level with their key.
