@@ -270,14 +270,14 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
         let caller = client.caller;
         let (_, run) = board_of(&choices, &support::names(), client);
         proxy.reset();
-        let mut run = native::drive(run, &nobody);
+        let mut run = native::drive(run, &nobody).expect("no proxy is set");
         println!("{caller:?}, cold: {} requests", proxy.count());
         assert!(proxy.count() as f64 <= 2.1 * cells_of as f64, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
         let before = run.conclude().0;
         proxy.reset();
         run.refresh(Logins::default(), EPOCH + 60);
         assert!(run.conclude().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
-        let run = native::drive(run, &nobody);
+        let run = native::drive(run, &nobody).expect("no proxy is set");
         println!("{caller:?}, refreshed: {} requests", proxy.count());
         assert!(proxy.count() <= cells_of, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
         assert_eq!(told(&run.conclude().0), told(&before));
@@ -324,13 +324,13 @@ fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
         run.conclude().0.iter().flatten().map(|row| row.digest.clone().unwrap_or_else(|| row.reason.clone())).collect()
     };
     let nobody = |_: &Run, _: u64| {};
-    let mut run = native::drive(run, &nobody);
+    let mut run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(digests(&run), is, "cold");
     for (name, i) in names.iter().zip(0..) {
         is[i] = push(name, kinds[i % kinds.len()], 2);
     }
     run.refresh(Logins::default(), EPOCH + 60);
-    run = native::drive(run, &nobody);
+    run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(digests(&run), is, "each in the form of each");
 }
 
@@ -352,7 +352,7 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     let built = |snapshot: Option<Arc<Snapshot>>| {
         let resolver = Resolver::for_snapshot(settings.clone(), grid.cells(&plan));
         let facts = Facts { asked_at: EPOCH, ..Facts::default() };
-        let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {});
+        let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {}).expect("no proxy is set");
         run.conclude().0[0].as_ref().expect("a row").built_at
     };
     let expected = overtag::engine::time::iso("2019-05-29T00:00:00Z");
@@ -460,7 +460,7 @@ fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
     let ((grid, plan), run) = board_of(&choices, &names, Client::program(Logins::default()));
     let state = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0).state;
     let nobody = |_: &Run, _: u64| {};
-    let mut run = native::drive(run, &nobody);
+    let mut run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(state(&run), State::Torn);
     push(&registry, "keystone", 2, &[PROMOTED]);
     for (after, is_refused, expected) in [(60, true, State::Unknown), (120, false, State::Whole)] {
@@ -468,7 +468,7 @@ fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
             (is_refused && seen.path.contains("keystone")).then(|| Fault::registry_error(403, "DENIED"))
         });
         run.refresh(Logins::default(), EPOCH + after);
-        run = native::drive(run, &nobody);
+        run = native::drive(run, &nobody).expect("no proxy is set");
         assert_eq!(state(&run), expected, "after {after} s: {:?}", run.conclude().0);
     }
 }
@@ -488,7 +488,7 @@ fn a_refresh_sees_what_moved_came_and_went() {
     let nobody = |_: &Run, _: u64| {};
     let program = || Client::program(Logins::default());
     let ((grid, plan), run) = board_of(&choices, &all, program());
-    let mut run = native::drive(run, &nobody);
+    let mut run = native::drive(run, &nobody).expect("no proxy is set");
     let stage = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0);
     assert_eq!((stage(&run).state, stage(&run).absent), (State::Incomplete, 1));
 
@@ -497,7 +497,7 @@ fn a_refresh_sees_what_moved_came_and_went() {
         push(&registry, name, 2, &[PROMOTED]);
     }
     run.refresh(Logins::default(), EPOCH + 60);
-    run = native::drive(run, &nobody);
+    run = native::drive(run, &nobody).expect("no proxy is set");
     let now = stage(&run);
     assert_eq!((now.state, now.hash, now.at_hash, now.torn, now.absent), (State::Torn, Some(hash(2)), 4, 1, 0));
 
@@ -508,11 +508,11 @@ fn a_refresh_sees_what_moved_came_and_went() {
     registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &[&hash(2)], Kind::Docker, Some(&labels), 1);
     for (after, state) in [(120, State::Torn), (720, State::Whole)] {
         run.refresh(Logins::default(), EPOCH + after);
-        run = native::drive(run, &nobody);
+        run = native::drive(run, &nobody).expect("no proxy is set");
         assert_eq!(stage(&run).state, state, "after {after} s");
     }
     let (_, cold) = board_of(&choices, &all, program());
-    assert_eq!(stage(&native::drive(cold, &nobody)).state, State::Whole);
+    assert_eq!(stage(&native::drive(cold, &nobody).expect("no proxy is set")).state, State::Whole);
 }
 
 #[test]
@@ -996,7 +996,7 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
         for (image, (tags, pushes)) in plan.images.iter().zip(all) {
             let repository = image.reference.as_ref().expect("a reference").repository.clone();
             let active = |(tag, digest, at): &(&str, &str, u64)| {
-                ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(*at), expires_at: None })
+                ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(*at) })
             };
             let overview = Overview { tags: tags.iter().map(active).collect(), whole: true, ..Overview::default() };
             facts.answers.insert(Ask::Overview { repository: repository.clone() }, Ok(Answer::Overview(Ok(overview))));
@@ -1130,7 +1130,7 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let stage = |channel: &str, hash: &str, lag| Stage {
         channel: channel.to_owned(),
         hash: Some(hash.to_owned()),
-        moved_at: Some(9 * DAY),
+        pushed_at: Some(9 * DAY),
         lag,
         ..Stage::default()
     };
@@ -1138,7 +1138,7 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     timeline.inform(&mut stages);
     let lag = stages[1].lag.as_ref().expect("it was given");
     assert_eq!((lag.promotions, lag.since), (Some(2), Some(4 * DAY)));
-    assert_eq!((stages[0].moved_at, stages[1].moved_at), (Some(8 * DAY), Some(2 * DAY)), "not when it was pushed again");
+    assert_eq!((stages[0].promoted_at, stages[1].promoted_at), (Some(8 * DAY), Some(2 * DAY)), "not when it was pushed again");
 }
 
 #[test]
@@ -1326,6 +1326,6 @@ fn a_stage_told_by_hand_says_how_late_and_how_far_behind() {
     assert_eq!(lag(2, None, None), "differs from consistent in 2 of 3 images");
     assert_eq!(lag(2, Some(1), Some(9 * DAY)), "1 promotion behind consistent in 2 of 3 images, for 24 h");
     assert_eq!(lag(2, Some(4), Some(5 * DAY)), "4 promotions behind consistent in 2 of 3 images, for 5 d");
-    let stage = Stage { moved_at: Some(DAY), ..Stage::default() };
+    let stage = Stage { promoted_at: Some(DAY), ..Stage::default() };
     assert_eq!(stage.lateness(5 * DAY, [3 * DAY, 7 * DAY]), Some(Lateness::Late));
 }

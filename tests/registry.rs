@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use overtag::engine::auth::{Login, Logins};
+use overtag::engine::auth::{Authfile, Login, Logins};
 use overtag::engine::choices::Settings;
 use overtag::engine::doctor::Cause;
 use overtag::engine::name::{Reference, Repository};
@@ -778,7 +778,7 @@ fn the_labels_of_schema_1_are_of_the_text_that_has_its_digest() {
     if let Ok(Answer::Tag(Ok(found))) = answer {
         assert_eq!(found.digest, sha256(payload.as_bytes()));
         let labels = BTreeMap::from([("rdo_version".to_owned(), hash())]);
-        assert_eq!(found.manifest, Some(Manifest::Labelled(Config { labels, built_at: None })));
+        assert_eq!(found.manifest, Some(Manifest::Labelled(Config { labels, is_own: true, built_at: None })));
     }
 }
 
@@ -1520,7 +1520,7 @@ fn a_realm_is_followed_only_where_it_may_lead() {
 #[test]
 fn a_redirect_leaves_the_login_behind_and_leads_nowhere_private() {
     let mut request = Request::get("https://r.example.org/v2/ns/x/blobs/y".to_owned(), 1);
-    request.authorization = Some(Login::new("u", "p").basic());
+    request.authorization = Login::new("u", "p").basic();
     request.accept = Some("x");
     for (to, want) in [
         ("https://cdn.example.net/b?sig=1", Some(("https://cdn.example.net/b?sig=1", false))),
@@ -1557,10 +1557,11 @@ fn a_login_of_an_authfile_is_for_the_longest_path_that_it_names() {
         "r.example": entry("host:1"), "r.example/ns": entry("space:2"), "r.example/ns/x": entry("image:3:with:colons"),
         "https://index.docker.io/v1/": entry("hub:4"), "127.0.0.1:5000": entry("local:5"),
     }});
-    let (logins, without) = Logins::read(&file.to_string(), "auth.json").expect("an authfile");
-    assert_eq!(without, Vec::<String>::new());
+    let authfile = Authfile::read(&file.to_string(), "auth.json").expect("an authfile");
+    let logins = &authfile.logins;
+    assert_eq!(authfile.unusable().count(), 0);
     let header =
-        |text: &str| Some(Login::new(text.split_once(':').expect("a pair").0, text.split_once(':').expect("a pair").1).basic());
+        |text: &str| Login::new(text.split_once(':').expect("a pair").0, text.split_once(':').expect("a pair").1).basic();
     for (name, want) in [
         ("r.example/ns/x", Some("image:3:with:colons")),
         ("r.example/ns/y", Some("space:2")),
@@ -1572,7 +1573,7 @@ fn a_login_of_an_authfile_is_for_the_longest_path_that_it_names() {
         ("r.example.evil.net/ns/x", None),
         ("sub.r.example/ns/x", None),
     ] {
-        let got = logins.of(&repository(name)).map(Login::basic);
+        let got = logins.of(&repository(name)).and_then(Login::basic);
         assert_eq!(got.as_ref().map(|s| s.reveal()), want.and_then(header).as_ref().map(|s| s.reveal()), "{name}");
     }
 }

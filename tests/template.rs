@@ -68,7 +68,7 @@ fn a_mistake_is_told_with_line_column_and_the_line() {
         ("container_images_template:\n- imagename: [", "what own.j2 renders to, line 2"),
         ("container_images_template:\n- imagename: \"a\n  b: c", "what own.j2 renders to, line"),
     ] {
-        let error = catalogue::read("own.j2", yaml).expect_err(yaml).to_string();
+        let error = catalogue::read("own.j2", yaml, &mut Vec::new()).expect_err(yaml).to_string();
         assert!(error.contains(place), "{error}");
     }
 }
@@ -116,13 +116,13 @@ container_images_template:
   other: {z: 1, a: [x]}
 - {imagename: a/b:c, services: null}
 ";
-    let entries = catalogue::read("t", yaml).expect("it is right");
+    let entries = catalogue::read("t", yaml, &mut Vec::new()).expect("it is right");
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0].params, ["P"]);
     assert_eq!(entries[0].rest.keys().collect::<Vec<_>>(), ["other"]);
     for wrong in ["", "a: 1", "container_images_template: null", "container_images: []", "container_images_template: [1]", "- a"]
     {
-        assert!(catalogue::read("t", wrong).is_err(), "{wrong}");
+        assert!(catalogue::read("t", wrong, &mut Vec::new()).is_err(), "{wrong}");
     }
-    assert_eq!(catalogue::read("t", "container_images_template: []").map(|e| e.len()), Ok(0));
+    assert_eq!(catalogue::read("t", "container_images_template: []", &mut Vec::new()).map(|e| e.len()), Ok(0));
 }

@@ -171,6 +171,7 @@ pub fn Board(
             <Errors store=store />
             {controls}
             <Source store=store />
+            <Warnings store=store loader=loader />
             <Show when=move || !has_rows() && store.phase.get() == Phase::Done>
                 <div class="empty">
                     <p>"The filters leave no image, or the template gives none of them the channel's tag."</p>
@@ -230,10 +231,11 @@ fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, embe
         let name = channel.clone();
         let stage = Memo::new(move |_| stages.with(|s| s.iter().find(|s| s.channel == name).cloned().unwrap_or_default()));
         let when = move || {
-            let (at, now) = (stage.with(|s| s.moved_at)?, store.now.get());
+            let now = store.now.get();
+            let (at, since) = stage.with(|s| s.since(now))?;
             let lateness = stage.with(|s| s.lateness(now, store.prepared.with(|p| p.settings.late))).and_then(|l| l.word());
             let chip = lateness.map(|word| view! { " " <span class="chip" data-note="late">{word}</span> });
-            Some(view! { <p title=utc(at)>{format!("Promoted {} ago", age(now.saturating_sub(at)))}{chip}</p> })
+            Some(view! { <p title=utc(at)>{since[..1].to_uppercase()}{since[1..].to_owned()}{chip}</p> })
         };
         // Of one hash it is the same card: nobody loses the button under the finger when the board is refreshed.
         let hash = Memo::new(move |_| {
@@ -641,8 +643,8 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
         let ((i, image, channel), row) = (asked.get()?, row.get());
         let reference = image.reference.ok().map(|r| crate::engine::name::Reference { tag: channel.clone(), ..r });
         let dates = row.as_ref().filter(|r| r.status == Status::Resolved).map(|r| match r.moved_at {
-            Some(at) => format!("{channel} stands for this since {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
-            None => "This registry does not tell since when.".to_owned(),
+            Some(at) => format!("{channel} was pushed at {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
+            None => "This registry does not say when it was pushed.".to_owned(),
         });
         let commands = match (&reference, &row) {
             (Some(reference), Some(row)) if row.digest.is_some() => pulls(reference, row).join("\n") + "\n",
@@ -733,6 +735,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
         let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("Nothing older than {} is told ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
         let row = move |e: crate::engine::timeline::Event| {
             let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
+            let earlier = e.or_earlier.then_some(", or earlier");
             let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));
             let back = e.is_rollback.then(|| view! { " " <span class="chip" data-note="torn">"rolled back"</span> });
             let link = pipeline.with(|p| p.repository(&e.channel, &e.hash)).map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {}", short(&e.hash))}</span></a> });
@@ -741,7 +744,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
                     <th scope="row"><time datetime=utc(e.first)>{utc(e.first)}</time></th>
                     <td>{e.channel.clone()}</td>
                     <td><Hash text=e.hash.clone() />{back}{link}</td>
-                    <td>{images}{took}</td>
+                    <td>{images}{took}{earlier}</td>
                 </tr>
             }
         };
@@ -851,7 +854,6 @@ fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
         <section class="reasons" aria-labelledby="reasons-title">
             <h2 id="reasons-title">"What holds them"</h2>
             <Unread store=store />
-            <Warnings store=store loader=loader />
             <Show when=move || is_told.get() fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
                 {all}
             </Show>

@@ -151,7 +151,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             .into_any(),
         };
         let moved = s.moved_at.filter(|_| s.waiting == 0).map(|at| {
-            view! { <span title=utc(at)>{move || format!(", promoted {} ago", age(store.now.get().saturating_sub(at)))}</span> }
+            view! { <span title=utc(at)>{move || format!(", pushed {} ago", age(store.now.get().saturating_sub(at)))}</span> }
         });
         let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
         let (is_torn, torn) = by_note("torn");
@@ -174,7 +174,10 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
         };
         add(s.torn, "torn", is_torn, torn, verb(s.torn, "is torn", "are torn"));
         add(s.mismatch, "", is_mismatch, mismatch, verb(s.mismatch, "is mislabelled", "are mislabelled"));
-        add(s.absent, "", is_absent, absent, verb(s.absent, "is not promoted", "are not promoted"));
+        let not_promoted = s.absent - s.no_public_repository;
+        add(not_promoted, "", is_absent, absent, verb(not_promoted, "is not promoted", "are not promoted"));
+        let hidden = verb(s.no_public_repository, "has no public repository", "have no public repository");
+        add(s.no_public_repository, "", is_absent, absent, hidden);
         add(s.unresolved, "", is_unresolved, unresolved, verb(s.unresolved, "is unresolved", "are unresolved"));
         add(s.error, "error", is_error, error, "could not be asked");
         view! { <p class="sentence">{main}{moved}{rest}"."</p> }.into_any()

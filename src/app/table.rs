@@ -8,7 +8,7 @@ use super::store::Store;
 use crate::engine::board::Known;
 use crate::engine::choices::{NOTES, STATUS, list};
 use crate::engine::name::TagClass;
-use crate::engine::resolve::{Row, Status};
+use crate::engine::resolve::{Absence, Row, Status};
 use crate::engine::time::{age, utc};
 use crate::engine::wire::Failure;
 use crate::net::web::clock;
@@ -238,12 +238,11 @@ fn Line(store: Store, loader: Loader, i: usize, embed: bool) -> impl IntoView {
                 Status::Resolved => view! { <Hash text=r.tag.clone() /> }.into_any(),
                 status => {
                     let text = match status {
-                        Status::Absent
-                            if [" has no repository ", " has no public repository "].iter().any(|w| r.reason.contains(w)) =>
-                        {
-                            "no such repository".to_owned()
-                        }
-                        Status::Absent => format!("no tag {}", r.tag),
+                        Status::Absent => match r.absence {
+                            Some(Absence::NoRepository) => "no such repository".to_owned(),
+                            Some(Absence::NoPublicRepository) => "no public repository (missing or private)".to_owned(),
+                            Some(Absence::NoTag) | None => format!("no tag {}", r.tag),
+                        },
                         _ => r.reason.clone(),
                     };
                     view! { <span class="reason" title=format!("{}: {}", r.tag, r.reason)>{text}</span> }.into_any()

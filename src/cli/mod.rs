@@ -2,6 +2,7 @@
 
 mod args;
 mod file;
+mod login;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -9,14 +10,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::auth::Logins;
 use crate::engine::board::{self, Grid, Stage, State};
 use crate::engine::bulletin::{Bulletin, hash_of};
 use crate::engine::choices::{Pin, Settings, View};
 use crate::engine::dlrn::{self, Pipeline};
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::export::{self, Outcome, Provenance};
-use crate::engine::name::Reference;
+use crate::engine::name::{Reference, Repository};
 use crate::engine::plan::{Files, Image, Plan};
 use crate::engine::resolve::{Facts, Resolver, Row, Status};
 use crate::engine::run::{Client, Run};
@@ -103,16 +103,17 @@ fn snapshot_in(files: &Files) -> Result<Option<Arc<Snapshot>>, Error> {
     Ok(Some(Arc::new(snapshot)))
 }
 
-/// A program's client, with the logins of the authfile.
-fn client(invocation: &Invocation) -> Result<Client, Error> {
-    let Some(path) = &invocation.authfile else { return Ok(Client::program(Logins::default())) };
-    let source = file::read(path)?;
-    let (logins, without) = Logins::read(&source.text, &source.name)?;
-    for host in without {
-        let cure = "log in with podman, which keeps it in the file";
-        say(&Error::usage(format!("there is no password for {host}"), source.name.as_str(), cure));
+/// A program's client, with the logins for the registries of these images.
+fn client(invocation: &Invocation, settings: &Settings, images: &[Image]) -> Result<Client, Error> {
+    let mut repositories: Vec<Repository> = Vec::new();
+    for reference in images.iter().filter_map(|image| image.reference.as_ref().ok()) {
+        let named = reference.repository.clone();
+        // The login of another place that a registry is reached at is that place's.
+        let address = settings.endpoints.get(&named.host).and_then(|url| guard::Address::parse(url));
+        let other = address.map(|address| Repository { host: address.host.to_owned(), ..named.clone() });
+        repositories.extend([Some(named), other].into_iter().flatten());
     }
-    Ok(Client::program(logins))
+    Ok(Client::program(login::logins(invocation, &repositories)?))
 }
 
 /// Facts as of now.
@@ -124,8 +125,9 @@ fn facts() -> Result<Facts, Error> {
 fn ask(invocation: &Invocation, settings: &Settings, files: &Files, plan: &Plan) -> Result<Run, Error> {
     check_names(plan)?;
     let resolver = Resolver::new(settings.clone(), plan.images.clone());
-    let run = Run::new(resolver, client(invocation)?, facts()?, snapshot_in(files)?);
-    Ok(native::drive(run, &progress()))
+    let client = client(invocation, settings, &plan.images)?;
+    let run = Run::new(resolver, client, facts()?, snapshot_in(files)?);
+    native::drive(run, &progress())
 }
 
 /// Reads the files that were named, and those that the template includes.
@@ -199,6 +201,9 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
         Some(run) => Outcome::of_run(&settings, &plan, run),
         None => Outcome::unasked(&settings, &plan),
     };
+    for failure in outcome.failures() {
+        say(&failure);
+    }
     let refusal = outcome.refusal(invocation.allow_partial);
     if invocation.format == "json" {
         print(&outcome.report())?;
@@ -208,9 +213,6 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
         eprintln!("{}", outcome.sentence());
     }
     if let Some(refusal) = refusal {
-        for line in outcome.lines.iter().filter(|l| l.row.status == Status::Error).skip(1).take(9) {
-            say(&Error::new(Kind::Registry, line.row.reason.as_str(), line.image.imagename.as_str(), ""));
-        }
         return Err(refusal);
     }
     for caution in outcome.cautions() {
@@ -304,13 +306,14 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
     let cells = grid.cells(&plan);
     // What a snapshot holds of labels costs nothing.
     let resolver = if snapshot.is_some() { Resolver::new } else { Resolver::for_board }(settings.clone(), cells);
-    let run = Run::new(resolver, client(invocation)?, facts()?, snapshot.clone());
-    let mut run = native::drive(run, &progress());
+    let client = client(invocation, &settings, &plan.images)?;
+    let run = Run::new(resolver, client, facts()?, snapshot.clone());
+    let mut run = native::drive(run, &progress())?;
     let rows = run.conclude().0;
     if invocation.history || snapshot.is_some() {
         let asks = timeline::asks(&grid, &plan, &rows, run.facts(), snapshot.is_some());
         run.also(asks.clone());
-        run = native::drive(run, &progress());
+        run = native::drive(run, &progress())?;
         if invocation.history && snapshot.is_none() {
             let failed = asks.iter().find_map(|ask| Some((ask, run.facts().answers.get(ask)?.as_ref().err()?)));
             let trouble = match failed {
@@ -374,16 +377,16 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
         };
         return Err(Error::new(kind, stage.sentence().trim_end_matches('.'), stage.channel.as_str(), cure));
     }
-    let errors: usize = stages.iter().map(|s| s.error).sum();
-    match rows.iter().zip(grid.cells(&plan)).find(|(row, _)| row.as_ref().is_none_or(|r| r.status == Status::Error)) {
-        // Whoever asks whether some channels are whole has got the answer.
-        Some((row, cell)) if invocation.require_whole.is_empty() => {
-            let (what, cure) = row.as_ref().map_or(("not known", "retry"), |r| (r.reason.as_str(), r.cure.as_str()));
-            let what = format!("{errors} cells of {} could not be asked; the first: {what}", rows.len());
-            Err(Error::new(Kind::Registry, what, cell.imagename, cure))
-        }
-        _ => Ok(()),
+    let cells = grid.cells(&plan);
+    let known = cells.iter().zip(rows.iter().flatten().map(Arc::as_ref));
+    let failed: Vec<(&Image, &Row)> = known.filter(|(_, row)| row.status == Status::Error).collect();
+    // Whoever asks whether some channels are whole has got the answer.
+    if failed.is_empty() || !invocation.require_whole.is_empty() {
+        return Ok(());
     }
+    export::failures(failed.iter().copied()).iter().for_each(|failure| say(failure));
+    let what = format!("{} of {} cells could not be checked", failed.len(), rows.len());
+    Err(Error::new(Kind::Registry, what, "", "retry; the board says what is not known"))
 }
 
 /// What is known of the pipeline: what a snapshot holds, or what the addresses that were named tell.
@@ -420,7 +423,9 @@ fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snap
 fn discover(invocation: &Invocation) -> Result<(), Error> {
     let mut settings = settings(invocation)?;
     settings.pin = vec![Pin::Label];
-    let mut name = invocation.image.clone().unwrap_or_default();
+    let given = invocation.image.as_deref().unwrap_or_default();
+    // As skopeo writes it.
+    let mut name = given.split_once("://").map_or(given, |(_, name)| name).to_owned();
     if let Some(tag) = invocation.choices.get("tag") {
         name = Reference::parse(&name).map_or(name, |r| r.at_tag(tag));
     }
@@ -435,8 +440,9 @@ fn discover(invocation: &Invocation) -> Result<(), Error> {
         services: Vec::new(),
     };
     let snapshot = snapshot_in(&files(invocation, &settings)?)?;
-    let run = Run::new(Resolver::discovering(settings, image), client(invocation)?, facts()?, snapshot);
-    let run = native::drive(run, &progress());
+    let client = client(invocation, &settings, std::slice::from_ref(&image))?;
+    let run = Run::new(Resolver::discovering(settings, image), client, facts()?, snapshot);
+    let run = native::drive(run, &progress())?;
     let (rows, _) = run.conclude();
     let Some(row) = rows.into_iter().next().flatten().map(Arc::unwrap_or_clone) else {
         return Err(Error::new(Kind::Registry, "the registry was not asked", name, "retry"));
@@ -502,8 +508,9 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
             let is_new = |cell: &&Image| !plan.images.iter().any(|i| i.imagename == cell.imagename);
             let asked: Vec<Image> = plan.images.iter().chain(cells.iter().filter(is_new)).cloned().collect();
             let resolver = Resolver::for_snapshot(settings.clone(), asked.clone());
-            let run = Run::new(resolver, client(invocation)?, facts()?, given);
-            let mut run = native::drive(run, &progress());
+            let client = client(invocation, &settings, &asked)?;
+            let run = Run::new(resolver, client, facts()?, given);
+            let mut run = native::drive(run, &progress())?;
             let rows = run.conclude().0;
             let row_of = |cell: &Image| rows[asked.iter().position(|i| i.imagename == cell.imagename)?].clone();
             let stages = board::stages(&grid, &plan, &cells.iter().map(row_of).collect::<Vec<_>>());
@@ -512,18 +519,16 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
             } else {
                 eprintln!("{}", Outcome::of_run(&settings, &plan, &run).sentence());
             }
-            let failed: Vec<(&Image, &Arc<Row>)> =
-                asked.iter().zip(rows.iter().flatten()).filter(|(_, row)| row.status == Status::Error).collect();
-            if let Some((image, row)) = failed.first().filter(|_| !invocation.allow_partial || failed.len() == rows.len()) {
-                let what =
-                    format!("{} of {} could not be asked; the first: {}", failed.len(), export::images(rows.len()), row.reason);
-                let cure = [row.cure.as_str(), "or allow incomplete files (--allow-partial)"];
-                let cure = cure.into_iter().filter(|c| !c.is_empty()).collect::<Vec<_>>().join("; ");
-                return Err(Error::new(Kind::Registry, what, image.imagename.as_str(), cure));
+            let failed: Vec<(&Image, &Row)> =
+                asked.iter().zip(rows.iter().flatten().map(Arc::as_ref)).filter(|(_, row)| row.status == Status::Error).collect();
+            export::failures(failed.iter().copied()).iter().for_each(|failure| say(failure));
+            if !failed.is_empty() && (!invocation.allow_partial || failed.len() == rows.len()) {
+                let what = format!("{} of {} could not be checked", failed.len(), export::images(rows.len()));
+                return Err(Error::new(Kind::Registry, what, "", "retry, or allow incomplete files (--allow-partial)"));
             }
             let references: Vec<&Reference> = asked.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
             run.also(snapshot::histories(run.facts(), &references));
-            let run = native::drive(run, &progress());
+            let run = native::drive(run, &progress())?;
             let asked_at = run.snapshot().map_or_else(now, |s| Ok(s.fetched()))?;
             let mut taken = Snapshot::new(run.facts(), &rows, link, asked_at, run.plain_hosts());
             taken.pipeline = match run.snapshot().and_then(|s| s.pipeline.clone()) {

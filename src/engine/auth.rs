@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::Value;
 
 use super::error::{Error, clean};
 use super::guard;
 use super::name::Repository;
 use super::registry::Trouble;
-use super::wire::{BODY_LIMIT, Request, Response, Secret, parameter};
+use super::wire::{BODY_LIMIT, Method, Request, Response, Secret, parameter};
 
 /// What a 401 asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,79 +83,222 @@ fn challenges(header: &str) -> Vec<Challenge<'_>> {
     out
 }
 
-/// A user and a password.
+/// What a registry, or its token service, is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    user: String,
-    password: Secret,
+pub enum Login {
+    /// A user and a password.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A refresh token, which docker calls an identity token: the token service gives a token for it.
+    Refresh(Secret),
 }
 
 impl Login {
     /// A login as it is typed.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { user: user.into(), password: Secret::new(password) }
+        Self::Password { user: user.into(), password: Secret::new(password) }
     }
 
-    /// The header that sends it (RFC 7617).
-    pub fn basic(&self) -> Secret {
-        Secret::new(format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password.reveal()))))
+    /// The header that sends a password (RFC 7617); none for a refresh token.
+    pub fn basic(&self) -> Option<Secret> {
+        let Self::Password { user, password } = self else { return None };
+        Some(Secret::new(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal())))))
     }
 }
 
 /// The logins that there are, each for a host or a path on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Logins(BTreeMap<String, Login>);
+pub struct Logins {
+    by_place: BTreeMap<String, Login>,
+    /// Why what was found for a place cannot be used.
+    unusable: BTreeMap<String, String>,
+}
 
 impl Logins {
     /// Keeps a login for a host.
     pub fn put(&mut self, host: &str, login: Login) {
-        self.0.insert(host.to_owned(), login);
+        self.by_place.insert(host.to_owned(), login);
     }
 
     /// The login for a repository: that of the longest path that it is below, as containers-auth.json(5) has it.
     pub fn of(&self, repository: &Repository) -> Option<&Login> {
-        let mut path = repository.to_string();
-        loop {
-            if let Some(login) = self.0.get(&path) {
-                return Some(login);
-            }
-            path.truncate(path.rfind('/')?);
-        }
+        below(repository).find_map(|place| self.by_place.get(&place))
+    }
+
+    /// Why what was found for a repository cannot be used; none where nothing was found.
+    pub fn unusable(&self, repository: &Repository) -> Option<&str> {
+        below(repository).find_map(|place| self.unusable.get(&place)).map(String::as_str)
     }
 
     /// Whether there is a login for a host, or for a path on it.
     pub fn has_host(&self, host: &str) -> bool {
-        self.0.keys().any(|key| key.split('/').next() == Some(host))
+        self.by_place.keys().any(|key| key.split('/').next() == Some(host))
     }
+}
 
-    /// Reads containers-auth.json(5) or docker's `config.json`: `{"auths": {"HOST[/PATH]": {"auth": "base64 of USER:PASSWORD"}}}`.
+/// A repository, what is above it, and its host.
+fn below(repository: &Repository) -> impl Iterator<Item = String> {
+    std::iter::successors(Some(repository.to_string()), |place| Some(place[..place.rfind('/')?].to_owned()))
+}
+
+/// A credential helper that is to be asked: a program of the user's (<https://github.com/docker/docker-credential-helpers>).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// The program is called `docker-credential-NAME`.
+    pub name: String,
+    /// What it is asked about, as the file spells it.
+    pub server: String,
+    /// The host, or the path on one, that the answer is for.
+    pub place: String,
+}
+
+/// What podman or docker wrote about logins (containers-auth.json(5), docker's `config.json`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authfile {
+    /// What it holds itself.
+    pub logins: Logins,
+    /// By place: the name of the helper, and the key as written.
+    helpers: BTreeMap<String, (String, String)>,
+    store: Option<String>,
+    /// By place, the key as written.
+    keys: BTreeMap<String, String>,
+}
+
+/// The host or path that a key of an authfile names: docker wrote addresses, and for Docker Hub an old one.
+fn place_of(key: &str) -> String {
+    let bare = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    match bare {
+        "index.docker.io/v1" | "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        other => other.trim_end_matches("/v1").trim_end_matches("/v2").to_owned(),
+    }
+}
+
+impl Authfile {
+    /// Reads one: `auths` with `auth` (base64 of `USER:PASSWORD`), `username` and `password`, or `identitytoken` by host; `credHelpers`
+    /// and `credsStore`.
     ///
     /// # Errors
-    /// What is no such file. An entry without a password (docker keeps those in a credential helper, which is a program and is not
-    /// run) is none; its host is named in the list beside.
-    pub fn read(text: &str, name: &str) -> Result<(Self, Vec<String>), Error> {
+    /// What is no such file. An entry that holds no login is not an error: [`Logins::unusable`] says why.
+    ///
+    /// ```
+    /// use overtag::engine::auth::Authfile;
+    /// let text = r#"{"auths": {"quay.io": {"auth": "dTpwCg=="}}, "credHelpers": {"r.example": "pass"}}"#;
+    /// let file = Authfile::read(text, "auth.json").unwrap();
+    /// assert!(file.logins.has_host("quay.io") && !file.logins.has_host("r.example"));
+    /// ```
+    pub fn read(text: &str, name: &str) -> Result<Self, Error> {
         let wrong = |what: &str| Error::usage(what, name, "give what podman login or docker login wrote");
         let file: Value = serde_json::from_str(text).map_err(|e| wrong(&format!("the file is no JSON ({e})")))?;
-        let auths = match file.get("auths") {
-            Some(Value::Object(auths)) => auths,
-            _ => return Err(wrong("the file has no \"auths\"")),
-        };
-        let (mut logins, mut without) = (Self::default(), Vec::new());
-        for (key, entry) in auths {
-            // Docker wrote addresses, and for Docker Hub an old one.
-            let bare = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
-            let place = match bare {
-                "index.docker.io/v1" | "index.docker.io" | "registry-1.docker.io" => "docker.io",
-                other => other.trim_end_matches("/v1").trim_end_matches("/v2"),
+        let object = |key: &str| file.get(key).and_then(Value::as_object);
+        let mut out = Self { store: string(&file, "credsStore"), ..Self::default() };
+        let is_one = ["auths", "credHelpers"].iter().any(|key| object(key).is_some()) || out.store.is_some();
+        if !is_one {
+            return Err(wrong("the file has no \"auths\""));
+        }
+        for (key, helper) in object("credHelpers").into_iter().flatten() {
+            // An empty one switches the store off for that host.
+            let helper = helper.as_str().unwrap_or_default().to_owned();
+            out.helpers.insert(place_of(key), (helper, key.clone()));
+        }
+        for (key, entry) in object("auths").into_iter().flatten() {
+            let place = place_of(key);
+            match login_of(entry) {
+                Ok(Some(login)) => out.logins.put(&place, login),
+                Ok(None) if out.helpers.contains_key(&place) || out.store.is_some() => {}
+                Ok(None) => {
+                    let what = format!("{name} has an entry for it without auth, username and password, or identitytoken");
+                    out.logins.unusable.insert(place.clone(), what);
+                }
+                Err(why) => _ = out.logins.unusable.insert(place.clone(), format!("{name} has an entry for it, and {why}")),
+            }
+            out.keys.insert(place, key.clone());
+        }
+        Ok(out)
+    }
+
+    /// The helpers that have the logins for these repositories, each question once.
+    pub fn helpers(&self, repositories: &[Repository]) -> Vec<Helper> {
+        let mut out: Vec<Helper> = Vec::new();
+        for repository in repositories {
+            let of_place = below(repository).find_map(|place| self.helpers.get(&place).map(|(name, key)| (place, name, key)));
+            let helper = match (of_place, &self.store) {
+                (Some((place, name, key)), _) => Helper { name: name.clone(), server: key.clone(), place },
+                (None, Some(store)) if self.logins.of(repository).is_none() => {
+                    let place = repository.host.clone();
+                    let usual = if place == "docker.io" { "https://index.docker.io/v1/" } else { &place };
+                    let server = self.keys.get(&place).map_or(usual, String::as_str).to_owned();
+                    Helper { name: store.clone(), server, place }
+                }
+                _ => continue,
             };
-            let decoded = entry.get("auth").and_then(Value::as_str).and_then(|a| STANDARD.decode(a).ok());
-            let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-            match pair.as_deref().and_then(|p| p.split_once(':')) {
-                Some((user, password)) => logins.put(place, Login::new(user, password.trim_end_matches('\0'))),
-                None => without.push(clean(place)),
+            if !helper.name.is_empty() && !out.contains(&helper) {
+                out.push(helper);
             }
         }
-        Ok((logins, without))
+        out
+    }
+
+    /// Takes what a helper printed: `{"Username", "Secret"}`; or why it printed nothing of use.
+    pub fn take(&mut self, helper: &Helper, printed: Result<String, String>) {
+        let read = |text: String| {
+            let answer: Value = serde_json::from_str(&text).map_err(|_| "its answer is no JSON".to_owned())?;
+            match (string(&answer, "Username"), string(&answer, "Secret")) {
+                (Some(user), Some(secret)) if user == TOKEN => Ok(Login::Refresh(Secret::new(secret))),
+                (Some(user), Some(secret)) => Ok(Login::new(user, secret)),
+                _ => Err("its answer has no user and secret".to_owned()),
+            }
+        };
+        match printed.and_then(read) {
+            Ok(login) => self.logins.put(&helper.place, login),
+            Err(why) => {
+                let what = format!("the credential helper docker-credential-{} has it, and {}", clean(&helper.name), clean(&why));
+                self.logins.unusable.insert(helper.place.clone(), what);
+            }
+        }
+    }
+
+    /// What was found and cannot be used: the place, and why.
+    pub fn unusable(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.logins.unusable.iter().map(|(place, why)| (place.as_str(), why.as_str()))
+    }
+}
+
+/// The user's name that stands for "the password is a refresh token".
+const TOKEN: &str = "<token>";
+
+fn string(value: &Value, key: &str) -> Option<String> {
+    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The login of an entry, if it holds one; in one phrase what is wrong with it otherwise.
+fn login_of(entry: &Value) -> Result<Option<Login>, String> {
+    // Editors and `echo` leave ends of lines behind.
+    let trimmed = |text: &str| text.trim_end_matches(['\0', '\n', '\r']).to_owned();
+    if let Some(token) = string(entry, "identitytoken") {
+        return Ok(Some(Login::Refresh(Secret::new(token.trim()))));
+    }
+    if let Some(auth) = string(entry, "auth") {
+        let auth: String = auth.split_whitespace().collect();
+        let decoded = STANDARD.decode(&auth).or_else(|_| STANDARD_NO_PAD.decode(&auth)).ok();
+        let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = pair.as_deref().and_then(|p| p.split_once(':')).ok_or("its auth is not base64 of USER:PASSWORD")?;
+        return Ok(Some(match pair {
+            (TOKEN, token) => Login::Refresh(Secret::new(trimmed(token))),
+            (user, password) => Login::new(user, trimmed(password)),
+        }));
+    }
+    match (string(entry, "username"), string(entry, "password")) {
+        (Some(user), Some(password)) => Ok(Some(Login::new(trimmed(&user), trimmed(&password)))),
+        (Some(_), None) => Err("it has a username and no password".to_owned()),
+        (None, Some(_)) => Err("it has a password and no username".to_owned()),
+        (None, None) if string(entry, "registrytoken").is_some() => {
+            Err("it has a registrytoken, which is not supported".to_owned())
+        }
+        (None, None) => Ok(None),
     }
 }
 
@@ -183,31 +326,47 @@ pub fn token_request(
         what: format!("the registry sends us elsewhere for a token, and {why}"),
         cure: "ask whoever runs the registry".to_owned(),
     };
+    // docker, crane and skopeo take no relative one either: a realm is an address.
+    if !realm.contains("://") {
+        return Err(astray(format!("`{}` is not a whole address", clean(realm))));
+    }
     guard::may_lead(endpoint, realm).map_err(astray)?;
+    let realm = realm.split('#').next().unwrap_or(realm);
+    if login.is_some() && !guard::shares_login(endpoint, realm) {
+        return Err(astray(format!("the login is for {} and not for {}", guard::origin(endpoint), guard::origin(realm))));
+    }
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(service.map(|s| ("service", s)));
     query.append_pair("scope", &format!("repository:{}:pull", repository.path));
-    let realm = realm.split('#').next().unwrap_or(realm);
-    let join = if realm.contains('?') { '&' } else { '?' };
-    let mut request = Request::get(format!("{realm}{join}{}", query.finish()), BODY_LIMIT);
-    if let Some(login) = login {
-        if !guard::shares_login(endpoint, realm) {
-            return Err(astray(format!("the login is for {} and not for {}", guard::origin(endpoint), guard::origin(realm))));
-        }
-        request.authorization = Some(login.basic());
+    if let Some(Login::Refresh(token)) = login {
+        // <https://distribution.github.io/distribution/spec/auth/oauth/>
+        query.append_pair("grant_type", "refresh_token").append_pair("client_id", "overtag");
+        query.append_pair("refresh_token", token.reveal());
+        let form = Some(Secret::new(query.finish()));
+        return Ok(Request { method: Method::Post, form, ..Request::get(realm.to_owned(), BODY_LIMIT) });
     }
-    Ok(request)
+    let join = if realm.contains('?') { '&' } else { '?' };
+    let request = Request::get(format!("{realm}{join}{}", query.finish()), BODY_LIMIT);
+    Ok(Request { authorization: login.and_then(Login::basic), ..request })
 }
 
-/// Reads a token service's answer; a token without a lifetime lives for 60 s, as distribution's specification says.
+/// Reads a token service's answer to `request`; a token without a lifetime lives for 60 s, as distribution's specification says.
 ///
 /// # Errors
 /// A refusal, or what is no token.
-pub fn read_token(response: &Response, has_login: bool) -> Result<Token, Trouble> {
+pub fn read_token(response: &Response, request: &Request) -> Result<Token, Trouble> {
     if response.status != 200 {
-        let (what, cure) = match (response.status, has_login) {
-            (400 | 401 | 403, true) => ("the registry's token service refuses the login", "check user and password"),
-            (400 | 401 | 403, false) => (
+        let (what, cure) = match (response.status, request.form.is_some(), request.authorization.is_some()) {
+            (400 | 401 | 403, true, _) => {
+                ("the registry's token service refuses the identity token", "log in anew: it has run out")
+            }
+            (404 | 405, true, _) => {
+                ("the registry's token service takes no identity token", "log in with a user and a password (podman login)")
+            }
+            (400 | 401 | 403, _, true) => {
+                ("the registry's token service refuses user and password", "check both, or log in anew")
+            }
+            (400 | 401 | 403, ..) => (
                 "it is private, or it is not there: the registry gives no token without a login",
                 "log in, or check the namespace",
             ),
@@ -287,7 +446,8 @@ mod tests {
     #[test]
     fn a_token_is_read_under_both_names_and_renewed_early() {
         let read = |status: u16, body: &str| {
-            read_token(&Response { status, body: body.as_bytes().to_vec(), ..Response::default() }, false)
+            let request = Request::get(String::new(), 0);
+            read_token(&Response { status, body: body.as_bytes().to_vec(), ..Response::default() }, &request)
         };
         let seconds = |body: &str| read(200, body).expect("a token").lifetime.as_secs();
         assert_eq!(seconds(r#"{"token":"a.b"}"#), 48);
@@ -300,12 +460,80 @@ mod tests {
     #[test]
     fn an_authfile_gives_each_host_its_own_login() {
         let text = r#"{"auths": {"quay.io/ns": {"auth": "bnM6bnM="}, "quay.io": {"auth": "cTpx"},
-                       "https://index.docker.io/v1/": {"auth": "aDpo"}, "helper.example": {}}, "credsStore": "desktop"}"#;
-        let (logins, without) = Logins::read(text, "auth.json").expect("an authfile");
-        let user = |name: &str| logins.of(&repository(name)).map(|l| l.user.as_str());
+                       "https://index.docker.io/v1/": {"auth": "aDpo"}, "helper.example": {}}}"#;
+        let file = Authfile::read(text, "auth.json").expect("an authfile");
+        let user = |name: &str| match file.logins.of(&repository(name)) {
+            Some(Login::Password { user, .. }) => Some(user.as_str()),
+            _ => None,
+        };
         assert_eq!((user("quay.io/ns/x"), user("quay.io/other/x"), user("library")), (Some("ns"), Some("q"), Some("h")));
         assert_eq!((user("quay.io.evil.example/ns/x"), user("helper.example/x")), (None, None));
-        assert_eq!(without, ["helper.example"]);
-        assert!(Logins::read("[]", "x").is_err() && Logins::read("{", "x").is_err());
+        assert_eq!(file.unusable().map(|(place, _)| place).collect::<Vec<_>>(), ["helper.example"]);
+        assert!(Authfile::read("[]", "x").is_err() && Authfile::read("{", "x").is_err());
+    }
+
+    #[test]
+    fn every_form_of_a_login_is_read_or_told() {
+        let basic = |user: &str, password: &str| Ok(Some(Login::new(user, password)));
+        let refresh = |token: &str| Ok(Some(Login::Refresh(Secret::new(token))));
+        let told = |why: &str| Err(why.to_owned());
+        for (entry, want) in [
+            (r#"{"auth": "dTpzZWNyZXQ="}"#, basic("u", "secret")),
+            (r#"{"auth": "dTpzZWNyZXQ"}"#, basic("u", "secret")),
+            (r#"{"auth": "dTpz\nZWNyZXQ=\n"}"#, basic("u", "secret")),
+            (r#"{"auth": "dTpzZWNyZXQK"}"#, basic("u", "secret")),
+            (r#"{"auth": "dTphOmI="}"#, basic("u", "a:b")),
+            (r#"{"username": "u", "password": "secret\n"}"#, basic("u", "secret")),
+            (r#"{"auth": "", "username": "u", "password": "secret"}"#, basic("u", "secret")),
+            (r#"{"auth": "dTo=", "identitytoken": "t\n"}"#, refresh("t")),
+            (r#"{"auth": "PHRva2VuPjp0"}"#, refresh("t")),
+            (r#"{"auth": "!"}"#, told("its auth is not base64 of USER:PASSWORD")),
+            (r#"{"auth": "dQ=="}"#, told("its auth is not base64 of USER:PASSWORD")),
+            (r#"{"username": "u"}"#, told("it has a username and no password")),
+            (r#"{"registrytoken": "t"}"#, told("it has a registrytoken, which is not supported")),
+            ("{}", Ok(None)),
+        ] {
+            let entry: Value = serde_json::from_str(entry).expect("JSON");
+            assert_eq!(login_of(&entry), want, "{entry}");
+        }
+    }
+
+    #[test]
+    fn helpers_are_asked_for_what_they_have() {
+        let text = r#"{"auths": {"https://index.docker.io/v1/": {}, "own.example": {"auth": "dTpw"}}, "credsStore": "desktop",
+                       "credHelpers": {"gcr.io": "gcloud", "quay.io/ns": "pass", "off.example": ""}}"#;
+        let mut file = Authfile::read(text, "config.json").expect("an authfile");
+        let asked = |file: &Authfile, name: &str| {
+            let helpers = file.helpers(&[repository(name)]);
+            helpers.first().map(|h| format!("{} {}", h.name, h.server))
+        };
+        for (name, want) in [
+            ("gcr.io/a/b", Some("gcloud gcr.io")),
+            ("quay.io/ns/x", Some("pass quay.io/ns")),
+            ("quay.io/other/x", Some("desktop quay.io")),
+            ("library", Some("desktop https://index.docker.io/v1/")),
+            ("own.example/x", None),
+            ("off.example/x", None),
+        ] {
+            assert_eq!(asked(&file, name).as_deref(), want, "{name}");
+        }
+        let helper = file.helpers(&[repository("gcr.io/a/b")]).remove(0);
+        file.take(&helper, Ok(r#"{"ServerURL": "gcr.io", "Username": "<token>", "Secret": "t"}"#.to_owned()));
+        assert_eq!(file.logins.of(&repository("gcr.io/a/b")), Some(&Login::Refresh(Secret::new("t"))));
+        let helper = file.helpers(&[repository("quay.io/ns/x")]).remove(0);
+        file.take(&helper, Err("it cannot be run (no such file)".to_owned()));
+        assert!(file.logins.unusable(&repository("quay.io/ns/x")).is_some_and(|why| why.contains("docker-credential-pass")));
+    }
+
+    #[test]
+    fn a_refresh_token_is_posted_and_a_relative_realm_is_refused() {
+        let login = Login::Refresh(Secret::new("a b"));
+        let ask = |realm: &str| token_request("https://r.example", realm, Some("s"), &repository("r.example/a/b"), Some(&login));
+        let request = ask("https://r.example/token?x=1").expect("a request");
+        assert_eq!((request.method, request.url.as_str()), (Method::Post, "https://r.example/token?x=1"));
+        let want = "service=s&scope=repository%3Aa%2Fb%3Apull&grant_type=refresh_token&client_id=overtag&refresh_token=a+b";
+        assert_eq!(request.form.as_ref().map(Secret::reveal), Some(want));
+        assert!(ask("/token").expect_err("it is relative").what.contains("`/token` is not a whole address"));
+        assert!(ask("https://evil.example.net/token").is_err());
     }
 }

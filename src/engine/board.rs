@@ -212,8 +212,13 @@ pub struct Stage {
     pub error: usize,
     /// Not answered yet.
     pub waiting: usize,
-    /// When the last of the images at that hash was moved there, seconds since 1970, where that is known.
-    pub moved_at: Option<u64>,
+    /// When the last of the images at that hash was pushed, seconds since 1970, where the registry tells. Mirrors push again what
+    /// stays as it is, so that this is no promotion.
+    pub pushed_at: Option<u64>,
+    /// When the channel came to that hash, seconds since 1970, where a history tells.
+    pub promoted_at: Option<u64>,
+    /// Whether that may have been earlier still: of what was before the history holds nothing.
+    pub or_earlier: bool,
     /// How it stands to the channel before it; none for the first.
     pub lag: Option<Lag>,
 }
@@ -258,9 +263,20 @@ impl Stage {
         out + "."
     }
 
-    /// How long ago it was promoted against the limits; none where that is not known.
+    /// When it was promoted, or else pushed, seconds since 1970, and how long ago that is, in words; none where neither is known.
+    pub fn since(&self, now: u64) -> Option<(u64, String)> {
+        let ago = |at: u64| age(now.saturating_sub(at));
+        let earlier = if self.or_earlier { " or earlier" } else { "" };
+        let promoted = self.promoted_at.map(|at| (at, format!("promoted {} ago{earlier}", ago(at))));
+        promoted.or_else(|| self.pushed_at.map(|at| (at, format!("pushed {} ago", ago(at)))))
+    }
+
+    /// How long ago it was promoted against the limits; none where that is not known. A tag was promoted no later than it was pushed, so
+    /// one that was pushed long ago is late in any case.
     pub fn lateness(&self, now: u64, late: [u64; 2]) -> Option<Lateness> {
-        Some(Lateness::of(now.saturating_sub(self.moved_at?), late))
+        let least = Lateness::of(now.saturating_sub(self.promoted_at.or(self.pushed_at)?), late);
+        let is_known = self.promoted_at.is_some() && !self.or_earlier;
+        (is_known || least != Lateness::Fine).then_some(least)
     }
 }
 
@@ -337,7 +353,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                     Some(hash) => {
                         stage.at_hash += 1;
                         *at.entry(hash).or_default() += 1;
-                        stage.moved_at = stage.moved_at.max(row.moved_at);
+                        stage.pushed_at = stage.pushed_at.max(row.moved_at);
                     }
                     None => stage.unproven += 1,
                 },

@@ -7,7 +7,7 @@ use super::choices::{Choices, Settings};
 use super::dlrn::{Blocker, Pipeline, WhyNot};
 use super::error::clean;
 use super::plan::Plan;
-use super::time::{age, utc};
+use super::time::utc;
 use super::timeline::Timeline;
 
 /// All that a board says.
@@ -55,10 +55,10 @@ impl Bulletin<'_> {
     /// When a channel was promoted and how it stands to the one before it, in words; empty where neither is known.
     pub fn age_of(&self, stage: &Stage) -> String {
         let mut parts = Vec::new();
-        if let Some(at) = stage.moved_at {
+        if let Some((_, since)) = stage.since(self.now) {
             let late = stage.lateness(self.now, self.settings.late).and_then(Lateness::word);
             let late = late.map_or(String::new(), |word| format!(" ({word})"));
-            parts.push(format!("promoted {} ago{late}", age(self.now.saturating_sub(at))));
+            parts.push(format!("{since}{late}"));
         }
         parts.extend(stage.lag.as_ref().map(|lag| lag.sentence(self.now)));
         parts.join(", ")
@@ -103,9 +103,10 @@ impl Bulletin<'_> {
             out.push_str("\nPromotions, newest first\n");
             for event in &self.timeline.events {
                 let images = event.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {of} images"));
+                let earlier = if event.or_earlier { ", or earlier" } else { "" };
                 let back = if event.is_rollback { ", rolled back" } else { "" };
                 out.push_str(&format!(
-                    "{}  {:widest$}  {}  {images}{back}\n",
+                    "{}  {:widest$}  {}  {images}{earlier}{back}\n",
                     utc(event.first),
                     event.channel,
                     clean(&event.hash)
@@ -175,7 +176,9 @@ impl Bulletin<'_> {
                     "unresolved": stage.unresolved,
                     "error": stage.error,
                 },
-                "promoted_at": stage.moved_at,
+                "promoted_at": stage.promoted_at,
+                "or_earlier": stage.or_earlier,
+                "pushed_at": stage.pushed_at,
                 "lateness": stage.lateness(self.now, self.settings.late).map(|l| l.word().unwrap_or("fine")),
                 "behind": stage.lag.as_ref().map(|lag| json!({
                     "channel": lag.before,
@@ -224,6 +227,7 @@ impl Bulletin<'_> {
                 "images": e.images.map(|(n, _)| n),
                 "of": e.images.map(|(_, of)| of),
                 "is_rollback": e.is_rollback,
+                "or_earlier": e.or_earlier,
                 "told_by": if e.images.is_some() { "registry" } else { "dlrn" },
             })
         };
@@ -271,7 +275,7 @@ impl Bulletin<'_> {
             let (n, of) = (stage.at_hash, stage.asked);
             let hash = stage.hash.as_deref().filter(|_| !stage.is_several);
             let hash = hash.map_or(String::new(), |hash| format!(" at {}", short(hash)));
-            let ago = stage.moved_at.map_or(String::new(), |at| format!(", {} ago", age(self.now.saturating_sub(at))));
+            let ago = stage.since(self.now).map_or(String::new(), |(_, since)| format!(", {since}"));
             (stage.channel.clone(), format!("{}: {n} of {of}{hash}{ago}", stage.state.word()), colour(stage.state))
         };
         let lines: Vec<(String, String, &str)> = self.stages.iter().map(line).collect();

@@ -434,8 +434,8 @@ impl Settings {
         let name = choices.release_name(own_template);
         if Release::named(name).is_none() {
             let names: Vec<&str> = RELEASES.iter().map(|r| r.name).collect();
-            let hint = nearest(name, names.iter().copied()).map_or(String::new(), |n| format!("; is {n} meant?"));
-            bad("release", name, one_of(&names) + &hint);
+            let near = nearest(name, names.iter().copied());
+            bad("release", name, near.map_or_else(|| one_of(&names), |near| format!("did you mean {near}?")));
         }
         let release = choices.release(own_template);
 

@@ -284,7 +284,8 @@ impl Pipeline {
     }
 
     fn read_criteria(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let yaml::Document { value: file, notices } = yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
+        let yaml::Document { value: file, notices } =
+            yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
         self.notices = notices.iter().map(ToString::to_string).collect();
         let text_of = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let texts = |value: Option<&Value>| -> Vec<String> {
@@ -298,7 +299,11 @@ impl Pipeline {
             let alternatives = others.and_then(Value::as_object).into_iter().flat_map(|jobs| jobs.values());
             let lists = value.get("criteria").into_iter().chain(alternatives);
             if lists.filter(|list| !list.is_null()).any(|list| !list.as_array().is_some_and(|l| l.iter().all(Value::is_string))) {
-                self.notices.push(format!("the criteria of `{}` are not all names of jobs; only those that are count: {}", clean(channel), clean(name)));
+                self.notices.push(format!(
+                    "the criteria of `{}` are not all names of jobs; only those that are count: {}",
+                    clean(channel),
+                    clean(name)
+                ));
             }
             let jobs = texts(value.get("criteria")).into_iter();
             let jobs = jobs.map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();

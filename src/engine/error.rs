@@ -69,24 +69,12 @@ pub fn clean(text: &str) -> String {
 /// ```
 /// use overtag::engine::error::nearest;
 /// assert_eq!(nearest("wallabi", ["train", "wallaby"]), Some("wallaby"));
+/// assert_eq!(nearest("trian", ["train", "wallaby"]), Some("train"));
 /// assert_eq!(nearest("zzz", ["train", "wallaby"]), None);
 /// ```
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let best = known.into_iter().map(|k| (distance(&wrong.to_lowercase(), &k.to_lowercase()), k)).min()?;
+    // Two letters that changed places are one mistake.
+    let distance = |known: &str| strsim::osa_distance(&wrong.to_lowercase(), &known.to_lowercase());
+    let best = known.into_iter().map(|k| (distance(k), k)).min()?;
     (best.0 <= wrong.chars().count().max(3) / 3).then_some(best.1)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -104,13 +104,8 @@ impl<'a> Outcome<'a> {
         let first = |status: &[Status]| self.lines.iter().find(|l| status.contains(&l.row.status));
         let n = self.summary.error + self.summary.waiting;
         if n > 0 && (!allow_partial || self.written().next().is_none()) {
-            let line = first(&[Status::Error])?;
-            let what = format!("{n} of {} could not be asked; the first: {}", images(self.summary.asked), line.row.reason);
-            let cure = match line.row.cure.as_str() {
-                "" => "retry, or allow incomplete files".to_owned(),
-                cure => format!("{cure}; or allow incomplete files (--allow-partial)"),
-            };
-            return Some(Error::new(Kind::Registry, what, line.image.imagename.as_str(), cure));
+            let what = format!("{n} of {} could not be checked", images(self.summary.asked));
+            return Some(Error::new(Kind::Registry, what, "", "retry, or allow incomplete files (--allow-partial)"));
         }
         let gone = [Status::Absent, Status::Unresolved];
         if self.settings.missing == Missing::Fail
@@ -136,6 +131,11 @@ impl<'a> Outcome<'a> {
             return Some(Error::usage("nothing can be added to a digest", format!("append_tag= and {}", clean(&name)), cure));
         }
         None
+    }
+
+    /// What could not be checked, and why: see [`failures`].
+    pub fn failures(&self) -> Vec<Error> {
+        failures(self.lines.iter().filter(|line| line.row.status == Status::Error).map(|line| (line.image, &line.row)))
     }
 
     /// The result in one sentence.
@@ -294,7 +294,7 @@ impl<'a> Outcome<'a> {
         let errors = self.summary.error + self.summary.waiting;
         let mut lines = Vec::new();
         if errors > 0 {
-            lines.push(format!("INCOMPLETE: {} could not be asked and stand below", images(errors)));
+            lines.push(format!("INCOMPLETE: {} could not be checked (listed below)", images(errors)));
         }
         lines.push(format!("{file}, written by overtag {}", env!("CARGO_PKG_VERSION")));
         lines.push(format!("Link: ?{}", provenance.link));
@@ -379,6 +379,37 @@ impl<'a> Outcome<'a> {
         });
         format!("{report:#}\n")
     }
+}
+
+/// One error for each cause, by host, the most frequent first: how many images, and three of them. The report has them all.
+pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>) -> Vec<Error> {
+    const CAUSES: usize = 10;
+    const NAMES: usize = 3;
+    type Cause<'c> = (&'c str, &'c str, &'c str);
+    let mut causes: Vec<(Cause<'_>, Vec<String>)> = Vec::new();
+    for (image, row) in failed {
+        let host = image.reference.as_ref().map_or("", |r| &r.repository.host);
+        let cause = (host, row.reason.as_str(), row.cure.as_str());
+        // On a board an image has a name for each channel.
+        let name = image.imagename.strip_prefix(&format!("{host}/")).unwrap_or(&image.imagename).to_owned();
+        match causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, names)) => names.push(name),
+            None => causes.push((cause, vec![name])),
+        }
+    }
+    causes.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+    let (all, errors) = (causes.len(), causes.into_iter().take(CAUSES));
+    let error = |((host, reason, cure), names): (Cause<'_>, Vec<String>)| {
+        let shown = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
+        let place = format!("{host}{}{shown}{more}", if host.is_empty() { "" } else { ": " });
+        Error::new(Kind::Registry, format!("{}: {reason}", images(names.len())), place, cure)
+    };
+    let mut out: Vec<Error> = errors.map(error).collect();
+    if all > CAUSES {
+        out.push(Error::new(Kind::Registry, format!("{} further causes", all - CAUSES), "", "--format json has them all"));
+    }
+    out
 }
 
 /// The image list: short names, each once, in the template's order.

@@ -75,11 +75,14 @@ fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, 
         let hint = "give its namespace, prefix, tag and filters as options; to run its entries is still to come";
         (format!("`{PREPARE}` is not read: registries, tags and filters that it names do not count"), hint)
     });
-    let parameters = keys("parameters").filter(move |key| counts(key)).map(|key| {
-        (format!("`{}` does not count among `parameters`", clean(key)), "move it to `parameter_defaults`")
-    });
+    let parameters = keys("parameters")
+        .filter(move |key| counts(key))
+        .map(|key| (format!("`{}` does not count among `parameters`", clean(key)), "move it to `parameter_defaults`"));
     let strategies = keys("parameter_merge_strategies").filter(move |key| counts(key)).map(|key| {
-        (format!("the merge strategy of `{}` is not applied: the last value replaces the others", clean(key)), "give the whole list in one file")
+        (
+            format!("the merge strategy of `{}` is not applied: the last value replaces the others", clean(key)),
+            "give the whole list in one file",
+        )
     });
     prepare.chain(parameters).chain(strategies)
 }

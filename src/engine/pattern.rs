@@ -85,10 +85,108 @@ fn escape(chars: &[char], at: usize, in_set: bool) -> Result<(String, usize), St
     }
 }
 
+/// What a repetition would repeat.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Item {
+    /// Nothing, as after `(` and `|`.
+    Nothing,
+    /// A place, as `^`.
+    Place,
+    /// Something.
+    Something,
+    /// Something that is repeated already.
+    Repeated,
+}
+
+/// Refuses what Python refuses and the crate takes: `*` after nothing or after a place, a repetition of a repetition, `{2,1}`, and a
+/// condition on a group that is not there (`Lib/re/_parser.py`).
+fn check_repeats(chars: &[char]) -> Result<(), String> {
+    let at = |i: usize| chars.get(i).copied();
+    let ahead = |i: usize, text: &str| text.chars().enumerate().all(|(k, c)| at(i + k) == Some(c));
+    let find = |from: usize, c: char| (from..chars.len()).find(|k| chars[*k] == c).unwrap_or(chars.len());
+    let (mut open, mut groups, mut wanted, mut is_verbose) = (vec![Item::Nothing], 0, 0, false);
+    let mut i = 0;
+    while let Some(c) = at(i) {
+        let item = open.last().copied().unwrap_or(Item::Nothing);
+        let (took, becomes) = match c {
+            '\\' => (2, if matches!(at(i + 1), Some('A' | 'Z' | 'b' | 'B')) { Item::Place } else { Item::Something }),
+            '[' => {
+                let mut end = i + 1 + usize::from(at(i + 1) == Some('^'));
+                end += usize::from(at(end) == Some(']'));
+                while at(end).is_some_and(|c| c != ']') {
+                    end += if at(end) == Some('\\') { 2 } else { 1 };
+                }
+                (end + 1 - i, Item::Something)
+            }
+            '(' if ahead(i, "(?#") => (find(i, ')') + 1 - i, item),
+            '(' if ahead(i, "(?P=") => (find(i, ')') + 1 - i, Item::Something),
+            '(' => {
+                let flags = chars[i + 1..].iter().skip(1).take_while(|c| c.is_ascii_alphabetic() || **c == '-').count();
+                let took = if !ahead(i, "(?") {
+                    groups += 1;
+                    1
+                } else if ahead(i, "(?P<") {
+                    groups += 1;
+                    find(i, '>') + 1 - i
+                } else if ahead(i, "(?(") {
+                    let end = find(i, ')');
+                    let number: String = chars[i + 3..end].iter().collect();
+                    wanted = wanted.max(number.parse().unwrap_or(0));
+                    end + 1 - i
+                } else if flags > 0 && at(i + 2 + flags) == Some(')') {
+                    is_verbose |= chars[i + 2..i + 2 + flags].contains(&'x');
+                    i += flags + 3;
+                    continue;
+                } else {
+                    2 + flags + if ahead(i, "(?<") { 2 } else { 1 }
+                };
+                open.push(Item::Nothing);
+                i += took;
+                continue;
+            }
+            ')' => {
+                open.truncate((open.len() - 1).max(1));
+                (1, Item::Something)
+            }
+            '|' => (1, Item::Nothing),
+            '^' | '$' => (1, Item::Place),
+            '#' if is_verbose => (find(i, '\n') - i, item),
+            c if is_verbose && c.is_ascii_whitespace() => (1, item),
+            '*' | '+' | '?' | '{' => match if c == '{' { counted(chars, i)? } else { Some(1) } {
+                None => (1, Item::Something),
+                Some(_) if item == Item::Repeated => return Err("it repeats what is repeated already".to_owned()),
+                Some(_) if item != Item::Something => return Err("there is nothing to repeat".to_owned()),
+                Some(took) => (took + usize::from(matches!(at(i + took), Some('?' | '+'))), Item::Repeated),
+            },
+            _ => (1, Item::Something),
+        };
+        if let Some(last) = open.last_mut() {
+            *last = becomes;
+        }
+        i += took;
+    }
+    if wanted > groups { Err(format!("there is no group {wanted}")) } else { Ok(()) }
+}
+
+/// The length of `{m}`, `{m,}`, `{,n}` or `{m,n}`; none where the brace is only itself.
+fn counted(chars: &[char], at: usize) -> Result<Option<usize>, String> {
+    let body: String = chars[at + 1..].iter().take_while(|c| c.is_ascii_digit() || **c == ',').collect();
+    let (low, high) = body.split_once(',').unwrap_or((&body, &body));
+    if body.is_empty() || high.contains(',') || chars.get(at + 1 + body.len()) != Some(&'}') {
+        return Ok(None);
+    }
+    let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
+    if !high.is_empty() && !low.is_empty() && number(low) > number(high) {
+        return Err(format!("`{{{body}}}` repeats at least {low} times and at most {high}"));
+    }
+    Ok(Some(body.len() + 2))
+}
+
 /// Rewrites the few things that Python spells otherwise: `\Z`, `{,n}`, literal braces, and plain `[`, `&&`, `--`, `~~` in a set
 /// (which are operators to the crate), and the flags `a` and `u`, which change nothing here.
 fn translate(python: &str) -> Result<String, String> {
     let chars: Vec<char> = python.chars().collect();
+    check_repeats(&chars)?;
     let mut out = String::with_capacity(python.len() + 8);
     let mut i = 0;
     let mut set_start = None;

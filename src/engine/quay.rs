@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::name::{Repository, is_digest, is_tag};
 use super::registry::{
-    Answer, Ask, Checked, Config, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed, read_manifest,
-    refused,
+    Answer, Ask, Checked, Config, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, failed, malformed,
+    read_manifest, refused,
 };
 use super::time::rfc2822;
 use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};

@@ -587,7 +587,10 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         has_link |= response.link.is_some();
         (next, by) = match linked {
             Some(_) if by == By::Last && brought_none => {
-                return incomplete(tags.len(), "its next page is not served, and what comes behind the last tag is the same again");
+                return incomplete(
+                    tags.len(),
+                    "its next page is not served, and what comes behind the last tag is the same again",
+                );
             }
             Some(_) if by == By::Last => (behind(&last), By::Last),
             Some(Ok(Some(url))) if exchanged[..=i].iter().any(|e| e.request.url == url) => {
@@ -615,7 +618,10 @@ fn no_tags(response: &Response) -> Result<Step, Trouble> {
         return Err(refused(response));
     }
     let what = format!("the registry does not give the list of tags ({})", told(response));
-    answer(Answer::Refused(Trouble { what, cure: "ask for a tag by its name, or by pin=digest; log in if a login may help".to_owned() }))
+    answer(Answer::Refused(Trouble {
+        what,
+        cure: "ask for a tag by its name, or by pin=digest; log in if a login may help".to_owned(),
+    }))
 }
 
 /// A list that could not be read to its end, after so many tags.

@@ -704,7 +704,8 @@ impl Resolver {
     /// repository is not believed of one that has just been read.
     fn missing(&self, row: &mut Row, repository: &Repository, tag: &str, missing: Missing, look: &Look<'_>) -> Step<()> {
         look.believe(repository, missing)?;
-        let has_tags = || matches!(look.facts.answers.get(&Ask::Tags { repository: repository.clone() }), Some(Ok(Answer::Tags(Ok(_)))));
+        let has_tags =
+            || matches!(look.facts.answers.get(&Ask::Tags { repository: repository.clone() }), Some(Ok(Answer::Tags(Ok(_)))));
         let (absence, reason) = match missing {
             Missing::Repository if has_tags() => {
                 let what = format!("the registry lists the tags of {repository}, and then says that it has no such repository");
@@ -874,7 +875,8 @@ impl Resolver {
             return Ok(true);
         }
         let Ok(tags) = look.tags(repository)? else {
-            let what = "the registry has the tag, and says that it has no such repository when it is asked for its tags".to_owned();
+            let what =
+                "the registry has the tag, and says that it has no such repository when it is asked for its tags".to_owned();
             return Err(Stop::Refused(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
         };
         let is_candidate = |t: &&String| **t != reference.tag && is_tag(t) && TagClass::of(t) < TagClass::DigestAlias;

@@ -461,6 +461,19 @@ impl Run {
         self.client.logins.of(&self.login_place(repository)).cloned()
     }
 
+    /// Why the login that was found for a repository does not do for what it wants.
+    fn unusable_login(&self, repository: &Repository, response: &Response) -> Option<String> {
+        let place = self.login_place(repository);
+        let is_basic = response.challenge.as_deref().and_then(auth::wanted) == Some(Wanted::Basic);
+        match self.client.logins.of(&place) {
+            Some(Login::Refresh(_)) if is_basic => {
+                Some("it wants user and password, and there is an identity token alone".to_owned())
+            }
+            Some(_) => None,
+            None => self.client.logins.unusable(&place).map(str::to_owned),
+        }
+    }
+
     /// Notes that a login is wanted, or that the one that was sent is refused.
     fn lock(&mut self, repository: &Repository, was_sent: bool) {
         let host = self.login_place(repository).host;
@@ -566,7 +579,7 @@ impl Run {
             match wants {
                 // What was readable without a login is not asked with one, which costs a page a preflight.
                 Wanted::Basic if self.refusals.contains(&repository) || self.host(&name).took_login => {
-                    request.authorization = login.map(|l| l.basic());
+                    request.authorization = login.and_then(|l| l.basic());
                 }
                 Wanted::Bearer { realm, service } if is_due => {
                     let fresh = |held: &&Held| now < held.since + held.token.lifetime.as_millis() as u64;
@@ -705,15 +718,21 @@ impl Run {
             status => {
                 // Of a repository that was read, a list of tags or a config that is refused is no reason to ask for a login.
                 let was_read = |repository| {
-                    let is_of = |(ask, answer): (&Ask, &Result<Answer, Trouble>)| ask.repository() == Some(repository) && answer.is_ok();
+                    let is_of =
+                        |(ask, answer): (&Ask, &Result<Answer, Trouble>)| ask.repository() == Some(repository) && answer.is_ok();
                     matches!(ask, Ask::Tags { .. } | Ask::Labels { .. }) && self.facts.answers.iter().any(is_of)
                 };
                 let was_read = ask.repository().is_some_and(was_read);
-                let is_login =
-                    self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. }) && !was_read;
+                let is_login = self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. }) && !was_read;
                 if let Some(repository) = ask.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
                     let was_sent = flight.request.authorization.is_some();
                     self.lock(repository, was_sent);
+                    if let Some(why) = self.unusable_login(repository, response).filter(|_| !was_sent) {
+                        let what = format!("the registry wants a login ({status}), and {why}");
+                        let trouble = Trouble { what, cure: "log in anew (podman login)".to_owned() };
+                        self.note(&ask, flight, outcome);
+                        return self.learn(ask, Err(trouble));
+                    }
                     if is_browser && status == 401 && response.challenge.is_none() && !was_sent {
                         let cause = Cause::Unexposed;
                         let trouble = cause.trouble(&name, &self.endpoint(&name));
@@ -752,7 +771,7 @@ impl Run {
     fn can_log_in(&mut self, ask: &Ask, flight: &Flight, response: &Response) -> bool {
         let Some(repository) = ask.repository().cloned() else { return false };
         let was_sent = flight.request.authorization.is_some();
-        let has_login = self.login(&repository).is_some();
+        let has_login = self.login(&repository).is_some_and(|login| login.basic().is_some());
         let wanted = response.challenge.as_deref().and_then(auth::wanted);
         match wanted {
             Some(wanted @ Wanted::Bearer { .. }) => {
@@ -787,7 +806,7 @@ impl Run {
     }
 
     fn take_token(&mut self, repository: Repository, flight: Flight, outcome: Result<Response, Failure>) {
-        let has_login = flight.request.authorization.is_some();
+        let has_login = flight.request.authorization.is_some() || flight.request.form.is_some();
         let asks = self.parked.remove(&repository).unwrap_or_default();
         self.renewing.remove(&repository);
         let now = self.now;
@@ -837,7 +856,7 @@ impl Run {
             return;
         }
         let token = match &outcome {
-            Ok(response) => auth::read_token(response, has_login),
+            Ok(response) => auth::read_token(response, &flight.request),
             Err(_) if is_unreadable => {
                 let origin = guard::origin(&flight.request.url);
                 let answers = self.host(&flight.host).tokens_probed == Some(true);
@@ -1032,6 +1051,18 @@ impl Run {
             return self.later.push((self.now.ms + pause.as_millis() as u64, ask));
         }
         let name = flight.host.clone();
+        // A host that is only called like a Quay, or whose `/api/v1` is out of order, may serve `/v2/` all the same, which is all that crane
+        // and skopeo ask for; a page could not read that.
+        let is_out_of_order = matches!(&outcome, Ok(response) if response.status >= 500);
+        let (api, host) = (self.resolver.settings().api, self.host(&name));
+        if is_out_of_order
+            && api == Api::Auto
+            && host.dialect == Dialect::Quay
+            && !host.is_sure
+            && self.client.caller == Caller::Native
+        {
+            return self.switch(&name, Dialect::Distribution);
+        }
         if self.client.caller == Caller::Browser && outcome == Err(Failure::Timeout) && !self.host(&name).answered {
             let (page, endpoint) = (self.client.page.clone(), self.endpoint(&name));
             let cause = doctor::silence(&page, &endpoint);
@@ -1298,7 +1329,7 @@ fn unsaid() -> Failure {
 
 /// An exchange as it may be kept and shown.
 fn without_secrets(mut exchange: Exchange) -> Exchange {
-    exchange.request.authorization = None;
+    (exchange.request.authorization, exchange.request.form) = (None, None);
     exchange
 }
 

@@ -26,11 +26,17 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
                     cure,
                 ));
             }
+        } else if name.is_empty() {
+            notices.push(Error::usage(
+                "the link has a value without a name",
+                format!("{key}={value}"),
+                "it is ignored; a substitution is written set.NAME",
+            ));
         } else if known.is_none() && !key.starts_with("set.") || known.is_some_and(|d| !d.substitution) && key.starts_with("set.")
         {
             let names = DEFINITIONS.iter().map(|d| d.key);
             let cure = match nearest(&key, names) {
-                Some(near) => format!("is {near} meant? A substitution of a template is written set.{name}"),
+                Some(near) => format!("did you mean {near}? A substitution of a template is written set.{name}"),
                 None => format!("it is ignored; a substitution of a template is written set.{name}"),
             };
             notices.push(Error::usage("the link has an unknown name", format!("{key}={value}"), cure));

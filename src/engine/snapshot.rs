@@ -450,7 +450,9 @@ impl Snapshot {
                 form: Form::All,
                 moved_at: kept.moved.get(tag).copied(),
             }))),
-            Ask::Check { tag, .. } => Ok(Answer::Check(digest(tag)?.map(|digest| Checked { digest, moved_at: kept.moved.get(tag).copied() }))),
+            Ask::Check { tag, .. } => {
+                Ok(Answer::Check(digest(tag)?.map(|digest| Checked { digest, moved_at: kept.moved.get(tag).copied() })))
+            }
             Ask::Manifest { digest, .. } => Ok(Answer::Manifest(Manifest::Image(digest.clone()))),
             Ask::Labels { config, .. } => match kept.labels.get(config) {
                 Some(labels) => {

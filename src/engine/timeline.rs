@@ -44,6 +44,9 @@ pub struct Event {
     pub namespaces: BTreeSet<String>,
     /// Whether it stood for that before.
     pub is_rollback: bool,
+    /// Whether it may have come there earlier: of what was before no history holds anything, and what is the oldest may have been a push
+    /// of what was there already.
+    pub or_earlier: bool,
 }
 
 /// The promotions of all channels.
@@ -98,7 +101,8 @@ impl Timeline {
                     if let Some(own) = own(&life.digest).filter(|_| i == 0 || hashes.is_empty()) {
                         hashes = vec![own];
                     }
-                    moves.push(Move { image: m, namespace, at: life.start, hashes, digest: &life.digest });
+                    let is_oldest = i + 1 == of.len();
+                    moves.push(Move { image: m, namespace, at: life.start, hashes, digest: &life.digest, is_oldest });
                 }
                 let kept_for = facts.answers.get(&Ask::Overview { repository: repository.clone() }).and_then(|a| match a {
                     Ok(Answer::Overview(Ok(overview))) => overview.kept_for,
@@ -128,7 +132,13 @@ impl Timeline {
             }
             // What stands there already is not promoted by being promoted again.
             told.dedup_by(|again, event| again.hash == event.hash);
-            told.retain(|t| !events.iter().any(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME));
+            told.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
+                Some(event) => {
+                    event.or_earlier = false;
+                    false
+                }
+                None => true,
+            });
             events.extend(told);
             events.sort_by_key(|e| e.first);
             events.dedup_by(|again, event| {
@@ -162,7 +172,8 @@ impl Timeline {
             // Of a torn channel the newest may be another one.
             let newest = self.of(&stage.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
             // A registry tells when a tag was pushed last, be it to what it stood for already.
-            stage.moved_at = newest.map(|e| e.last).or(stage.moved_at);
+            stage.promoted_at = newest.map(|e| e.last);
+            stage.or_earlier = newest.is_some_and(|e| e.or_earlier);
         }
         for c in 1..stages.len() {
             let (before, stage) = (stages[c - 1].clone(), &mut stages[c]);
@@ -215,6 +226,8 @@ struct Move<'a> {
     /// The hashes that the digest had then, the likeliest first.
     hashes: Vec<&'a str>,
     digest: &'a str,
+    /// Whether nothing is known of what the tag stood for before.
+    is_oldest: bool,
 }
 
 /// The promotions that moves make up; `of` is the number of images whose moves are known.
@@ -273,7 +286,8 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
             };
             let at = latest.get(hash).copied().filter(is_straggling).unwrap_or_else(|| {
                 let (first, last) = (moved[0].at, moved[0].at);
-                let event = Event { channel: channel.to_owned(), hash: hash.to_owned(), first, last, ..Event::default() };
+                let (channel, hash) = (channel.to_owned(), hash.to_owned());
+                let event = Event { channel, hash, first, last, or_earlier: true, ..Event::default() };
                 events.push((event, BTreeSet::new()));
                 events.len() - 1
             });
@@ -286,6 +300,7 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
                     event.namespaces.insert(m.namespace.to_owned());
                 }
                 (event.first, event.last) = (event.first.min(m.at), event.last.max(m.at));
+                event.or_earlier &= m.is_oldest;
             }
             event.images = Some((who.len(), of));
         }

@@ -23,6 +23,8 @@ pub enum Method {
     Head,
     /// Headers and body.
     Get,
+    /// As GET, with a form in the request: a token for a refresh token.
+    Post,
     /// Whether anything answers there, whoever may read it: a browser's `no-cors`. Its response has no status.
     Probe,
 }
@@ -33,6 +35,7 @@ impl Method {
         match self {
             Self::Head => "HEAD",
             Self::Get | Self::Probe => "GET",
+            Self::Post => "POST",
         }
     }
 }
@@ -62,7 +65,7 @@ impl fmt::Debug for Secret {
 /// One HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// HEAD or GET.
+    /// How it is asked.
     pub method: Method,
     /// The whole address.
     pub url: String,
@@ -70,6 +73,8 @@ pub struct Request {
     pub accept: Option<&'static str>,
     /// The Authorization header.
     pub authorization: Option<Secret>,
+    /// What is posted, as `application/x-www-form-urlencoded`.
+    pub form: Option<Secret>,
     /// Whether `X-Requested-With` is sent, which Quay wants of browsers.
     pub xhr: bool,
     /// Bytes of the body that are read at most.
@@ -79,7 +84,7 @@ pub struct Request {
 impl Request {
     /// A plain GET.
     pub fn get(url: String, limit: usize) -> Self {
-        Self { method: Method::Get, url, accept: None, authorization: None, xhr: false, limit }
+        Self { method: Method::Get, url, accept: None, authorization: None, form: None, xhr: false, limit }
     }
 
     /// Whether a browser asks leave first, by OPTIONS. All of our `Accept` headers are short enough not to need it.

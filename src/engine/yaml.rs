@@ -352,8 +352,7 @@ fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
 /// `1:30:00`: all parts but the first are below 60.
 fn is_sexagesimal<'t>(parts: impl Iterator<Item = &'t str>) -> bool {
     let mut parts = parts.peekable();
-    parts.peek().is_some()
-        && parts.all(|p| matches!(p.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
+    parts.peek().is_some() && parts.all(|p| matches!(p.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
 }
 
 fn is_integer(text: &str) -> bool {
@@ -367,7 +366,11 @@ fn is_integer(text: &str) -> bool {
     }
     match digits.split_once(':') {
         Some((first, rest)) => decimal(first) && is_sexagesimal(rest.split(':')),
-        None => digits == "0" || decimal(digits) || (digits.starts_with('0') && all(&digits[1..], |b| matches!(b, b'0'..=b'7' | b'_'))),
+        None => {
+            digits == "0"
+                || decimal(digits)
+                || (digits.starts_with('0') && all(&digits[1..], |b| matches!(b, b'0'..=b'7' | b'_')))
+        }
     }
 }
 

@@ -3,5 +3,7 @@
 
 #[cfg(feature = "cli")]
 pub mod native;
+#[cfg(feature = "cli")]
+mod proxy;
 #[cfg(all(feature = "web", target_arch = "wasm32"))]
 pub mod web;

@@ -1,12 +1,15 @@
 //! The network of the command line: a blocking client on threads.
 
+use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::proxy::{Proxies, Proxy};
+use crate::engine::error::{Error, clean};
 use crate::engine::release::DEMO_HOST;
 use crate::engine::run::{Next, Run};
-use crate::engine::wire::{Failure, IMAGE_LIMIT, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass};
+use crate::engine::wire::{Failure, IMAGE_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass};
 use crate::engine::{demo, guard};
 
 /// Requests in flight at once, to all hosts together.
@@ -15,25 +18,39 @@ const IN_FLIGHT: usize = 64;
 const REDIRECTS: usize = 5;
 
 /// A client that sends one request at a time and can be shared by threads.
-#[derive(Clone, Debug)]
-pub struct Client {
-    agent: ureq::Agent,
+#[derive(Debug)]
+struct Client {
+    direct: ureq::Agent,
+    proxies: Proxies,
+    /// One for each proxy, and whether it is handed whole addresses.
+    by_proxy: Mutex<HashMap<(Proxy, bool), ureq::Agent>>,
 }
 
-impl Default for Client {
-    fn default() -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // Each is looked at before it is followed.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections_per_host(IN_FLIGHT)
-            .max_idle_connections(2 * IN_FLIGHT)
-            .user_agent(concat!("overtag/", env!("CARGO_PKG_VERSION")))
-            .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build())
-            .build();
-        Self { agent: config.new_agent() }
-    }
+/// The client of this process: its connections are kept from one run to the next.
+///
+/// # Errors
+/// A proxy setting that names no proxy.
+fn client() -> Result<&'static Client, Error> {
+    static CLIENT: OnceLock<Result<Client, Error>> = OnceLock::new();
+    let new = || {
+        let proxies = Proxies::from_env()?;
+        Ok(Client { direct: config(None).new_agent(), proxies, by_proxy: Mutex::default() })
+    };
+    CLIENT.get_or_init(new).as_ref().map_err(Clone::clone)
+}
+
+fn config(proxy: Option<ureq::Proxy>) -> ureq::config::Config {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        // Each is looked at before it is followed.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections_per_host(IN_FLIGHT)
+        .max_idle_connections(2 * IN_FLIGHT)
+        .user_agent(concat!("overtag/", env!("CARGO_PKG_VERSION")))
+        .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build())
+        .proxy(proxy)
+        .build()
 }
 
 impl Client {
@@ -48,15 +65,39 @@ impl Client {
             let (response, location) = self.exchange(&request, limit.saturating_sub(start.elapsed()))?;
             match location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308)) {
                 None => return Ok(response),
+                Some(_) if request.method == Method::Post => {
+                    return Err(Failure::Astray("a login is sent to no other place".to_owned()));
+                }
                 Some(location) => request = guard::redirected(&request, &location).map_err(Failure::Astray)?,
             }
         }
         Err(Failure::Astray("there is no end of it".to_owned()))
     }
 
+    /// The agent for an address, and its proxy where that is handed the whole address.
+    fn agent(&self, url: &str) -> Result<(ureq::Agent, Option<&Proxy>), Failure> {
+        let Some(proxy) = self.proxies.of(url) else { return Ok((self.direct.clone(), None)) };
+        let forwards = proxy.forwards(url);
+        let mut known = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
+        let agent = match known.get(&(proxy.clone(), forwards)) {
+            Some(agent) => agent.clone(),
+            None => {
+                let agent = match forwards {
+                    true => proxy.forwarding_agent(config(None)),
+                    false => proxy.tunnel().ok().map(|proxy| config(Some(proxy)).new_agent()),
+                };
+                let unusable = || Failure::Network(format!("the proxy {} cannot be used", proxy.place()));
+                known.entry((proxy.clone(), forwards)).or_insert(agent.ok_or_else(unusable)?).clone()
+            }
+        };
+        Ok((agent, Some(proxy).filter(|_| forwards)))
+    }
+
     /// One request and its answer, and where that redirects to.
     fn exchange(&self, request: &Request, limit: Duration) -> Result<(Response, Option<String>), Failure> {
+        let (agent, proxy) = self.agent(&request.url)?;
         let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(&request.url);
+        builder = builder.header("Accept-Encoding", "gzip");
         if let Some(accept) = request.accept {
             builder = builder.header("Accept", accept);
         }
@@ -66,9 +107,22 @@ impl Client {
         if request.xhr {
             builder = builder.header("X-Requested-With", "XMLHttpRequest");
         }
-        let prepared = builder.body(()).map_err(|e| Failure::Network(e.to_string()))?;
-        let prepared = self.agent.configure_request(prepared).timeout_global(Some(limit)).build();
-        let answer = self.agent.run(prepared).map_err(|e| failure(&e))?;
+        if let Some(authorization) = proxy.and_then(Proxy::authorization) {
+            builder = builder.header("Proxy-Authorization", authorization);
+        }
+        let unfit = |e: ureq::http::Error| Failure::Network(e.to_string());
+        let answer = match &request.form {
+            Some(form) => {
+                builder = builder.header("Content-Type", "application/x-www-form-urlencoded");
+                let prepared = builder.body(form.reveal().to_owned()).map_err(unfit)?;
+                agent.run(agent.configure_request(prepared).timeout_global(Some(limit)).build())
+            }
+            None => {
+                let prepared = builder.body(()).map_err(unfit)?;
+                agent.run(agent.configure_request(prepared).timeout_global(Some(limit)).build())
+            }
+        };
+        let answer = answer.map_err(|e| failure(&e))?;
         let mut response = Response { status: answer.status().as_u16(), ..Response::default() };
         for name in Response::HEADERS {
             // Several headers of a name mean the same as one with commas (RFC 9110, 5.3).
@@ -77,17 +131,57 @@ impl Client {
                 response.set_header(name, &values.join(", "));
             }
         }
-        let location = answer.headers().get("location").and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let mut reader = answer.into_body().into_reader().take(request.limit as u64 + 1);
-        reader.read_to_end(&mut response.body).map_err(|e| match e.kind() {
-            std::io::ErrorKind::TimedOut => Failure::Timeout,
-            _ => failure(&ureq::Error::from(e)),
-        })?;
-        if response.body.len() > request.limit {
-            return Err(Failure::TooLarge(request.limit));
+        let header = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (location, encoding) = (header("location"), header("content-encoding").unwrap_or_default());
+        if let Some(proxy) = proxy {
+            let is_registry =
+                answer.headers().contains_key("docker-distribution-api-version") || response.content_type.ends_with("json");
+            if response.status == 407 || response.status >= 400 && !is_registry && response.content_type.starts_with("text/") {
+                let what = format!("the proxy {}, or a server that is no registry, answered {}", proxy.place(), response.status);
+                return Err(Failure::Network(what));
+            }
+        }
+        // These have no body, or one that nobody looks at, whatever their headers say of it (RFC 9110, 9.3.2 and 15.3.5).
+        let has_body = request.method != Method::Head && !matches!(response.status, 204 | 205 | 304);
+        if has_body {
+            let mut raw = Vec::new();
+            let read = answer.into_body().into_reader().take(request.limit as u64 + 1).read_to_end(&mut raw);
+            let is_read_for_headers = response.status == 401 || (300..400).contains(&response.status);
+            match read {
+                Err(_) if is_read_for_headers => {}
+                Err(e) if e.kind() == std::io::ErrorKind::TimedOut => return Err(Failure::Timeout),
+                Err(e) => return Err(failure(&ureq::Error::from(e))),
+                Ok(_) if raw.len() > request.limit => return Err(Failure::TooLarge(request.limit)),
+                Ok(_) => match decoded(raw, &encoding, request.limit) {
+                    Ok(body) => response.body = body,
+                    Err(_) if is_read_for_headers => {}
+                    Err(failure) => return Err(failure),
+                },
+            }
         }
         Ok((response, location))
     }
+}
+
+/// A body without its content codings (RFC 9110, 8.4); an empty one has none, whatever its headers say.
+fn decoded(mut body: Vec<u8>, encoding: &str, limit: usize) -> Result<Vec<u8>, Failure> {
+    for coding in encoding.rsplit(',').map(|c| c.trim().to_ascii_lowercase()).filter(|c| !c.is_empty() && c != "identity") {
+        if body.is_empty() {
+            return Ok(body);
+        }
+        if !matches!(coding.as_str(), "gzip" | "x-gzip") {
+            let what = format!("the answer is encoded as {}, which was not asked for", clean(&coding));
+            return Err(Failure::Network(what));
+        }
+        let mut plain = Vec::new();
+        let read = flate2::read::MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1).read_to_end(&mut plain);
+        match read {
+            Err(_) => return Err(Failure::Network("the answer is not encoded as its headers say".to_owned())),
+            Ok(_) if plain.len() > limit => return Err(Failure::TooLarge(limit)),
+            Ok(_) => body = plain,
+        }
+    }
+    Ok(body)
 }
 
 fn failure(error: &ureq::Error) -> Failure {
@@ -114,7 +208,8 @@ fn unix() -> u64 {
 /// # Errors
 /// One phrase, where there is no answer or no 200.
 pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let (client, request, start) = (Client::default(), Request::get(url.to_owned(), limit), Instant::now());
+    let client = client().map_err(|e| e.to_string())?;
+    let (request, start) = (Request::get(url.to_owned(), limit), Instant::now());
     let mut tried = 0;
     loop {
         tried += 1;
@@ -134,8 +229,11 @@ pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
 }
 
 /// Drives `run` to its end. `progress` is told of it now and then, with the milliseconds that have gone by.
-pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Run {
-    let client = Client::default();
+///
+/// # Errors
+/// A proxy setting that names no proxy: nothing is asked then.
+pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Result<Run, Error> {
+    let client = client()?;
     let start = Instant::now();
     let now = || Moment { ms: start.elapsed().as_millis() as u64, unix: unix(), random: random() };
     let shared = Mutex::new(run);
@@ -171,5 +269,5 @@ pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Run {
             });
         }
     });
-    shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -62,6 +62,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
     let method = match request.method {
         Method::Head => HttpMethod::HEAD,
         Method::Get | Method::Probe => HttpMethod::GET,
+        Method::Post => return Err(Failure::Network("a page has no refresh tokens".to_owned())),
     };
     // What is named by its digest never changes; everything else is asked anew, whatever a cache believes.
     let cache = match request.method {

@@ -1,0 +1,70 @@
+//! Logins for the registries that are asked: the authfile's, and those of the credential helpers that it names.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::args::Invocation;
+use super::{file, say};
+use crate::engine::auth::{Authfile, Helper, Logins};
+use crate::engine::error::{Error, clean};
+use crate::engine::name::Repository;
+
+/// How long a helper may take: it may ask its user for a password.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The logins for these repositories. What was found and cannot be used is said once.
+pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Logins, Error> {
+    let Some(path) = &invocation.authfile else { return Ok(Logins::default()) };
+    let source = file::read(path)?;
+    let mut authfile = Authfile::read(&source.text, &source.name)?;
+    for helper in authfile.helpers(repositories) {
+        match ask(&helper) {
+            Ok(None) => {}
+            Ok(Some(text)) => authfile.take(&helper, Ok(text)),
+            Err(why) => authfile.take(&helper, Err(why)),
+        }
+    }
+    let is_asked = |place: &str| repositories.iter().any(|r| format!("{r}/").starts_with(&format!("{place}/")));
+    for (place, why) in authfile.unusable().filter(|(place, _)| is_asked(place)) {
+        say(&Error::usage(format!("no login for {}", clean(place)), why, "log in with podman login, or go on without"));
+    }
+    Ok(authfile.logins)
+}
+
+/// Asks a helper as docker and podman do: the server on its standard input, the answer on its standard output. None where it says that it
+/// has nothing.
+fn ask(helper: &Helper) -> Result<Option<String>, String> {
+    let is_name = helper.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if !is_name {
+        return Err("that is no name of a program".to_owned());
+    }
+    let mut command = Command::new(format!("docker-credential-{}", helper.name));
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().map_err(|e| format!("it cannot be run ({e})"))?;
+    // One that does not read what it is asked shows so by its answer.
+    _ = child.stdin.take().map(|mut input| input.write_all(helper.server.as_bytes()));
+    let output = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        _ = output.map(|output| output.take(1 << 20).read_to_string(&mut text));
+        text
+    });
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(|e| e.to_string())? {
+            Some(status) => break status,
+            None if start.elapsed() > LIMIT => {
+                _ = child.kill();
+                return Err(format!("it did not answer within {} s", LIMIT.as_secs()));
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let text = reader.join().unwrap_or_default();
+    match status.success() {
+        true => Ok(Some(text)),
+        false if text.contains("credentials not found") => Ok(None),
+        false => Err(format!("it failed: {}", text.trim().chars().take(200).collect::<String>())),
+    }
+}
