@@ -352,7 +352,8 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     let built = |snapshot: Option<Arc<Snapshot>>| {
         let resolver = Resolver::for_snapshot(settings.clone(), grid.cells(&plan));
         let facts = Facts { asked_at: EPOCH, ..Facts::default() };
-        let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {}).expect("no proxy is set");
+        let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {})
+            .expect("no proxy is set");
         run.conclude().0[0].as_ref().expect("a row").built_at
     };
     let expected = overtag::engine::time::iso("2019-05-29T00:00:00Z");
@@ -544,7 +545,8 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
     let (code, board) = here.board(&["--api", "quay"], now);
     assert_eq!((code, quay.data_requests()), (Some(0), names.len()), "{}", quay.log_text());
     let stage = channel(&board, PROMOTED);
-    assert_eq!((&stage["state"], &stage["promoted_at"]), (&json!("whole"), &json!(now - 2 * DAY)));
+    assert_eq!((&stage["state"], &stage["pushed_at"]), (&json!("whole"), &json!(now - 2 * DAY)));
+    assert_eq!(stage["promoted_at"], Value::Null, "a push is no promotion until a history says so");
     assert_eq!((&channel(&board, "gone")["state"], &channel(&board, "gone")["hash"]), (&json!("empty"), &Value::Null));
     assert_eq!(stage["behind"]["since"], Value::Null, "since when is not known without the history");
     assert_eq!(board["promotions"], json!([]), "nobody asked for the history");

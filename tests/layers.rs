@@ -25,7 +25,7 @@ const IMPURE: [&str; 10] = [
     "leptos",
 ];
 /// Crates that stand behind one module each.
-const BEHIND: [(&str, &str); 2] = [("serde_yaml", "src/engine/yaml.rs"), ("minijinja", "src/engine/template.rs")];
+const BEHIND: [(&str, &str); 2] = [("libyaml_safer", "src/engine/yaml.rs"), ("minijinja", "src/engine/template.rs")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();

@@ -651,7 +651,7 @@ fn what_is_asked_anew_counts_again_if_it_is_cancelled_but_not_what_was_before_an
     run.anew(vec![ask.clone()]);
     run.cancel();
     assert_eq!(run.facts().answers[&ask], one);
-    run = tags(run, &|| reply(403, &[], ""));
+    run = tags(run, &|| reply(200, &[], "<html>"));
     assert!(run.facts().answers[&ask].is_err());
     run.anew(vec![ask.clone()]);
     run.cancel();
@@ -778,7 +778,7 @@ fn the_labels_of_schema_1_are_of_the_text_that_has_its_digest() {
     if let Ok(Answer::Tag(Ok(found))) = answer {
         assert_eq!(found.digest, sha256(payload.as_bytes()));
         let labels = BTreeMap::from([("rdo_version".to_owned(), hash())]);
-        assert_eq!(found.manifest, Some(Manifest::Labelled(Config { labels, is_own: true, built_at: None })));
+        assert_eq!(found.manifest, Some(Manifest::Labelled(Config { labels, only_added: false, built_at: None })));
     }
 }
 
@@ -1063,7 +1063,8 @@ fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
         "</v2/ns/x/tags/list?n=1000>; rel=\"next\"",
     ] {
         let (answer, sent) = asked(&tags(), server(Caller::Native), |_| page(&some, Some(link)));
-        assert!(answer.is_err() && sent.len() <= 2, "{link}: {answer:?} after {} requests", sent.len());
+        let is_none = matches!(answer, Err(_) | Ok(Answer::Refused(_)));
+        assert!(is_none && sent.len() <= 2, "{link}: {answer:?} after {} requests", sent.len());
         assert!(sent.iter().all(|r| r.url.starts_with("https://r.example/")), "{link}");
     }
     let mut n = 0;
@@ -1071,7 +1072,7 @@ fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
         n += 1;
         page(&[format!("1.{n}")], Some(&format!("</v2/ns/x/tags/list?last=1.{n}>; rel=\"next\"")))
     });
-    assert!(answer.is_err() && sent.len() <= 250, "{answer:?}");
+    assert!(matches!(answer, Ok(Answer::Refused(_))) && sent.len() <= 250, "{answer:?}");
     // All pages together have a bound too.
     let large = vec![" ".repeat(1 << 20); 1];
     let mut n = 0;
@@ -1109,15 +1110,13 @@ fn what_a_list_of_tags_may_say_beside_tags() {
     let ask = |outcome: fn() -> Outcome| asked(&tags(), server(Caller::Native), move |_| outcome()).0;
     assert_eq!(ask(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(vec![]))));
     assert_eq!(ask(|| refusal(404, "NAME_UNKNOWN")), Ok(Answer::Tags(Err(Missing::Repository))));
-    for outcome in [
-        || refusal(404, ""),
-        || refusal(401, "UNAUTHORIZED"),
-        || refusal(403, "DENIED"),
-        || refusal(500, ""),
-        || reply(200, &[], "<html>"),
-        || reply(200, &[], "{\"tags\":{}}"),
-        network,
-    ] {
+    // That there is no list for us is final, and no absence.
+    for status in [401, 403, 404, 405, 410, 501] {
+        let (answer, _) = asked(&tags(), server(Caller::Native), |_| refusal(status, ""));
+        let Ok(Answer::Refused(trouble)) = answer else { panic!("{status}: {answer:?}") };
+        assert!(trouble.what.contains(&format!("list of tags ({status})")), "{}", trouble.what);
+    }
+    for outcome in [|| refusal(500, ""), || reply(200, &[], "<html>"), || reply(200, &[], "{\"tags\":{}}"), network] {
         assert!(ask(outcome).is_err());
     }
     assert!(trouble(ask(|| refusal(400, "PAGINATION_NUMBER_INVALID"))).contains("pages"));
@@ -1622,7 +1621,6 @@ fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
         (quay_error(400, "invalid_request"), None),
         (reply(200, &[], "{}"), None),
         (reply(200, &[], "{\"tags\":[]}"), None),
-        (reply(200, &[], "{\"tags\":{\"x\":{\"name\":\"x\"}}}"), None),
         (reply(200, &[], "<html>"), None),
         (network(), None),
     ] {
@@ -1634,31 +1632,143 @@ fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
     }
 }
 
+/// The rows of a tag list, newest first, and a page of them as Quay gives it: by number, of what there is at that moment.
+fn quay_page(rows: &[Value], request: &Request) -> Outcome {
+    let number = |name: &str, default: usize| parameter(&request.url, name).map_or(default, |n| n.parse().expect("a number"));
+    let (limit, page) = (number("limit", 50).min(100), number("page", 1));
+    let (from, to) = ((limit * (page - 1)).min(rows.len()), (limit * page).min(rows.len()));
+    let body = json!({ "tags": rows[from..to], "page": page, "has_additional": to < rows.len() });
+    reply(200, &[], body.to_string())
+}
+
 #[test]
-fn rows_that_a_push_shifts_between_pages_are_counted_once() {
-    let digest = sha256(b"x");
-    let row = |name: &str, start: u64| json!({ "name": name, "manifest_digest": digest, "start_ts": start });
-    let rows: Vec<Value> = (0..230).map(|i| row(&format!("1.{i}"), NOW - i)).collect();
-    let list = |from: usize, to: usize, more: bool| {
-        reply(200, &[], json!({ "tags": rows[from..to], "page": 1, "has_additional": more }).to_string())
-    };
+fn quay_tags_changed_between_pages_are_all_seen() {
+    let row = |name: &str, start: u64| json!({ "name": name, "manifest_digest": sha256(name.as_bytes()), "start_ts": start });
+    let of = |n: u64| -> Vec<Value> { (0..n).map(|i| row(&format!("1.{i}"), NOW - i)).collect() };
+    /// What somebody does to the rows before a request, by its number.
+    type Change = fn(usize, &mut Vec<Value>);
+    let changes: [(&str, Change); 8] = [
+        ("nothing", |_, _| {}),
+        ("one is pushed before page 2", |n, rows| {
+            if n == 1 {
+                rows.insert(0, json!({ "name": "pushed", "manifest_digest": sha256(b"p"), "start_ts": NOW + 1 }));
+            }
+        }),
+        ("one is deleted before page 2", |n, rows| {
+            if n == 1 {
+                rows.remove(5);
+            }
+        }),
+        ("one is deleted before each page", |n, rows| {
+            if n > 0 && n < 5 {
+                rows.remove(3);
+            }
+        }),
+        ("nine are deleted at once", |n, rows| {
+            if n == 1 {
+                rows.drain(20..29);
+            }
+        }),
+        ("fifty are deleted at once: all is read anew", |n, rows| {
+            if n == 1 {
+                rows.drain(20..70);
+            }
+        }),
+        ("one of page 3 is set anew", |n, rows| {
+            if n == 2 {
+                let mut moved = rows.remove(220);
+                moved["start_ts"] = json!(NOW + 5);
+                moved["manifest_digest"] = json!(sha256(b"moved"));
+                rows.insert(0, moved);
+            }
+        }),
+        ("the last page goes", |n, rows| {
+            if n == 2 {
+                rows.truncate(150);
+            }
+        }),
+    ];
+    for (name, change) in changes {
+        let (mut rows, mut n) = (of(330), 0);
+        let ask = Ask::Tags { repository: repository("quay.io/ns/x") };
+        let (answer, sent) = asked(&ask, quay(), |request| {
+            change(n, &mut rows);
+            n += 1;
+            quay_page(&rows, request)
+        });
+        let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{name}: {answer:?}") };
+        assert!(overview.whole && sent.len() <= 14, "{name}: {} requests", sent.len());
+        for row in &rows {
+            let tag = row["name"].as_str().expect("a name");
+            let digest = overview.tags.get(tag).map(|active| active.digest.as_str());
+            assert_eq!(digest, row["manifest_digest"].as_str(), "{name}: {tag}");
+        }
+    }
+    // Where they never fit together there is no list.
+    let (mut rows, mut n) = (of(330), 0_u64);
     let ask = Ask::Tags { repository: repository("quay.io/ns/x") };
-    let (answer, sent) = asked(&ask, quay(), |request| match parameter(&request.url, "page").as_deref() {
-        Some("1") => list(0, 100, true),
-        // Somebody pushed: what was the last of page 1 is the first of page 2.
-        Some("2") => list(99, 199, true),
-        Some("3") => list(199, 230, false),
-        other => panic!("page {other:?}"),
+    let (answer, sent) = asked(&ask, quay(), |request| {
+        n += 1;
+        rows = (0..330).map(|i| row(&format!("{n}.{i}"), NOW + n * 1000 - i)).collect();
+        quay_page(&rows, request)
     });
-    let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
-    assert_eq!((overview.tags.len(), overview.whole, sent.len()), (230, true, 3));
-    assert!(sent.iter().all(|r| parameter(&r.url, "limit").as_deref() == Some("100")));
-    // Pages without an end, and a page that fails: no list.
-    let (answer, sent) = asked(&ask, quay(), |_| list(0, 100, true));
-    assert!(answer.is_err() && sent.len() <= 250);
+    assert!(answer.is_err() && sent.len() <= 10, "{} requests", sent.len());
+    // Nor where a page fails.
+    let rows = of(330);
     let (answer, _) =
-        asked(&ask, quay(), |request| if request.url.contains("page=2") { reply(500, &[], "") } else { list(0, 9, true) });
+        asked(
+            &ask,
+            quay(),
+            |request| if request.url.contains("page=2") { reply(500, &[], "") } else { quay_page(&rows, request) },
+        );
     assert!(answer.is_err());
+}
+
+#[test]
+fn quay_tags_without_a_digest_spoil_no_others() {
+    let (good, bad) =
+        (json!({ "name": CHANNEL, "manifest_digest": sha256(b"x"), "start_ts": 5 }), json!({ "name": "old", "start_ts": 4 }));
+    let overview = json!({ "namespace": "ns", "name": "x", "tags": { CHANNEL: good, "old": bad } });
+    let repository = repository("quay.io/ns/x");
+    for (ask, body) in [
+        (Ask::Overview { repository: repository.clone() }, overview),
+        (Ask::Tags { repository: repository.clone() }, json!({ "tags": [good, bad], "has_additional": false })),
+    ] {
+        let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], body.to_string()));
+        let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
+        assert_eq!(overview.tags.keys().collect::<Vec<_>>(), [CHANNEL]);
+        assert!(overview.others.contains("old"), "it is there, and of what is not told");
+    }
+    let ask = Ask::Check { repository, tag: "old".to_owned(), form: Form::All };
+    let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": [bad], "has_additional": false }).to_string()));
+    assert!(trouble(answer).contains("without its digest"));
+}
+
+#[test]
+fn quay_overview_of_half_its_window_may_be_cut() {
+    let overview = |n: usize| {
+        let tags: serde_json::Map<String, Value> =
+            (0..n).map(|i| (format!("1.{i}"), json!({ "manifest_digest": sha256(b"x") }))).collect();
+        let ask = Ask::Overview { repository: repository("quay.io/ns/x") };
+        let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "name": "x", "tags": tags }).to_string()));
+        let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
+        overview.whole
+    };
+    // A tag may have two rows of the 500.
+    for (n, whole) in [(0, true), (249, true), (250, false), (499, false), (500, false)] {
+        assert_eq!(overview(n), whole, "{n}");
+    }
+}
+
+#[test]
+fn quay_periods_of_one_second_are_all_kept() {
+    let row = |start: u64, end: Option<u64>, digest: &str| json!({ "name": CHANNEL, "manifest_digest": sha256(digest.as_bytes()), "start_ts": start, "end_ts": end });
+    let rows = [row(30, None, "c"), row(30, Some(30), "b"), row(30, Some(30), "a"), row(20, Some(30), "c")];
+    let ask = Ask::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
+    let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
+    let Ok(Answer::History(lives)) = answer else { panic!("{answer:?}") };
+    assert_eq!(lives.len(), 4);
+    assert_eq!((lives[0].end, &lives[0].digest), (None, &sha256(b"c")), "what lasts is the newest");
 }
 
 #[test]
@@ -1786,37 +1896,21 @@ fn the_labels_of_an_index_on_quay_are_those_of_its_image() {
 }
 
 #[test]
-fn a_tag_that_has_expired_is_not_there() {
+fn quay_tag_that_is_listed_is_there_whatever_its_expiration() {
+    // Quay writes expirations in its local time and calls it UTC, and our clock may be wrong: what it lists is there.
     let date = |seconds: u64| {
         httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).replace("GMT", "-0000")
     };
-    for (expires, want) in [(NOW + 3600, Status::Resolved), (NOW - 1, Status::Absent)] {
-        let done = drive(run(&names("quay.io", 1), "pin=digest", native()), |_, _| {
-            let tag = json!({ "manifest_digest": sha256(b"x"), "expiration": date(expires) });
-            reply(200, &[], json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: tag } }).to_string())
-        });
-        assert_eq!(done.rows[0].status, want, "{}", done.rows[0].reason);
+    for expires in [NOW + 3600, NOW - 1, NOW - 5 * 3600, 0] {
+        for (pin, by) in [("digest", "digest"), ("sibling,digest", "sibling")] {
+            let done = drive(run(&names("quay.io", 1), &format!("pin={pin}"), native()), |_, _| {
+                let tag = json!({ "manifest_digest": sha256(b"x"), "expiration": date(expires) });
+                reply(200, &[], json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: tag, hash(): tag } }).to_string())
+            });
+            let row = &done.rows[0];
+            assert_eq!((row.status, row.pinned_by), (Status::Resolved, by), "{expires}: {}", row.reason);
+        }
     }
-    // Nor is it one to pin another to.
-    let done = drive(run(&names("quay.io", 1), "pin=sibling,digest", native()), |_, _| {
-        let digest = sha256(b"x");
-        let dead = json!({ "manifest_digest": digest, "expiration": date(NOW - 1) });
-        reply(
-            200,
-            &[],
-            json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: { "manifest_digest": digest }, hash(): dead } })
-                .to_string(),
-        )
-    });
-    assert_eq!(done.rows[0].pinned_by, "digest", "{}", done.rows[0].tag);
-    // Nor the newest.
-    let newest = run_of(&["quay.io/ns/i000:newest".to_owned()], "tag=newest:v.*", native());
-    let done = drive(newest, |_, _| {
-        let of = |tag: &str| json!({ "manifest_digest": sha256(tag.as_bytes()) });
-        let dead = json!({ "manifest_digest": sha256(b"x"), "expiration": date(NOW - 1) });
-        reply(200, &[], json!({ "namespace": "ns", "name": "i000", "tags": { "v1.0": of("v1.0"), "v2.0": dead } }).to_string())
-    });
-    assert_eq!((done.rows[0].status, done.rows[0].tag.as_str()), (Status::Resolved, "v1.0"), "{}", done.rows[0].reason);
 }
 
 // -- a mix

@@ -143,8 +143,8 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
         (Ask::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
         (Ask::Labels { .. }, Some(response)) => match response.status {
             200 => {
-                let (labels, is_own) = read_labels(&response.body)?;
-                done(Answer::Labels(Config { labels, is_own, built_at: None }))
+                let (labels, only_added) = read_labels(&response.body)?;
+                done(Answer::Labels(Config { labels, only_added, built_at: None }))
             }
             404 if speaks(response) => done(Answer::Labels(Config::default())),
             _ => Err(refused(response)),
@@ -364,7 +364,7 @@ pub fn read_data(body: &[u8]) -> Result<(String, Manifest), Trouble> {
     Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
 }
 
-/// Reads labels, and whether any is the image's own; what it says itself goes before what was added to it in Quay.
+/// Reads labels, and whether none is the image's own; what it says itself goes before what was added to it in Quay.
 ///
 /// # Errors
 /// What is no JSON or no list.
@@ -376,8 +376,8 @@ pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), Trou
         let of = labels.iter().filter(|l| (text(l, "source_type").as_deref() == Some("manifest")) == own);
         out.extend(of.filter_map(|l| Some((text(l, "key")?, text(l, "value")?))));
     }
-    let is_own = labels.iter().any(|l| text(l, "source_type").as_deref() == Some("manifest"));
-    Ok((out, is_own))
+    let only_added = !labels.iter().any(|l| text(l, "source_type").as_deref() == Some("manifest"));
+    Ok((out, only_added))
 }
 
 /// The public repositories of a namespace, a hundred a page.

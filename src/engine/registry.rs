@@ -240,8 +240,8 @@ pub enum Manifest {
 pub struct Config {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Whether any of them is of the image itself: Quay also keeps those that people add to a manifest or a list in its page.
-    pub is_own: bool,
+    /// Whether none of them is of the image itself: Quay also keeps those that people add to a manifest or a list in its page.
+    pub only_added: bool,
     /// When it was built, seconds since 1970, where that is told.
     pub built_at: Option<u64>,
 }
@@ -543,9 +543,9 @@ enum By {
     Last,
 }
 
-/// All tags, page by page. A page without a `Link` is the last one, as the specification has it, and as crane and skopeo read it, but
-/// in a browser, which may not see it, and where the page is as full as was asked for. In what order the tags come is not looked at:
-/// Quay up to 3.11 has its own.
+/// All tags, page by page. Where pages had a `Link` one without is the last (Quay up to 3.11 has tokens in it, and knows no `last=`). Where
+/// the first page has none it is the last one too, as the specification has it and crane and skopeo read it; but a browser may not see a
+/// `Link`, and a proxy may drop it, so what comes behind the last tag is asked for once. In what order tags come is not looked at.
 fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
     let base = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
     let (mut by, mut has_link, mut size, mut in_pages) = (By::First, false, 0, true);
@@ -569,6 +569,11 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
                 (next, by) = (behind(&last), By::Last);
                 continue;
             }
+            // A server that knows no `last=` has no pages.
+            Ok(response) if by == By::Guess && (400..500).contains(&response.status) => {
+                return answer(Answer::Tags(Ok(tags.into_iter().collect())));
+            }
+            Ok(response) if response.status >= 500 => return Err(refused(response)),
             Ok(response) => return incomplete(tags.len(), &format!("it answers {} for the next page", told(response))),
             Err(failure) => return Err(failed(failure)),
         };
@@ -577,7 +582,7 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
             return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
         }
         let page = read_tags(response)?;
-        let (count, known) = (page.len(), tags.len());
+        let known = tags.len();
         last = page.last().cloned().or(last);
         tags.extend(page);
         let brought_none = tags.len() == known;
@@ -599,8 +604,7 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
             Some(Ok(Some(url))) => (url, By::Link),
             Some(_) => (behind(&last), By::Last),
             None if has_link || brought_none => return answer(Answer::Tags(Ok(tags.into_iter().collect()))),
-            None if server.caller == Caller::Browser || count >= PAGE => (behind(&last), By::Guess),
-            None => return answer(Answer::Tags(Ok(tags.into_iter().collect()))),
+            None => (behind(&last), By::Guess),
         };
     }
     match exchanged.len() {
@@ -721,7 +725,7 @@ fn read_config(body: &[u8]) -> Result<Config, Trouble> {
     let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
     // Builds that are to be the same each time say the beginning of time, or 1970.
     let built_at = config.get("created").and_then(Value::as_str).and_then(time::iso).filter(|at| *at > 0);
-    Ok(Config { labels: texts.collect(), is_own: true, built_at })
+    Ok(Config { labels: texts.collect(), only_added: false, built_at })
 }
 
 /// The digest of a body, which must be the one in the header where that can be read.

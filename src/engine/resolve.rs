@@ -348,7 +348,10 @@ impl Look<'_> {
             };
             let config = of(&found.digest)?;
             // What people added to a list is no label of its images.
-            return match (!config.is_own).then(|| self.manifest(repository, &found.digest, Form::All)).transpose()? {
+            return match (config.labels.is_empty() || config.only_added)
+                .then(|| self.manifest(repository, &found.digest, Form::All))
+                .transpose()?
+            {
                 Some(Manifest::Index(Some((child, _)))) => of(&child),
                 _ => Ok(config),
             };

@@ -457,7 +457,7 @@ impl Snapshot {
             Ask::Labels { config, .. } => match kept.labels.get(config) {
                 Some(labels) => {
                     let built_at = kept.built.get(config).copied();
-                    Ok(Answer::Labels(Config { labels: labels.clone(), is_own: true, built_at }))
+                    Ok(Answer::Labels(Config { labels: labels.clone(), only_added: false, built_at }))
                 }
                 None => match kept.no_labels.get(config) {
                     Some(why) => Ok(Answer::Refused(trouble(why.clone()))),
@@ -579,7 +579,7 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Res
     };
     // Quay keeps labels by the manifest's own digest; a list has none of its own.
     let own = of_config(digest);
-    if matches!(&own, Some(Ok(config)) if config.is_own) {
+    if matches!(&own, Some(Ok(config)) if !config.labels.is_empty() && !config.only_added) {
         return own;
     }
     let Some(mut manifest) = read(digest) else { return own };

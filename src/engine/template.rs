@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use minijinja::value::ValueKind;
+use minijinja::value::{Kwargs, Value as Jinja, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter};
 
 use super::error::{Error, clean};
@@ -21,6 +21,8 @@ const FUEL: u64 = 1_000_000;
 const OUTPUT_LIMIT: usize = 4 << 20;
 /// Files that a template may include.
 pub const INCLUDES: usize = 50;
+/// Values that `tojson` may write at once.
+const JSON_PARTS: usize = 100_000;
 /// Undefined variables that are reported; after so many the reader has understood.
 const REPORTED: usize = 20;
 
@@ -47,8 +49,7 @@ pub struct Rendered {
 /// # Errors
 /// [`Kind::Template`](super::error::Kind::Template), with file, line, column and the line itself.
 pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<String, Value>) -> Result<Rendered, Error> {
-    let mut variables: BTreeMap<String, minijinja::Value> =
-        variables.iter().map(|(name, value)| (name.clone(), to_jinja(value))).collect();
+    let mut variables: BTreeMap<String, Jinja> = variables.iter().map(|(name, value)| (name.clone(), to_jinja(value))).collect();
     let lenient = run(template, includes, &variables, UndefinedBehavior::Lenient);
     let (text, is_whole) = lenient.map_err(|e| explain(&e, template, includes))?;
     if is_whole {
@@ -112,7 +113,7 @@ pub fn beside(url: &str, name: &str) -> String {
     }
 }
 
-fn to_jinja(value: &Value) -> minijinja::Value {
+fn to_jinja(value: &Value) -> Jinja {
     match value {
         Value::Text(text) => text.as_str().into(),
         Value::Bool(b) => (*b).into(),
@@ -120,11 +121,32 @@ fn to_jinja(value: &Value) -> minijinja::Value {
     }
 }
 
+/// Jinja2's `tojson`, which sorts keys by its default policies; everything else goes through a mapping in the order written.
+fn sorted_json(value: &Jinja, indent: Option<Jinja>, args: Kwargs) -> Result<Jinja, minijinja::Error> {
+    /// A list that has itself for its parts, again and again, is small, and its text is not.
+    fn sorted(value: &Jinja, left: &mut usize) -> Result<Jinja, minijinja::Error> {
+        *left = left.checked_sub(1).ok_or(ErrorKind::OutOfFuel)?;
+        match value.kind() {
+            ValueKind::Map => {
+                let mut keys: Vec<Jinja> = value.try_iter()?.collect();
+                keys.sort();
+                let pair = |key: Jinja| Ok((key.clone(), sorted(&value.get_item(&key)?, left)?));
+                Ok(Jinja::from_pairs(keys.into_iter().map(pair).collect::<Result<Vec<_>, minijinja::Error>>()?))
+            }
+            ValueKind::Seq | ValueKind::Iterable => {
+                value.try_iter()?.map(|part| sorted(&part, left)).collect::<Result<Vec<_>, _>>().map(Jinja::from)
+            }
+            _ => Ok(value.clone()),
+        }
+    }
+    minijinja::filters::tojson(&sorted(value, &mut { JSON_PARTS })?, indent, args)
+}
+
 /// The text, and whether nothing undefined was printed into it.
 fn run(
     template: &Source,
     includes: &[Source],
-    variables: &BTreeMap<String, minijinja::Value>,
+    variables: &BTreeMap<String, Jinja>,
     undefined: UndefinedBehavior,
 ) -> Result<(String, bool), minijinja::Error> {
     let is_whole = Arc::new(AtomicBool::new(true));
@@ -134,6 +156,7 @@ fn run(
     env.set_undefined_behavior(undefined);
     env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     env.set_debug(true);
+    env.add_filter("tojson", sorted_json);
     // Truth values print as they were written, not as Python's `True`.
     env.set_formatter(move |out, state, value| match value.kind() {
         ValueKind::Undefined => {

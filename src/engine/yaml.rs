@@ -31,7 +31,7 @@ const CORE: &str = "tag:yaml.org,2002:";
 pub struct Document {
     /// What PyYAML's safe loader returns. Dates, and numbers that JSON cannot hold, are the text as written.
     pub value: Value,
-    /// One for each key that stands twice in a mapping, with its place.
+    /// One for each key that stands twice in a mapping, or in the mappings of a list that is merged, with its place.
     pub notices: Vec<Error>,
 }
 
@@ -222,8 +222,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// A mapping with what it merges below its own keys (<https://yaml.org/type/merge.html>): of several merged lists or keys, as
-    /// PyYAML has it, the first mapping of a list wins, and the last `<<` of a mapping.
+    /// A mapping with what it merges below its own keys (<https://yaml.org/type/merge.html>): as PyYAML has it, the first mapping of a list
+    /// wins, and the last `<<` of a mapping.
     fn mapping(&mut self, depth: usize) -> Result<(Value, usize), Fault> {
         let (mut own, mut merged, mut total) = (Map::new(), Map::new(), NODE);
         loop {
@@ -245,14 +245,31 @@ impl Reader<'_, '_> {
                 }
                 (Key::Merge, Value::Object(map)) => merged.extend(map),
                 (Key::Merge, Value::Array(list)) => {
-                    for value in list.into_iter().rev() {
+                    let mut of_list = Map::new();
+                    for value in list {
                         let Value::Object(map) = value else {
                             return Err(fault("`<<` merges a list that has something else than mappings in it", value_at));
                         };
-                        merged.extend(map);
+                        for (key, value) in map {
+                            self.merge_one(&mut of_list, key, value, value_at);
+                        }
                     }
+                    merged.extend(of_list);
                 }
                 (Key::Merge, _) => return Err(fault("`<<` merges what is neither a mapping nor a list of mappings", value_at)),
+            }
+        }
+    }
+
+    /// Merges one key of a list of mappings: the first counts, as the merge type has it. Where it makes a difference that is told, for
+    /// PyYAML 6.0.4 alone takes the last.
+    fn merge_one(&mut self, merged: &mut Map<String, Value>, key: String, value: Value, at: Mark) {
+        match merged.get(&key) {
+            None => _ = merged.insert(key, value),
+            Some(first) if *first == value || self.duplicates.len() >= NOTICES => {}
+            Some(_) => {
+                let what = format!("the key `{}` is merged from several mappings of a list; the first one counts", clean(&key));
+                self.duplicates.push(fault(what, at));
             }
         }
     }

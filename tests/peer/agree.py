@@ -71,6 +71,25 @@ container_images_template:
 - imagename: h.example/plain:1
   params: []
 """,
+    "what YAML 1.1 makes of plain scalars": "container_images_template:\n- imagename: h.example/a:1\n" + "".join(
+        f"  k{i}: {word}\n" for i, word in enumerate(
+            "on Off yes NO y n True ~ null 0777 08 1_000 0x1F 0b11 12:30:45 1:20.5 1e3 1.5e+3 .5 -1. '010' \"on\" !!str 1".split(" "))),
+    "mappings in the order in which they are written": """{% set d = {"b": 1, "a": 2, "c": {"z": 1, "y": 2}} -%}
+container_images_template:
+{%- for k, v in d.items() %}
+- imagename: "h.example/{{ k }}:1"
+  params: [Container{{ loop.index }}Image]
+{%- endfor %}
+- imagename: h.example/last:1
+  keys: {{ d.keys()|list|join }}
+  list: {{ d|list|join }}
+  items: {% for k, v in d|items %}{{ k }}{% endfor %}
+  first: {{ d|first }}
+  deep: {% for k in d.c %}{{ k }}{% endfor %}
+  dict: {% for k in dict(z=1, y=2, x=3) %}{{ k }}{% endfor %}
+  sorted: {% for k, v in d|dictsort %}{{ k }}{% endfor %}
+  json: '{{ {"b": 1, "a": [2]}|tojson }}'
+""",
     "no image but that": "container_images_template:\n- imagename: h.example/a:1\n",
     "an empty list is no error, but leaves no image": "container_images_template: []\n",
 }

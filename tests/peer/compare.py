@@ -26,6 +26,7 @@ import tempfile  # noqa: E402
 
 import agree  # noqa: E402
 import differ  # noqa: E402
+import published  # noqa: E402
 import traps  # noqa: E402
 from question import FACTS, RELEASES, flags, run  # noqa: E402
 
@@ -47,7 +48,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
         tmp = pathlib.Path(folder).resolve()
         (tmp / "ours").mkdir()
-        cases = list(traps.cases(tmp)) if args.yaml else [*agree.cases(tmp), *differ.cases(tmp)]
+        cases = list(traps.cases(tmp)) if args.yaml else [*agree.cases(tmp), *differ.cases(tmp), *published.cases(tmp)]
         cases = [c for c in cases if re.search(args.only, c[0])]
         # The binary's runs go on beside the peer's, which are the slower ones.
         runs = [pool.submit(run, binary, ask, tmp / "ours" / str(i)) for i, (_, ask, _) in enumerate(cases)]

@@ -7,6 +7,8 @@ import re
 import jinja2
 import yaml
 
+from tripleo_common.image import image_uploader
+
 from question import Ask, answered, peer, peer_fails, refused, same
 
 KEYSTONE = "ContainerKeystoneImage"  # one parameter that stands for all
@@ -36,14 +38,20 @@ def cases(tmp: pathlib.Path):
         yield f"--set {name}=false", wrong, lambda got, wrong=wrong, right=right: (
             answered(got, peer(right)) + unless(peer(wrong) != peer(right), "the peer no longer differs"))
 
-    # A plain scalar means to the peer what YAML 1.1 makes of it: `on` is true, 0777 is 511, 12:30:45 is 45045. To us it is what the
-    # author wrote, as YAML 1.2 has it, and it is written so that every reader gives back just that.
-    words = "on Off yes NO 0777 1_000 12:30:45 2017-05-30 y".split()
-    plain = ask(template=put("plain/t.j2", "container_images_template:\n- imagename: h.example/a:1\n" + "".join(
+    # To the peer a plain date is a date, and it writes it as one; to us it is the text as written, and every reader gives back just that.
+    words = "2017-05-30 2001-12-14t21:59:43.10-05:00".split()
+    dates = ask(template=put("dates/t.j2", "container_images_template:\n- imagename: h.example/a:1\n" + "".join(
         f"  k{i}: {word}\n" for i, word in enumerate(words))))
-    yield "plain scalars of YAML 1.1", plain, lambda got: (
-        unless([str(got.images[0].get(f"k{i}")) for i in range(len(words))] == words, f"not as written: {got.images}")
-        + unless(peer(plain)[0][0]["k0"] is True, "the peer no longer differs"))
+    yield "dates", dates, lambda got: (
+        unless([got.images[0].get(f"k{i}") for i in range(len(words))] == words, f"not as written: {got.images}")
+        + unless(not isinstance(peer(dates)[0][0]["k0"], str), "the peer no longer differs"))
+
+    # A number beyond 64 bits is a number to the peer; to us it is the text as written.
+    large = "9" * 30
+    number = ask(template=put("large/t.j2", f"container_images_template:\n- imagename: h.example/a:1\n  k: {large}\n"))
+    yield "a number beyond 64 bits", number, lambda got: (
+        unless(got.images[0].get("k") == large, f"not as written: {got.images}")
+        + unless(peer(number)[0][0]["k"] == int(large), "the peer no longer differs"))
 
     # The peer writes `//`, and such a reference cannot be pulled.
     slash = ask(push="r.example:8787/")
@@ -60,7 +68,13 @@ def cases(tmp: pathlib.Path):
         theirs, kept = peer(hostless), [*names[:2], "a/b:t", "c:t", "d:t"]
         want = {f"P{i}": f"r.example/{n}" for i, n in enumerate(kept)}
         lost = {**want, "P0": "r.example/centos-binary-x:t", "P1": "r.example/"}
-        return answered(got, (theirs[0], want)) + unless(theirs[1] == lost, f"the peer now says {theirs[1]}")
+        # The list names them with their host, so that the peer's uploader pushes them to where the environment points.
+        listed = [{**e, "imagename": n if n.split("/")[0] in ("localhost", "host:5000", "h.example") else f"docker.io/{n}"}
+                  for e, n in zip(theirs[0], names)]
+        pushed = {f"P{i}": image_uploader.UploadTask(e["imagename"], None, "r.example", "", None, None, "none", False).target_image
+                  for i, e in enumerate(got.images or [])}
+        return (answered(got, (listed, want)) + unless(pushed == want, f"its uploader pushes to {pushed}")
+                + unless(theirs[1] == lost, f"the peer now says {theirs[1]}"))
     yield "names without a host keep their path when pushed", hostless, whole
 
     # The peer adds to a tag only where a role modified the image. We modify none, and add what we are told to.
