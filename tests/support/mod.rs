@@ -13,6 +13,7 @@
 //! * [`site`]: a static web host below a sub-path
 //! * [`nginx`]: Debian's `nginx` before a registry or a folder: CORS, limits,
 //!   passwords, TLS
+//! * [`raw`]: a server that answers with exactly the bytes it is given
 //! * [`login`]: a registry with a login of its own, and a token server for it
 //! * [`dlrn`]: DLRN's own API server
 //! * [`browser`]: headless Chromium through chromedriver, elements found by
@@ -77,5 +78,6 @@ pub mod nginx;
 pub mod process;
 pub mod proxy;
 pub mod quay;
+pub mod raw;
 pub mod registry;
 pub mod site;
