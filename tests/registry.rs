@@ -1083,6 +1083,221 @@ fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
     assert!(trouble(answer).contains("larger than 16 MiB") && sent.len() <= 20, "{}", sent.len());
 }
 
+/// Where a server's `Link` leads to for the page after a tag, and what it answers there.
+struct Broken {
+    name: &'static str,
+    link: fn(&str) -> String,
+    answer: fn() -> Outcome,
+}
+
+const BROKEN: [Broken; 9] = [
+    Broken {
+        name: "another repository",
+        link: |last| format!("</v2/x/tags/list?last={last}&n=7>; rel=\"next\""),
+        answer: || refusal(404, "NAME_UNKNOWN"),
+    },
+    Broken {
+        name: "a path that is not served",
+        link: |last| format!("<https://r.example/repository/proxy/v2/ns/x/tags/list?last={last}>; rel=\"next\""),
+        answer: || refusal(404, ""),
+    },
+    Broken {
+        name: "a repository without leave",
+        link: |last| format!("</v2/x/tags/list?last={last}>; rel=\"next\""),
+        answer: || refusal(403, "DENIED"),
+    },
+    Broken { name: "trouble", link: |last| format!("</v2/y/?last={last}>; rel=\"next\""), answer: || refusal(500, "") },
+    Broken { name: "nobody", link: |last| format!("</v2/y/?last={last}>; rel=\"next\""), answer: network },
+    Broken { name: "a page of HTML", link: |last| format!("</v2/y/?last={last}>; rel=\"next\""), answer: || refusal(302, "") },
+    Broken {
+        name: "the name behind its front",
+        link: |last| format!("<http://registry-core:8080/v2/ns/x/tags/list?last={last}>; rel=\"next\""),
+        answer: || panic!("nobody is led there"),
+    },
+    Broken {
+        name: "a private address",
+        link: |last| format!("<http://127.0.0.1/v2/ns/x/tags/list?last={last}>; rel=\"next\""),
+        answer: || panic!("nobody is led there"),
+    },
+    Broken { name: "no address", link: |_| "<ftp://x y>; rel=\"next\"".to_owned(), answer: || panic!("that cannot be asked") },
+];
+
+#[test]
+fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
+    let all = versions(100);
+    for broken in &BROKEN {
+        for caller in [Caller::Native, Caller::Browser] {
+            // Seven a page; what the last page names is told by its having no Link.
+            let page_after = |after: &str| {
+                let some: Vec<String> = all.iter().filter(|t| t.as_str() > after).take(7).cloned().collect();
+                let is_last = some.last() == all.last();
+                page(&some, (!is_last).then(|| (broken.link)(&some[some.len() - 1])).as_deref())
+            };
+            let own = "https://r.example/v2/ns/x/tags/list";
+            let (answer, sent) = asked(&tags(), server(caller), |request| match request.url.strip_prefix(own) {
+                Some(_) => page_after(&parameter(&request.url, "last").unwrap_or_default()),
+                None => (broken.answer)(),
+            });
+            assert_eq!(answer, Ok(Answer::Tags(Ok(all.clone()))), "{}", broken.name);
+            // The broken one is tried once at most, and not for each page.
+            assert!(sent.len() <= 17, "{}: {} requests", broken.name, sent.len());
+
+            // Where the server knows no `last=` either the list is none, and nothing is absent.
+            let (answer, _) = asked(&tags(), server(caller), |request| match request.url.strip_prefix(own) {
+                Some(_) => page_after(""),
+                None => (broken.answer)(),
+            });
+            let Ok(Answer::Refused(trouble)) = answer else { panic!("{}: {answer:?}", broken.name) };
+            assert!(trouble.what.contains("could not be read to its end"), "{}", trouble.what);
+            // Nor where it answers with an absence then.
+            for refuse in [|| refusal(404, "NAME_UNKNOWN"), || refusal(404, ""), || refusal(403, "")] {
+                let (answer, _) = asked(&tags(), server(caller), |request| match request.url.strip_prefix(own) {
+                    Some(rest) if !rest.contains("last=") => page_after(""),
+                    Some(_) => refuse(),
+                    None => (broken.answer)(),
+                });
+                assert!(matches!(answer, Ok(Answer::Refused(_))), "{}: {answer:?}", broken.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_of_an_old_quay_ends_with_the_page_without_a_link() {
+    // Up to 3.11: in order of rows, 50 a page, a token that differs each time, and whatever is no token is the first page.
+    let all: Vec<String> = std::iter::once(CHANNEL.to_owned()).chain((0..120).rev().map(|i| format!("v1.{i}.0"))).collect();
+    for (n, requests) in [(121, 3), (50, 2), (20, 2)] {
+        let (some, mut turn) = (&all[..n], 0);
+        let (answer, sent) = asked(&tags(), server(Caller::Native), |request| {
+            turn += 1;
+            let from: usize = parameter(&request.url, "next_page").and_then(|t| t.split('.').next()?.parse().ok()).unwrap_or(0);
+            let to = (from + 50).min(n);
+            let link = format!("</v2/ns/x/tags/list?n=50&next_page={to}.{turn}>; rel=\"next\"");
+            page(&some[from..to], (to < n).then_some(link.as_str()))
+        });
+        let Ok(Answer::Tags(Ok(got))) = answer else { panic!("{n}: {answer:?}") };
+        assert_eq!((got.len(), sent.len()), (n, requests));
+    }
+}
+
+#[test]
+fn a_chain_goes_on_without_what_the_registry_does_not_give() {
+    /// Whether a request is for what is refused.
+    type Such = fn(&Request) -> bool;
+    let list: Such = |r| r.url.contains("/tags/list");
+    let blob: Such = |r| r.url.contains("/blobs/");
+    for status in [401, 403, 404, 405, 501] {
+        for (such, pin, want, by, words) in [
+            (list, "sibling,digest", Status::Resolved, "digest", "list of tags"),
+            (list, "sibling,channel", Status::Resolved, "channel", "list of tags"),
+            (list, "sibling", Status::Error, "", "list of tags"),
+            (blob, "label,digest", Status::Resolved, "digest", "image's config"),
+            (blob, "label,channel", Status::Resolved, "channel", "image's config"),
+            (blob, "label", Status::Error, "", "image's config"),
+            (blob, "label,sibling", Status::Resolved, "sibling", ""),
+        ] {
+            let done = drive(run(&names("r.example", 1), &format!("pin={pin}"), native()), |request, _| match such(request) {
+                true => refusal(status, ""),
+                false if list(request) => page(&[CHANNEL.to_owned(), hash()], None),
+                false => shelf(request),
+            });
+            let row = &done.rows[0];
+            assert_eq!((row.status, row.pinned_by), (want, by), "{status} {pin}: {}", row.reason);
+            let is_told = words.is_empty() || row.reason.contains(words) && row.reason.contains(&status.to_string());
+            assert!(is_told && !row.reason.contains("private"), "{status} {pin}: {}", row.reason);
+            assert!(done.run.locked().is_empty(), "{status} {pin}: no login is asked for what was read");
+        }
+    }
+    // What may pass is no reason for a worse tag: it is an error, as it is where nothing can be read.
+    for outcome in [|| refusal(500, ""), network, || refusal(429, "TOOMANYREQUESTS")] {
+        let done = drive(run(&names("r.example", 1), "pin=sibling,digest", native()), |request, _| match list(request) {
+            true => outcome(),
+            false => shelf(request),
+        });
+        assert_eq!(done.rows[0].status, Status::Error, "{}", done.rows[0].reason);
+    }
+}
+
+#[test]
+fn a_repository_that_has_answered_is_not_absent() {
+    // The tag is there, and then its list says that there is no such repository.
+    let done =
+        drive(run(&names("r.example", 1), "pin=sibling,digest", native()), |request, _| match request.url.contains("/tags/") {
+            true => refusal(404, "NAME_UNKNOWN"),
+            false => shelf(request),
+        });
+    assert_eq!(done.rows[0].pinned_by, "digest", "{}", done.rows[0].reason);
+    assert!(!done.rows[0].reason.contains("0 immutable"), "{}", done.rows[0].reason);
+    // The list is there, and then its newest tag says so.
+    let newest = run_of(&["r.example/ns/i000:newest".to_owned()], "tag=newest:v.*", native());
+    let done = drive(newest, |request, _| match request.url.contains("/tags/") {
+        true => page(&["v1.0".to_owned()], None),
+        false => headed(request, refusal(404, "NAME_UNKNOWN")),
+    });
+    assert_eq!(done.rows[0].status, Status::Error, "{}", done.rows[0].reason);
+}
+
+#[test]
+fn an_upstream_that_fails_is_no_absence() {
+    for (message, want) in [
+        ("the requested image may not exist in the upstream registry, or … access it (429)", Status::Error),
+        ("cannot be read (503)", Status::Error),
+        ("cannot be read (401).", Status::Error),
+        ("cannot be read (404)", Status::Absent),
+        ("manifest unknown", Status::Absent),
+        ("manifest of 2017 (three)", Status::Absent),
+    ] {
+        for client in [native(), browser()] {
+            let done = drive(run(&names("r.example", 1), "pin=digest", client), |request, _| {
+                let error = json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "message": message, "detail": {} }] });
+                headed(request, reply(404, &[("content-type", "application/json")], error.to_string()))
+            });
+            assert_eq!(done.rows[0].status, want, "{message}: {}", done.rows[0].reason);
+        }
+    }
+}
+
+#[test]
+fn the_first_label_counts_image_by_image() {
+    // The first image has the second label alone, and tells the hash; the others have both.
+    let both = json!({ "version": "16.2", "release": "7", "rdo_version": hash() });
+    let answer = |request: &Request| {
+        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        let (repository, kind, what) = parts(path);
+        let labels = if repository == "ns/i000" { json!({ "rdo_version": hash() }) } else { both.clone() };
+        let config = config(&labels);
+        match kind {
+            "manifests" if [CHANNEL, &hash(), "16.2-7"].contains(&what) => manifest(request, D2, &image(D2, &config)),
+            "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+            _ => reply(200, &[], &config),
+        }
+    };
+    let chosen = drive(run(&names("r.example", 9), "label={version}-{release},rdo_version", native()), |r, _| answer(r));
+    let tags: Vec<&str> = chosen.rows.iter().map(|r| r.tag.as_str()).collect();
+    assert_eq!(tags[0], hash());
+    assert!(tags[1..].iter().all(|tag| *tag == "16.2-7"), "{tags:?}");
+    assert!(chosen.rows.iter().all(|r| r.pinned_by == "label"));
+    // The default labels, written out, are no choice: two requests an image.
+    let default = drive(run(&names("r.example", 9), "label=rdo_version,tcib_build_tag", native()), |r, _| answer(r));
+    assert!(default.rows.iter().all(|r| r.tag == hash()) && default.sent.len() < 30, "{} requests", default.sent.len());
+}
+
+#[test]
+fn a_host_called_quay_whose_own_api_is_out_of_order_is_asked_as_a_registry() {
+    let answer = |request: &Request| match request.url.contains("/api/v1/") {
+        true => refusal(503, ""),
+        false => shelf(request),
+    };
+    let done = drive(run(&names("quay.example", 5), "", native()), |r, _| answer(r));
+    assert!(done.all(Status::Resolved), "{:?}", done.errors());
+    assert!(done.count(|r| r.url.contains("/api/v1/")) <= TRIES as usize, "one is tried, not all");
+    // Somebody who wants Quay's API gets it or nothing, and so does a page, which could not read the other.
+    for (link, client) in [("api=quay", native()), ("", browser())] {
+        let done = drive(run(&names("quay.example", 2), link, client), |r, _| answer(r));
+        assert!(done.all(Status::Error), "{link}");
+    }
+}
+
 #[test]
 fn a_link_is_read_as_its_grammar_says() {
     let current = "https://r.example/v2/ns/x/tags/list?n=2";
