@@ -1331,3 +1331,30 @@ fn a_stage_told_by_hand_says_how_late_and_how_far_behind() {
     let stage = Stage { promoted_at: Some(DAY), ..Stage::default() };
     assert_eq!(stage.lateness(5 * DAY, [3 * DAY, 7 * DAY]), Some(Lateness::Late));
 }
+
+#[test]
+fn quay_pushes_are_promotions_only_where_the_image_before_differs() {
+    const CHANNEL: &str = "current-tripleo";
+    let now = 1_780_102_156;
+    // As the mirrors of Quay do: every tag is pushed again each day, and stays what it is.
+    let mirrored = |path: &str| {
+        let mut repository = quay::Repository::new(path);
+        repository.state = "MIRROR";
+        let hash = quay::hash_tag(0);
+        let digest = repository.add(quay::Manifest::image(path, &[("rdo_version", &hash)]));
+        for day in (0..20).rev() {
+            repository.tag(&hash, &digest, now - day * DAY - 3700);
+            repository.tag(CHANNEL, &digest, now - day * DAY - 3600);
+        }
+        repository
+    };
+    let quay = Quay::start(["ns/alpha", "ns/beta"].map(mirrored).to_vec());
+    quay.set_now(now);
+    let here =
+        Here { namespace: format!("{}/ns", quay.host), prefix: "", ..Here::at(&quay.host, &["alpha", "beta"], &[CHANNEL]) };
+    let table = |more: &[&str]| text(&here.run("board", &[&["--api", "quay"], more].concat(), now).stdout);
+    let plain = table(&[]);
+    assert!(plain.contains("pushed 1 h ago") && !plain.contains("promoted"), "{plain}");
+    let told = table(&["--history"]);
+    assert!(told.contains("promoted 14 d ago or earlier (very late)") && told.contains("2 of 2 images, or earlier"), "{told}");
+}

@@ -100,10 +100,12 @@ impl Here {
     /// A verb on all images of the template at the promoted channel.
     fn run(&self, verb: &str, more: &[&str], environment: &[(&str, &str)]) -> Output {
         let template = self.path("t.j2");
-        let plain = [verb, "--template-file", &template, "--namespace", &self.namespace, "--prefix", PREFIX];
+        let plain = [verb, "--template-file", &template, "--namespace", &self.namespace];
         let own: Vec<&str> = self.more.iter().map(String::as_str).collect();
+        let has_prefix = own.iter().chain(more).any(|flag| flag.starts_with("--prefix"));
+        let prefix: &[&str] = if has_prefix { &[] } else { &["--prefix", PREFIX] };
         let tag: &[&str] = if more.contains(&"--tag") { &[] } else { &["--tag", PROMOTED] };
-        overtag_with(&[&plain[..], tag, &own, more].concat(), environment)
+        overtag_with(&[&plain[..], prefix, tag, &own, more].concat(), environment)
     }
 
     fn report(&self, more: &[&str]) -> (Option<i32>, Value) {
@@ -1158,5 +1160,184 @@ fn a_snapshot_of_a_snapshot_holds_no_more_and_asks_nobody() {
             rows(&report).into_iter().map(|(short, row)| (short, row["status"].clone())).collect::<BTreeMap<_, _>>()
         };
         assert_eq!(of("first.json"), of("second.json"), "{tag}");
+    }
+}
+
+// -- Quay, according to its own source
+
+/// A repository with the channel and its hash at one image that has that label, and more tags of the same image.
+fn promoted(path: &str, now: u64, more: &[&str]) -> Repository {
+    let mut repository = Repository::new(path);
+    let (hash, day) = (quay::hash_tag(0), 24 * 3600);
+    let digest = repository.push(&hash, Manifest::image(path, &[(LABEL, &hash)]), now - 3 * day);
+    repository.tag(PROMOTED, &digest, now - 2 * day);
+    for (i, tag) in more.iter().enumerate() {
+        repository.tag(tag, &digest, now - day - i as u64);
+    }
+    repository
+}
+
+/// The rows of a report of `prepare` on Quays of these repositories.
+fn on_quay(quay: &Quay, namespace: &str, names: &[&str], more: &[&str]) -> (Option<i32>, BTreeMap<String, Value>, String) {
+    let here = Here::with(&format!("{}/{namespace}", quay.host), &support::template(names));
+    let (code, report, said) = here.report_and_words(&[&["--prefix=", "--api", "quay"], more].concat());
+    (code, rows(&report), said)
+}
+
+const QUAY_NOW: u64 = 1_780_102_156;
+
+#[test]
+fn quay_names_of_three_words_are_of_the_namespace_that_is_the_first() {
+    let quay = Quay::start(vec![promoted("ns/team/alpha", QUAY_NOW, &[])]);
+    quay.set_now(QUAY_NOW);
+    let (code, rows, said) = on_quay(&quay, "ns/team", &["alpha", "beta"], &[]);
+    assert_eq!(
+        (code, &rows["alpha"]["status"], &rows["beta"]["status"]),
+        (Some(0), &json!("resolved"), &json!("absent")),
+        "{said}"
+    );
+    assert!(
+        rows["beta"]["reason"]
+            .as_str()
+            .is_some_and(|r| r.contains("/ns has no public repository team/beta (missing or private)"))
+    );
+}
+
+#[test]
+fn quay_repositories_that_are_hidden_are_counted_apart() {
+    let mut without = Repository::new("ns/gamma");
+    without.push("other", Manifest::image("gamma", &[]), QUAY_NOW - 9);
+    let quay = Quay::start(vec![promoted("ns/alpha", QUAY_NOW, &[]), without]);
+    quay.set_now(QUAY_NOW);
+    let here = Here::with(&format!("{}/ns", quay.host), &support::template(&["alpha", "beta", "gamma"])).and(&[
+        "--prefix=",
+        "--api",
+        "quay",
+    ]);
+    let (code, report, _) = here.report_and_words(&[]);
+    assert_eq!((code, &report["counts"]["absent"], &report["counts"]["no_public_repository"]), (Some(0), &json!(2), &json!(1)));
+    let (images, environment) = (here.path("i.yaml"), here.path("e.yaml"));
+    let done = here.run("prepare", &["--output-images-file", &images, "--output-env-file", &environment], &[]);
+    let said = text(&done.stderr);
+    assert!(said.contains("1 absent, 1 without a public repository (missing or private)"), "{said}");
+    for file in ["i.yaml", "e.yaml"] {
+        let head = here.read(file);
+        assert!(head.contains("# No public repository (missing or private): 1 image"), "{head}");
+        assert!(head.contains("beta:current-tripleo: left out, absent: "), "{head}");
+    }
+    let done = here.run("board", &["--channels", PROMOTED, "--format", "json"], &[]);
+    let board: Value = serde_json::from_slice(&done.stdout).expect("a board");
+    let counts = &board["channels"][0]["counts"];
+    assert_eq!((&counts["absent"], &counts["no_public_repository"]), (&json!(2), &json!(1)));
+    let sentence = board["channels"][0]["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains("1 not promoted, 1 without a public repository (missing or private)"), "{sentence}");
+}
+
+#[test]
+fn quay_newest_is_the_newest_while_tags_come_and_go() {
+    // A tag that every page moves over the edge, as an auto-prune does.
+    let fillers: Vec<String> = (0..620).map(|i| format!("build-{i}")).collect();
+    let mut repository = promoted("ns/alpha", QUAY_NOW, &fillers.iter().map(String::as_str).collect::<Vec<_>>());
+    let digest = repository.life(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
+    repository.tag("v1.0.0", &digest, QUAY_NOW - 90 * 86_400);
+    // In the middle of the list by its time.
+    repository.tag("v9.0.0", &digest, QUAY_NOW - 86_400 - 100);
+    let quay = Quay::start(vec![repository]);
+    quay.set_now(QUAY_NOW);
+    quay.between_pages(|page, repositories| {
+        if page > 0 {
+            repositories[0].end(&format!("build-{page}"), QUAY_NOW - 1);
+        }
+    });
+    let (code, rows, said) = on_quay(&quay, "ns", &["alpha"], &["--tag", r"newest:v\d+\.\d+\.\d+"]);
+    assert_eq!((code, &rows["alpha"]["tag"]), (Some(0), &json!("v9.0.0")), "{said}");
+}
+
+#[test]
+fn quay_local_times_and_wrong_clocks_make_no_tag_absent() {
+    for zone in [-5 * 3600, 0, 9 * 3600] {
+        let mut repository = promoted("ns/alpha", QUAY_NOW, &[]);
+        for tag in [PROMOTED.to_owned(), quay::hash_tag(0)] {
+            repository.end(&tag, QUAY_NOW + 3 * 3600);
+        }
+        let quay = Quay::start(vec![repository]);
+        quay.set_now(QUAY_NOW);
+        quay.set_zone(zone);
+        for epoch in [QUAY_NOW, QUAY_NOW + 30 * 86_400, 0] {
+            let here =
+                Here::with(&format!("{}/ns", quay.host), &support::template(&["alpha"])).and(&["--prefix=", "--api", "quay"]);
+            let done = here.run("prepare", &["--format", "json"], &[("SOURCE_DATE_EPOCH", &epoch.to_string())]);
+            let report: Value = serde_json::from_slice(&done.stdout).expect("a report");
+            assert_eq!(report["images"][0]["status"], "resolved", "{zone} {epoch}: {report:#}");
+        }
+    }
+}
+
+#[test]
+fn quay_labels_of_a_list_are_none_of_its_images() {
+    let hash = quay::hash_tag(0);
+    for (added, own, want) in [(true, true, "label"), (false, true, "label"), (true, false, "digest")] {
+        let mut repository = Repository::new("ns/alpha");
+        let labels: &[(&str, &str)] = if own { &[(LABEL, hash.as_str())] } else { &[] };
+        let digest = repository.push(&hash, Manifest::index("alpha", labels), QUAY_NOW - 9);
+        repository.tag(PROMOTED, &digest, QUAY_NOW - 5);
+        if added {
+            repository
+                .added
+                .insert(digest, vec![("reviewed-by".to_owned(), "qe".to_owned()), (LABEL.to_owned(), "v9".to_owned())]);
+        }
+        let quay = Quay::start(vec![repository]);
+        quay.set_now(QUAY_NOW);
+        let (_, rows, said) = on_quay(&quay, "ns", &["alpha"], &["--pin", "label,digest"]);
+        assert_eq!(rows["alpha"]["pinned_by"], want, "{added} {own}: {:#} {said}", rows["alpha"]);
+    }
+}
+
+#[test]
+fn quay_tags_without_a_digest_spoil_no_others() {
+    let mut repository = promoted("ns/alpha", QUAY_NOW, &["ancient"]);
+    repository.undigested.insert("ancient".to_owned());
+    let mut spoilt = promoted("ns/beta", QUAY_NOW, &[]);
+    spoilt.undigested.insert(PROMOTED.to_owned());
+    let quay = Quay::start(vec![repository, spoilt]);
+    quay.set_now(QUAY_NOW);
+    let (code, rows, _) = on_quay(&quay, "ns", &["alpha", "beta"], &[]);
+    assert_eq!((code, &rows["alpha"]["status"], &rows["beta"]["status"]), (Some(3), &json!("resolved"), &json!("error")));
+}
+
+#[test]
+fn quay_tags_alive_twice_hide_no_others() {
+    // Rows enough that 500 are not all, of names few enough to look like all.
+    let names: Vec<String> = (0..300).map(|i| format!("build-{i}")).collect();
+    let mut repository = promoted("ns/alpha", QUAY_NOW, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let digest = repository.life(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
+    for name in &names[..250] {
+        repository.tag_twice(name, &digest, QUAY_NOW - 7);
+    }
+    let quay = Quay::start(vec![repository]);
+    quay.set_now(QUAY_NOW);
+    let (code, rows, said) = on_quay(&quay, "ns", &["alpha"], &["--pin", "digest"]);
+    assert_eq!((code, &rows["alpha"]["status"]), (Some(0), &json!("resolved")), "{said}");
+}
+
+#[test]
+fn quay_lists_and_upstreams_by_the_other_api() {
+    let versions: Vec<String> = (0..120).map(|i| format!("v1.{i}.0")).collect();
+    let quay = Quay::start(vec![promoted("ns/alpha", QUAY_NOW, &versions.iter().map(String::as_str).collect::<Vec<_>>())]);
+    quay.set_now(QUAY_NOW);
+    quay.serve_v2(None);
+    let flags = ["--api", "distribution", "--pin", "digest"];
+    let here = Here::with(&format!("{}/ns", quay.host), &support::template(&["alpha"])).and(&["--prefix="]).and(&flags);
+    let (code, report, said) = here.report_and_words(&["--tag", r"newest:v\d+\.\d+\.\d+"]);
+    assert_eq!(
+        (code, &report["images"][0]["reason"], &rows(&report)["alpha"]["status"]),
+        (Some(0), &json!("the digest of the tag that was asked for"), &json!("resolved")),
+        "{said}"
+    );
+    assert!(quay.proxy.count_where(|l| l.path.contains("/tags/list")) == 3, "{}", quay.log_text());
+    for (status, want) in [(404, "absent"), (429, "error"), (500, "error"), (401, "error")] {
+        quay.serve_v2(Some(status));
+        let (_, report) = here.report(&[]);
+        assert_eq!(report["images"][0]["status"], want, "{status}: {report:#}");
     }
 }

@@ -162,6 +162,12 @@ pub struct Repository {
     pub public: bool,
     /// How long dead tags are kept, in seconds.
     pub tag_expiration_s: u64,
+    /// `NORMAL`, `READ_ONLY`, `MIRROR` or `ORG_MIRROR`.
+    pub state: &'static str,
+    /// Tags of which an old Quay does not tell the digest.
+    pub undigested: BTreeSet<String>,
+    /// Labels that somebody gave a manifest in Quay's page, by digest.
+    pub added: BTreeMap<String, Vec<(String, String)>>,
     lives: Vec<Life>,
     manifests: BTreeMap<String, Manifest>,
 }
@@ -169,8 +175,9 @@ pub struct Repository {
 impl Repository {
     /// Makes an empty public repository at `namespace/name`.
     pub fn new(path: &str) -> Repository {
-        let (lives, manifests) = Default::default();
-        Repository { path: path.to_owned(), public: true, tag_expiration_s: TWO_WEEKS, lives, manifests }
+        let (undigested, added, lives, manifests) = Default::default();
+        let (path, state) = (path.to_owned(), "NORMAL");
+        Repository { path, public: true, tag_expiration_s: TWO_WEEKS, state, undigested, added, lives, manifests }
     }
 
     /// Adds a manifest and what it lists; returns its digest.
@@ -195,6 +202,12 @@ impl Repository {
     pub fn tag(&mut self, tag: &str, digest: &str, at: u64) {
         assert!(self.manifests.contains_key(digest), "{} has no manifest {digest} for {tag}", self.path);
         self.end(tag, at);
+        let (name, digest) = (tag.to_owned(), digest.to_owned());
+        self.lives.push(Life { name, digest, start_ts: at, end_ts: None, reversion: false });
+    }
+
+    /// As [`Repository::tag`], but the life before does not end: a tag that is alive twice (quay#4966).
+    pub fn tag_twice(&mut self, tag: &str, digest: &str, at: u64) {
         let (name, digest) = (tag.to_owned(), digest.to_owned());
         self.lives.push(Life { name, digest, start_ts: at, end_ts: None, reversion: false });
     }
@@ -468,11 +481,19 @@ pub struct Quay {
 }
 
 type Program = Arc<dyn Fn(&Seen) -> Option<Fault> + Send + Sync>;
+type Between = Arc<dyn Fn(usize, &mut [Repository]) + Send + Sync>;
 
 struct State {
     repositories: Vec<Repository>,
     now: u64,
+    /// What its local time is ahead of UTC, in seconds.
+    zone: i64,
     v2_allowed: bool,
+    /// Whether `/v2/` is served to everybody, and of a proxy-cache organisation what its upstream answers.
+    v2: Option<Option<u16>>,
+    /// What is done to the repositories before a request for a page of tags, by its number.
+    between: Option<Between>,
+    pages: usize,
     missing_header_expected: bool,
     bucket: Option<Bucket>,
     program: Option<Program>,
@@ -486,7 +507,11 @@ impl Quay {
         let state = State {
             repositories,
             now: real_now(),
+            zone: 0,
             v2_allowed: false,
+            v2: None,
+            between: None,
+            pages: 0,
             missing_header_expected: false,
             bucket: None,
             program: None,
@@ -525,6 +550,23 @@ impl Quay {
         self.change(path, |r| r.tag(tag, digest, at));
         let mut state = self.lock();
         state.now = state.now.max(at);
+    }
+
+    /// Sets what its local time is ahead of UTC, in seconds: an overview is written in it.
+    pub fn set_zone(&self, zone: i64) {
+        self.lock().zone = zone;
+    }
+
+    /// Does this to the repositories before each page of tags, which are numbered from 0.
+    pub fn between_pages(&self, change: impl Fn(usize, &mut [Repository]) + Send + Sync + 'static) {
+        self.lock().between = Some(Arc::new(change));
+    }
+
+    /// Serves `/v2/` to everybody, as a Quay up to 3.11 does: lists in order of rows, 50 a page, with a token. With a status it is a
+    /// proxy-cache organisation whose upstream answers so.
+    pub fn serve_v2(&self, upstream: Option<u16>) {
+        let mut state = self.lock();
+        (state.v2, state.v2_allowed) = (Some(upstream), true);
     }
 
     /// Expects requests below `/v2/`.
@@ -723,7 +765,7 @@ fn respond(shared: &Mutex<State>, seen: &Seen) -> Fault {
     }
     let host = seen.header("Host").unwrap_or_default();
     match (seen.method.as_str(), call) {
-        _ if is_v2(&seen.path) => challenge(host),
+        _ if is_v2(&seen.path) => state.v2(seen, host),
         (_, None) => cors(501, "text/plain; charset=utf-8", "nobody expected this request\n"),
         // Flask's answer to OPTIONS has a body.
         ("OPTIONS", Some(_)) => cors(200, "application/json", "null\n"),
@@ -731,7 +773,14 @@ fn respond(shared: &Mutex<State>, seen: &Seen) -> Fault {
             let message = "API calls must be invoked with an X-Requested-With header if called from a browser";
             refused(&json!({ "error": message }))
         }
-        ("GET", Some(call)) => state.get(&call, host).unwrap_or_else(|fault| fault),
+        ("GET", Some(call)) => {
+            if let Some(change) = state.between.clone().filter(|_| call.kind == Kind::Tags) {
+                let page = state.pages;
+                state.pages += 1;
+                change(page, &mut state.repositories);
+            }
+            state.get(&call, host).unwrap_or_else(|fault| fault)
+        }
         _ => cors(405, "application/json", &json!({ "message": "The method is not allowed." }).to_string()),
     }
 }
@@ -742,7 +791,8 @@ impl State {
         let mut found = Vec::new();
         let mut note = |what: String| found.push(what);
         let is_preflight = seen.method == "OPTIONS";
-        if seen.method != "GET" && !is_preflight {
+        let is_served = self.v2.is_some() && is_v2(&seen.path) && seen.method == "HEAD";
+        if seen.method != "GET" && !is_preflight && !is_served {
             note("neither GET nor OPTIONS".to_owned());
         }
         for name in ["Authorization", "Cookie", "Proxy-Authorization"] {
@@ -797,7 +847,10 @@ impl State {
             Kind::Repository => self.repository(call, repository),
             Kind::Tags => self.tags(call, repository)?,
             Kind::Manifest => manifest_json(manifest()?),
-            Kind::Labels => labels_json(manifest()?, call.text("filter").unwrap_or_default()),
+            Kind::Labels => {
+                let added = repository.added.get(&call.digest).map_or(&[][..], Vec::as_slice);
+                labels_json(manifest()?, added, call.text("filter").unwrap_or_default())
+            }
         }))
     }
 
@@ -840,20 +893,26 @@ impl State {
         let mut body = json!({
             "namespace": namespace, "name": name, "kind": "image", "description": null, "is_public": true,
             "is_organization": true, "is_starred": false, "status_token": "", "trust_enabled": false,
-            "tag_expiration_s": repository.tag_expiration_s, "is_free_account": true, "state": "NORMAL",
+            "tag_expiration_s": repository.tag_expiration_s, "is_free_account": true, "state": repository.state,
             "can_write": false, "can_admin": false,
         });
         if call.is_on("includeTags", true) {
+            // Its local time, called UTC.
+            let local = |seconds: u64| date(seconds.saturating_add_signed(self.zone));
             let one = |life: &Life| {
                 let mut tag = json!({
                     "name": life.name, "size": size(&repository.manifests[&life.digest]),
-                    "last_modified": date(life.start_ts), "manifest_digest": life.digest,
+                    "last_modified": local(life.start_ts), "manifest_digest": life.digest,
                 });
+                if repository.undigested.contains(&life.name) {
+                    tag.as_object_mut().expect("a map").remove("manifest_digest");
+                }
                 if let Some(end) = life.end_ts {
-                    tag["expiration"] = json!(date(end));
+                    tag["expiration"] = json!(local(end));
                 }
                 (life.name.clone(), tag)
             };
+            // Of a tag that is alive twice the older row is what remains.
             let newest = repository.active(self.now).into_iter().take(NEWEST);
             body["tags"] = Value::Object(newest.map(one).collect());
         }
@@ -885,9 +944,70 @@ impl State {
         let lives: Vec<&Life> = lives.into_iter().filter(is_named).collect();
         let from = limit.saturating_mul(page - 1).min(lives.len());
         let to = lives.len().min(from + limit);
-        let tags: Vec<Value> = lives[from..to].iter().map(|l| tag_json(l, &repository.manifests[&l.digest])).collect();
+        let one = |life: &&Life| {
+            let mut tag = tag_json(life, &repository.manifests[&life.digest]);
+            if repository.undigested.contains(&life.name) {
+                tag.as_object_mut().expect("a map").remove("manifest_digest");
+            }
+            tag
+        };
+        let tags: Vec<Value> = lives[from..to].iter().map(one).collect();
         Ok(json!({ "tags": tags, "page": page, "has_additional": to < lives.len() }))
     }
+}
+
+impl State {
+    /// What is below `/v2/`.
+    fn v2(&self, seen: &Seen, host: &str) -> Fault {
+        let Some(upstream) = self.v2 else { return challenge(host) };
+        let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
+        let refusal = |code: &str, message: &str| {
+            let error = json!({ "errors": [{ "code": code, "message": message, "detail": {} }] });
+            Fault::bare(404, &[("Content-Type", "application/json")], &error.to_string())
+        };
+        let Some(rest) = path.strip_prefix("/v2/").filter(|rest| !rest.is_empty()) else {
+            return Fault::bare(200, &[("Content-Type", "application/json")], "true");
+        };
+        let of = |name: &str| self.repositories.iter().find(|r| r.path == name && r.public);
+        if let Some(name) = rest.strip_suffix("/tags/list") {
+            let Some(repository) = of(name) else { return refusal("NAME_UNKNOWN", "repository name not known to registry") };
+            return old_list(repository, self.now, query);
+        }
+        let (name, reference) = rest.split_once("/manifests/").unwrap_or((rest, ""));
+        if let Some(status) = upstream {
+            let message =
+                format!("the requested image may not exist in the upstream registry, or access is insufficient ({status})");
+            return refusal("MANIFEST_UNKNOWN", &message);
+        }
+        let Some(repository) = of(name) else { return refusal("NAME_UNKNOWN", "repository name not known to registry") };
+        let digest = repository.life(reference, self.now).map_or(reference, |life| &life.digest);
+        match repository.manifest(digest) {
+            Some(manifest) => {
+                let headers = [("Content-Type", manifest.media), ("Docker-Content-Digest", manifest.digest.as_str())];
+                Fault::bare(200, &headers, &manifest.text)
+            }
+            None => refusal("MANIFEST_UNKNOWN", "manifest unknown"),
+        }
+    }
+}
+
+/// A list as Quay gave it up to 3.11; whatever is no token, `last=TAG` too, is the first page.
+fn old_list(repository: &Repository, now: u64, query: &str) -> Fault {
+    let mut tags: Vec<&str> = Vec::new();
+    for life in repository.lives.iter().filter(|l| l.is_active(now)) {
+        if !tags.contains(&life.name.as_str()) {
+            tags.push(&life.name);
+        }
+    }
+    let query: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let value = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    let from = value("next_page").or(value("last")).and_then(place).unwrap_or(0).min(tags.len());
+    let to = tags.len().min(from + value("n").and_then(|n| n.parse().ok()).unwrap_or(50).clamp(1, 50));
+    let body = json!({ "name": repository.path, "tags": tags[from..to] }).to_string();
+    let token: String = form_urlencoded::byte_serialize(token(to).as_bytes()).collect();
+    let link = format!("</v2/{}/tags/list?n=50&next_page={token}>; rel=\"next\"", repository.path);
+    let headers = [("Content-Type", "application/json"), ("Link", link.as_str())];
+    Fault::bare(200, &headers[..if to < tags.len() { 2 } else { 1 }], &body)
 }
 
 fn tag_json(life: &Life, manifest: &Manifest) -> Value {
@@ -928,14 +1048,16 @@ fn manifest_json(manifest: &Manifest) -> Value {
 }
 
 /// Q5.
-fn labels_json(manifest: &Manifest, prefix: &str) -> Value {
-    let one = |(key, value): &(String, String)| {
+fn labels_json(manifest: &Manifest, added: &[(String, String)], prefix: &str) -> Value {
+    let one = |(source, (key, value)): (&str, &(String, String))| {
         let is_json = serde_json::from_str::<Value>(value).is_ok_and(|v| v.is_object() || v.is_array());
         let id = &hex(&format!("{}{key}", manifest.digest))[..32];
         let media = if is_json { "application/json" } else { "text/plain" };
-        json!({ "id": id, "key": key, "value": value, "source_type": "manifest", "media_type": media })
+        json!({ "id": id, "key": key, "value": value, "source_type": source, "media_type": media })
     };
-    let labels: Vec<Value> = manifest.labels.iter().filter(|(key, _)| key.starts_with(prefix)).map(one).collect();
+    let own = manifest.labels.iter().map(|label| ("manifest", label));
+    let all = own.chain(added.iter().map(|label| ("api", label)));
+    let labels: Vec<Value> = all.filter(|(_, (key, _))| key.starts_with(prefix)).map(one).collect();
     json!({ "labels": labels })
 }
 
