@@ -19,7 +19,7 @@ use support::login::{self, Access, PASSWORD, USER};
 use support::names;
 use support::nginx::{self, Nginx, RetryAfter};
 use support::process::Guarded;
-use support::proxy::{Logged, Proxy};
+use support::proxy::{Fault, Logged, Proxy, Seen};
 use support::quay::{self, Kind, Quay, Role};
 use support::registry as seeds;
 use support::registry::{LABEL, NAMESPACE, PREFIX, PROMOTED, Registry};
@@ -1028,4 +1028,74 @@ fn a_snapshot_is_in_nobody_s_way() {
     page.wait_for_text("Read from a snapshot of ", PATIENCE);
     done(&page);
     looks(&page, "snapshot", ".notice");
+}
+
+// -- HTTP as servers speak it, and what is given
+
+#[test]
+fn answers_in_every_form_that_http_allows_are_read_by_the_page_too() {
+    let proxy = Proxy::before(&registry().host);
+    let link = seeded_and(&proxy.host, &[("include", "nova-"), ("pin", "digest")]);
+    let is_manifest = |seen: &Seen| seen.path.contains("/manifests/") && seen.method != "OPTIONS";
+    let plain = {
+        let page = open(&link);
+        rows(&page).into_iter().map(|row| (row.name, row.tag)).collect::<BTreeSet<_>>()
+    };
+    assert!(plain.len() > 3);
+    for (name, value) in [
+        ("Docker-Content-Digest", "a".repeat(64)),
+        ("Docker-Content-Digest", format!("\"sha256:{}\"", "a".repeat(64))),
+        ("Docker-Content-Digest", format!("SHA256:{}", "A".repeat(64))),
+        ("Docker-Content-Digest", format!("sha512:{}", "a".repeat(128))),
+        ("Docker-Content-Digest", String::new()),
+    ] {
+        let header = value.clone();
+        proxy.fault(move |seen| is_manifest(seen).then(|| Fault::set(name, &header)));
+        let page = open(&link);
+        let got: BTreeSet<_> = rows(&page).into_iter().map(|row| (row.name, row.tag)).collect();
+        assert_eq!(got, plain, "{name}: {value}");
+    }
+    // HEAD has no body, whatever its headers say of one.
+    proxy.fault(move |seen| (is_manifest(seen) && seen.method == "HEAD").then(|| Fault::set("Content-Encoding", "gzip")));
+    let page = open(&link);
+    let got: BTreeSet<_> = rows(&page).into_iter().map(|row| (row.name, row.tag)).collect();
+    assert_eq!(got, plain, "HEAD with a coding");
+    // One that is well-formed and wrong, of a body, is an error.
+    let wrong = format!("sha256:{}", "a".repeat(64));
+    proxy.fault(move |seen| match seen.method.as_str() {
+        "HEAD" if is_manifest(seen) => Some(Fault::hide("Docker-Content-Digest")),
+        "GET" if is_manifest(seen) => Some(Fault::set("Docker-Content-Digest", &wrong)),
+        _ => None,
+    });
+    let page = open(&link);
+    assert!(rows(&page).iter().all(|row| row.status != "resolved" && row.status != "absent"), "{}", page.text());
+}
+
+#[test]
+fn a_list_of_tags_whose_pages_are_elsewhere_makes_nothing_absent_in_the_page() {
+    let proxy = Proxy::before(&registry().host);
+    proxy.fault(|seen| {
+        let link = "<http://registry-core:8080/v2/x/tags/list?last=z>; rel=\"next\"";
+        seen.path.contains("/tags/list").then(|| Fault::set("Link", link))
+    });
+    let link = seeded_and(&proxy.host, &[("include", "nova-"), ("pin", "sibling,digest")]);
+    let page = open(&link);
+    let all = rows(&page);
+    assert!(all.iter().all(|row| row.status != "absent" && row.status != "error"), "{}", page.text());
+    // A list that is refused is no reason to ask for a login, and the row says why its tag is no nicer one.
+    proxy.fault(|seen| seen.path.contains("/tags/list").then(|| Fault::registry_error(403, "DENIED")));
+    let page = open(&link);
+    assert!(rows(&page).iter().filter(|row| row.status == "resolved").all(|row| row.pinned_by == "digest"), "{}", page.text());
+    assert!(!page.text().contains("private") && !page.has("button", "Log in"), "{}", page.text());
+}
+
+#[test]
+fn what_an_environment_says_and_the_page_does_not_follow_is_shown() {
+    let page = open(&address(&[("release", "train"), ("namespace", &format!("{}/x", nothing().host))]));
+    unfold(&page);
+    let environment = "parameter_defaults:\n  ContainerImagePrepare:\n  - set: {namespace: registry.example.com/rhosp}\n  \
+                       ControllerCount: 1\n  ControllerCount: 2\n";
+    choose_file(&page, "Heat environments", "containers-prepare-parameter.yaml", environment);
+    page.wait_for_text("`ContainerImagePrepare` is not read", PATIENCE);
+    page.wait_for_text("`ControllerCount` stands twice", PATIENCE);
 }

@@ -9,7 +9,7 @@
 //! | [`time`] | UTC time stamps |
 //! | [`name`] | references of images |
 //! | [`pattern`] | Python's `re.search`, and the order of versions |
-//! | [`yaml`] | the only user of serde_yaml; our order, our quoting |
+//! | [`yaml`] | the only user of the YAML parser: reads as PyYAML does, writes what every reader takes alike |
 //! | [`release`] | the built-in templates, defaults and roles |
 //! | [`choices`] | what a person may choose: one table of definitions; and its typed form |
 //! | [`share`] | choices ⇄ query string |
