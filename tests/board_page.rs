@@ -342,7 +342,7 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     visit(&page, &board(&quay.host, &templates, "podified-ci-testing,current-podified", &[("api", "quay")]));
     assert_eq!(quay.data_requests(), names.len(), "{}", quay.log_text());
     assert!(
-        cards(&page)[1].3.contains("Promoted 2 d ago") || cards(&page)[1].3.contains("Promoted 48 h ago"),
+        cards(&page)[1].3.contains("Pushed 2 d ago") || cards(&page)[1].3.contains("Pushed 48 h ago"),
         "{:?}",
         cards(&page)[1]
     );

@@ -74,6 +74,11 @@ fn run(name: &str) {
 }
 
 #[test]
+fn authfiles() {
+    run("authfile");
+}
+
+#[test]
 fn challenges() {
     run("challenge");
 }
@@ -94,6 +99,11 @@ fn manifests() {
 }
 
 #[test]
+fn patterns() {
+    run("pattern");
+}
+
+#[test]
 fn quay() {
     run("quay");
 }
@@ -109,8 +119,13 @@ fn snapshots() {
 }
 
 #[test]
+fn documents() {
+    run("yaml");
+}
+
+#[test]
 fn every_target_has_a_test_and_a_corpus() {
-    let of_tests = ["challenge", "dlrn", "link", "manifest", "quay", "reference", "snapshot"];
+    let of_tests = ["authfile", "challenge", "dlrn", "link", "manifest", "pattern", "quay", "reference", "snapshot", "yaml"];
     assert_eq!(targets::ALL.map(|(name, _)| name), of_tests);
     assert_eq!(fs::read_dir("tests/fuzz/corpus").expect("the corpus").count(), of_tests.len());
 }

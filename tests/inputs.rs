@@ -180,7 +180,7 @@ fn one_cause_is_one_line_and_the_report_has_all() {
     assert_eq!((done.status.code(), lines.len()), (Some(3), 1), "{said}");
     assert!(lines[0].contains(": 127.0.0.1:1: ns/") && lines[0].contains(" and ") && lines[0].contains(" more"), "{said}");
     assert_eq!(lines[0].matches("current-tripleo").count(), 3, "three images are named: {said}");
-    assert!(said.contains("could not be checked") && done.stdout.is_empty(), "{said}");
+    assert!(said.contains(" could not be asked: ") && done.stdout.is_empty(), "{said}");
     let done = overtag(&[&args[..], &["--format", "json"]].concat());
     let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("a report");
     let images = report["images"].as_array().expect("images");

@@ -1335,9 +1335,49 @@ fn quay_lists_and_upstreams_by_the_other_api() {
         "{said}"
     );
     assert!(quay.proxy.count_where(|l| l.path.contains("/tags/list")) == 3, "{}", quay.log_text());
-    for (status, want) in [(404, "absent"), (429, "error"), (500, "error"), (401, "error")] {
+    for (status, want) in [(404, "absent"), (429, "error"), (500, "error"), (401, "error"), (0, "error")] {
         quay.serve_v2(Some(status));
         let (_, report) = here.report(&[]);
         assert_eq!(report["images"][0]["status"], want, "{status}: {report:#}");
     }
+}
+
+#[test]
+fn a_repository_that_answered_is_not_absent_in_a_snapshot_either() {
+    let registry = Registry::scratch();
+    registry.push("ns/alpha", &[PROMOTED], Kind::Docker, None, 0);
+    let proxy = Proxy::before(&registry.host);
+    // The tag is there; asked for its tags the registry says that it has no such repository.
+    proxy.fault(|seen| seen.path.contains("/tags/list").then(|| Fault::registry_error(404, "NAME_UNKNOWN")));
+    let here = Here::with(&format!("{}/ns", proxy.host), &support::template(&["alpha"])).and(&["--prefix="]);
+    let (code, report, said) = here.report_and_words(&[]);
+    assert_eq!((code, rows(&report)["alpha"]["pinned_by"].clone()), (Some(0), json!("digest")), "{said}");
+    let snapshot = here.path("s.json");
+    assert!(here.run("snapshot", &["--output", &snapshot], &[]).status.success());
+    let (code, from_snapshot, said) = here.report_and_words(&["--snapshot", &snapshot]);
+    assert_eq!((code, &from_snapshot["images"][0]["imagename"]), (Some(0), &report["images"][0]["imagename"]), "{said}");
+}
+
+#[test]
+fn a_quay_where_all_is_hidden_says_so() {
+    let quay = Quay::start(vec![promoted("ns/other", QUAY_NOW, &[])]);
+    quay.set_now(QUAY_NOW);
+    let here =
+        Here::with(&format!("{}/ns", quay.host), &support::template(&["alpha", "beta"])).and(&["--prefix=", "--api", "quay"]);
+    let (code, _, said) = here.report_and_words(&[]);
+    assert!(code == Some(1) && said.contains("none carries the tag in a public repository"), "{said}");
+    let done = here.run("board", &["--channels", PROMOTED], &[]);
+    assert!(text(&done.stdout).contains("2 without a public repository (missing or private)"), "{}", text(&done.stdout));
+}
+
+#[test]
+fn an_absence_on_what_may_be_a_proxy_cache_says_how_to_ask_its_upstream() {
+    let mut repository = Repository::new("ns/alpha");
+    repository.push("cached", Manifest::image("alpha", &[]), QUAY_NOW - 9);
+    repository.end("cached", QUAY_NOW + 86_400);
+    let quay = Quay::start(vec![repository]);
+    quay.set_now(QUAY_NOW);
+    let (_, rows, _) = on_quay(&quay, "ns", &["alpha"], &[]);
+    let reason = rows["alpha"]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("if this is a proxy cache, ask by api=distribution"), "{reason}");
 }

@@ -1163,6 +1163,33 @@ fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
 }
 
 #[test]
+fn a_list_is_whole_only_where_nothing_says_that_there_may_be_more() {
+    let (few, full) = (versions(9), versions(1000));
+    // Behind the last tag a server answers so, where no Link could be read.
+    for (caller, tags_of, status, want) in [
+        (Caller::Native, &few, 400, true),
+        (Caller::Native, &few, 404, true),
+        (Caller::Native, &full, 403, false),
+        (Caller::Browser, &few, 404, false),
+    ] {
+        let (answer, _) = asked(&tags(), server(caller), |request| match request.url.contains("last=") {
+            true => refusal(status, ""),
+            false => page(tags_of, None),
+        });
+        assert_eq!(matches!(answer, Ok(Answer::Tags(Ok(_)))), want, "{status}: {answer:?}");
+        assert!(want || matches!(answer, Ok(Answer::Refused(_))), "{status}: {answer:?}");
+    }
+    // What may pass is no end.
+    for status in [408, 429, 500, 503] {
+        let (answer, _) = asked(&tags(), server(Caller::Native), |request| match request.url.contains("last=") {
+            true => refusal(status, ""),
+            false => page(&few, None),
+        });
+        assert!(answer.is_err(), "{status}: {answer:?}");
+    }
+}
+
+#[test]
 fn a_list_of_an_old_quay_ends_with_the_page_without_a_link() {
     // Up to 3.11: in order of rows, 50 a page, a token that differs each time, and whatever is no token is the first page.
     let all: Vec<String> = std::iter::once(CHANNEL.to_owned()).chain((0..120).rev().map(|i| format!("v1.{i}.0"))).collect();
@@ -1241,6 +1268,12 @@ fn a_repository_that_has_answered_is_not_absent() {
 fn an_upstream_that_fails_is_no_absence() {
     for (message, want) in [
         ("the requested image may not exist in the upstream registry, or … access it (429)", Status::Error),
+        (
+            "may not exist in the upstream registry, or … (HTTPSConnectionPool(host='r', port=443): Read timed out.)",
+            Status::Error,
+        ),
+        ("may not exist in the upstream registry, or … (Failed to get token from: 'x', with status code: 429)", Status::Error),
+        ("may not exist in the upstream registry, or … (404)", Status::Absent),
         ("cannot be read (503)", Status::Error),
         ("cannot be read (401).", Status::Error),
         ("cannot be read (404)", Status::Absent),
@@ -1280,6 +1313,65 @@ fn the_first_label_counts_image_by_image() {
     // The default labels, written out, are no choice: two requests an image.
     let default = drive(run(&names("r.example", 9), "label=rdo_version,tcib_build_tag", native()), |r, _| answer(r));
     assert!(default.rows.iter().all(|r| r.tag == hash()) && default.sent.len() < 30, "{} requests", default.sent.len());
+}
+
+#[test]
+fn a_chosen_label_makes_no_image_torn_that_two_builds_left_alone() {
+    // The first image is the same in two builds, and its label names the older one; the channel is at the newer one.
+    let old = format!("{}_{}", "c".repeat(40), "d".repeat(8));
+    let answer = |request: &Request| {
+        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        let (repository, kind, what) = parts(path);
+        let own = if repository == "ns/i000" { &old } else { &hash() };
+        let config = config(&json!({ "rdo_version": own }));
+        let is_there = what == CHANNEL || what == hash() || what == old && repository == "ns/i000";
+        match kind {
+            "manifests" if is_there => manifest(request, D2, &image(D2, &config)),
+            "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+            _ => reply(200, &[], &config),
+        }
+    };
+    for link in ["", "label=rdo_version"] {
+        let done = drive(run(&names("r.example", 9), link, native()), |request, _| answer(request));
+        assert!(done.rows.iter().all(|row| row.status == Status::Resolved && row.notes.is_empty()), "{link}: {:?}", done.rows[0]);
+    }
+    // An image without the chosen label is still found by the hash of the others, and by no list of tags.
+    let bare = |request: &Request| match request.url.contains("/ns/i005/blobs/") {
+        true => refusal(403, ""),
+        false => answer(request),
+    };
+    let done = drive(run(&names("r.example", 9), "label=rdo_version", native()), |request, _| bare(request));
+    assert_eq!((done.rows[5].pinned_by, &done.rows[5].tag), ("sibling", &hash()), "{}", done.rows[5].reason);
+    assert_eq!(done.count(|r| r.url.contains("/tags/list")), 0);
+}
+
+#[test]
+fn answers_that_contradict_each_other_are_asked_again_by_a_retry() {
+    let newest = run_of(&["r.example/ns/i000:newest".to_owned()], "tag=newest:v.*", native());
+    let list = |request: &Request| request.url.contains("/tags/").then(|| page(&["v1.0".to_owned()], None));
+    let mut done = drive(newest, |request, _| list(request).unwrap_or_else(|| headed(request, refusal(404, "NAME_UNKNOWN"))));
+    assert_eq!(done.rows[0].status, Status::Error, "{}", done.rows[0].reason);
+    done.run.retry_failed(Logins::default());
+    let body = image(D2, "{}");
+    let done = drive(done.run, |request, _| list(request).unwrap_or_else(|| manifest(request, D2, &body)));
+    assert_eq!(done.rows[0].status, Status::Resolved, "{}", done.rows[0].reason);
+}
+
+#[test]
+fn a_child_that_an_upstream_does_not_give_is_no_image_without_labels() {
+    let child = sha256(b"child");
+    let list = json!({ "schemaVersion": 2, "mediaType": DL, "manifests": [
+        { "mediaType": D2, "digest": child, "size": 2, "platform": { "os": "linux", "architecture": "amd64" } },
+    ]});
+    for (message, want) in
+        [("may not exist in the upstream registry (429)", Status::Error), ("manifest unknown", Status::Unresolved)]
+    {
+        let done = drive(run(&names("r.example", 1), "pin=label", native()), |request, _| match request.url.contains(&child) {
+            true => reply(404, &[], json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "message": message }] }).to_string()),
+            false => manifest(request, DL, &list.to_string()),
+        });
+        assert_eq!(done.rows[0].status, want, "{message}: {}", done.rows[0].reason);
+    }
 }
 
 #[test]
@@ -1952,7 +2044,7 @@ fn quay_tags_without_a_digest_spoil_no_others() {
         let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], body.to_string()));
         let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
         assert_eq!(overview.tags.keys().collect::<Vec<_>>(), [CHANNEL]);
-        assert!(overview.others.contains("old"), "it is there, and of what is not told");
+        assert!(overview.undigested.contains("old"), "it is there, and of what is not told");
     }
     let ask = Ask::Check { repository, tag: "old".to_owned(), form: Form::All };
     let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": [bad], "has_additional": false }).to_string()));

@@ -201,11 +201,23 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
         Some(run) => Outcome::of_run(&settings, &plan, run),
         None => Outcome::unasked(&settings, &plan),
     };
-    for failure in outcome.failures() {
-        say(&failure);
-    }
     let refusal = outcome.refusal(invocation.allow_partial);
+    let mut failures = outcome.failures();
+    // The last one is the refusal, where they are the reason for one.
+    if refusal.as_ref().is_some_and(|refusal| failures.last() == Some(refusal)) {
+        failures.pop();
+    }
+    for failure in &failures {
+        say(failure);
+    }
     if invocation.format == "json" {
+        if invocation.output_images_file.is_some() || invocation.output_env_file.is_some() {
+            say(&Error::usage(
+                "no file is written: the report takes their place",
+                "--format json",
+                "leave it out to get the files",
+            ));
+        }
         print(&outcome.report())?;
         return refusal.map_or(Ok(()), Err);
     }
@@ -384,9 +396,10 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
     if failed.is_empty() || !invocation.require_whole.is_empty() {
         return Ok(());
     }
-    export::failures(failed.iter().copied()).iter().for_each(|failure| say(failure));
-    let what = format!("{} of {} cells could not be checked", failed.len(), rows.len());
-    Err(Error::new(Kind::Registry, what, "", "retry; the board says what is not known"))
+    let mut failures = export::failures(failed.iter().copied(), &format!("{} cells", rows.len()));
+    let last = failures.pop();
+    failures.iter().for_each(|failure| say(failure));
+    last.map_or(Ok(()), |last| Err(Error { cure: "retry; the board says what is not known".to_owned(), ..last }))
 }
 
 /// What is known of the pipeline: what a snapshot holds, or what the addresses that were named tell.
@@ -521,10 +534,11 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
             }
             let failed: Vec<(&Image, &Row)> =
                 asked.iter().zip(rows.iter().flatten().map(Arc::as_ref)).filter(|(_, row)| row.status == Status::Error).collect();
-            export::failures(failed.iter().copied()).iter().for_each(|failure| say(failure));
-            if !failed.is_empty() && (!invocation.allow_partial || failed.len() == rows.len()) {
-                let what = format!("{} of {} could not be checked", failed.len(), export::images(rows.len()));
-                return Err(Error::new(Kind::Registry, what, "", "retry, or allow incomplete files (--allow-partial)"));
+            let mut failures = export::failures(failed.iter().copied(), &export::images(rows.len()));
+            let refusal = failures.pop().filter(|_| !invocation.allow_partial || failed.len() == rows.len());
+            failures.iter().for_each(|failure| say(failure));
+            if let Some(refusal) = refusal {
+                return Err(refusal);
             }
             let references: Vec<&Reference> = asked.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
             run.also(snapshot::histories(run.facts(), &references));

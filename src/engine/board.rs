@@ -255,7 +255,9 @@ impl Stage {
             (self.unresolved, "unresolved"),
             (self.error, "could not be asked"),
         ];
-        if self.state != State::Empty {
+        if self.state == State::Empty && self.no_public_repository > 0 {
+            out.push_str(&format!("; {} without a public repository (missing or private)", self.no_public_repository));
+        } else if self.state != State::Empty {
             for (i, (n, words)) in parts.iter().filter(|(n, _)| *n > 0).enumerate() {
                 out.push_str(&format!("{} {n} {words}", if i == 0 { ";" } else { "," }));
             }

@@ -104,8 +104,7 @@ impl<'a> Outcome<'a> {
         let first = |status: &[Status]| self.lines.iter().find(|l| status.contains(&l.row.status));
         let n = self.summary.error + self.summary.waiting;
         if n > 0 && (!allow_partial || self.written().next().is_none()) {
-            let what = format!("{n} of {} could not be checked", images(self.summary.asked));
-            return Some(Error::new(Kind::Registry, what, "", "retry, or allow incomplete files (--allow-partial)"));
+            return self.failures().pop();
         }
         let gone = [Status::Absent, Status::Unresolved];
         if self.settings.missing == Missing::Fail
@@ -120,6 +119,10 @@ impl<'a> Outcome<'a> {
             let (what, cure) = match (self.plan.entries.is_empty(), self.plan.out.is_empty()) {
                 (true, true) => ("the template lists no image", "give another template"),
                 (true, false) => ("no image is left: the filters leave all out", "loosen roles, services, include or exclude"),
+                _ if self.summary.no_public_repository > 0 => (
+                    "no image is left: none carries the tag in a public repository",
+                    "check the namespace, make the repositories public, or log in and ask by api=distribution",
+                ),
                 _ => ("no image is left: none carries the tag", "check namespace and tag, or wait for the promotion"),
             };
             return Some(Error::new(Kind::No, what, "", cure));
@@ -133,9 +136,10 @@ impl<'a> Outcome<'a> {
         None
     }
 
-    /// What could not be checked, and why: see [`failures`].
+    /// What could not be asked, and why: see [`failures`].
     pub fn failures(&self) -> Vec<Error> {
-        failures(self.lines.iter().filter(|line| line.row.status == Status::Error).map(|line| (line.image, &line.row)))
+        let failed = self.lines.iter().filter(|line| line.row.status == Status::Error).map(|line| (line.image, &line.row));
+        failures(failed, &images(self.lines.len()))
     }
 
     /// The result in one sentence.
@@ -294,7 +298,7 @@ impl<'a> Outcome<'a> {
         let errors = self.summary.error + self.summary.waiting;
         let mut lines = Vec::new();
         if errors > 0 {
-            lines.push(format!("INCOMPLETE: {} could not be checked (listed below)", images(errors)));
+            lines.push(format!("INCOMPLETE: {} could not be asked and stand below", images(errors)));
         }
         lines.push(format!("{file}, written by overtag {}", env!("CARGO_PKG_VERSION")));
         lines.push(format!("Link: ?{}", provenance.link));
@@ -381,34 +385,48 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// One error for each cause, by host, the most frequent first: how many images, and three of them. The report has them all.
-pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>) -> Vec<Error> {
+/// One error for each cause, by host: how many images, and three of them; the most frequent one comes last, and says of how many all are
+/// (`all`: "124 images"). The report has every image.
+pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>, all: &str) -> Vec<Error> {
     const CAUSES: usize = 10;
     const NAMES: usize = 3;
     type Cause<'c> = (&'c str, &'c str, &'c str);
-    let mut causes: Vec<(Cause<'_>, Vec<String>)> = Vec::new();
+    let mut causes: Vec<(Cause<'_>, Vec<&str>)> = Vec::new();
+    let mut total = 0;
     for (image, row) in failed {
         let host = image.reference.as_ref().map_or("", |r| &r.repository.host);
         let cause = (host, row.reason.as_str(), row.cure.as_str());
-        // On a board an image has a name for each channel.
-        let name = image.imagename.strip_prefix(&format!("{host}/")).unwrap_or(&image.imagename).to_owned();
+        let name = image.imagename.strip_prefix(host).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&image.imagename);
+        total += 1;
         match causes.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, names)) => names.push(name),
             None => causes.push((cause, vec![name])),
         }
     }
     causes.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
-    let (all, errors) = (causes.len(), causes.into_iter().take(CAUSES));
-    let error = |((host, reason, cure), names): (Cause<'_>, Vec<String>)| {
-        let shown = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let further = causes.len().saturating_sub(CAUSES);
+    causes.truncate(CAUSES);
+    let error = |(i, ((host, reason, cure), names)): (usize, (Cause<'_>, Vec<&str>))| {
+        let what = match (i, names.len()) {
+            (0, n) if n == total => format!("{n} of {all} could not be asked: {reason}"),
+            (0, n) => format!("{total} of {all} could not be asked, {n} of them: {reason}"),
+            (_, n) => format!("{}: {reason}", images(n)),
+        };
+        let shown = names.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ");
         let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
         let place = format!("{host}{}{shown}{more}", if host.is_empty() { "" } else { ": " });
-        Error::new(Kind::Registry, format!("{}: {reason}", images(names.len())), place, cure)
+        let cure = match (i, cure) {
+            (0, "") => "retry, or allow incomplete files (--allow-partial)".to_owned(),
+            (0, cure) => format!("{cure}; or allow incomplete files (--allow-partial)"),
+            (_, cure) => cure.to_owned(),
+        };
+        Error::new(Kind::Registry, what, place, cure)
     };
-    let mut out: Vec<Error> = errors.map(error).collect();
-    if all > CAUSES {
-        out.push(Error::new(Kind::Registry, format!("{} further causes", all - CAUSES), "", "--format json has them all"));
+    let mut out: Vec<Error> = causes.into_iter().enumerate().map(error).collect();
+    if further > 0 {
+        out.push(Error::new(Kind::Registry, format!("{further} further causes"), "", "--format json has them all"));
     }
+    out.reverse();
     out
 }
 

@@ -8,7 +8,7 @@
 //! * A repository that is private and one that is not there are both a 401; the public ones of a namespace can be listed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -45,8 +45,12 @@ pub struct Active {
 pub struct Overview {
     /// By name.
     pub tags: BTreeMap<String, Active>,
-    /// Further tags, whose digests are not known: a snapshot does not hold them, and an old Quay does not tell some.
+    /// Further tags, whose digests a snapshot does not hold.
     pub others: BTreeSet<String>,
+    /// Tags whose digests an old Quay does not tell.
+    pub undigested: BTreeSet<String>,
+    /// Whether each of its tags is to expire, as all are that a proxy cache holds: it may know others that it was not yet asked for.
+    pub all_expire: bool,
     /// Whether these are all that there are.
     pub whole: bool,
     /// For how many seconds the registry remembers what a tag stood for before.
@@ -82,7 +86,10 @@ pub fn overview_request(endpoint: &str, repository: &Repository) -> Request {
 pub fn speaks(response: &Response) -> bool {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let has = |name: &str| body.get(name).is_some();
-    ["error_type", "error_message", "manifest_data", "repositories", "has_additional"].iter().any(|name| has(name))
+    // Where nobody may read it without a login it says no more than `error`.
+    let is_closed = response.status == 401 && has("error");
+    is_closed
+        || ["error_type", "error_message", "manifest_data", "repositories", "has_additional"].iter().any(|name| has(name))
         || has("name") && (has("tags") || has("namespace"))
 }
 
@@ -158,10 +165,10 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
                     // Oldest first: of a tag that is listed twice the newest counts.
                     for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
                         out.tags.remove(&row.name);
-                        out.others.remove(&row.name);
+                        out.undigested.remove(&row.name);
                         match row.digest {
                             Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start) }),
-                            None => _ = out.others.insert(row.name),
+                            None => _ = out.undigested.insert(row.name),
                         }
                     }
                     done(Answer::Overview(Ok(out)))
@@ -211,9 +218,10 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, Trouble> {
                 let moved_at = text(tag, "last_modified").and_then(|t| rfc2822(&t));
                 out.tags.insert(name.clone(), Active { digest, moved_at });
             }
-            None => _ = out.others.insert(name.clone()),
+            None => _ = out.undigested.insert(name.clone()),
         }
     }
+    out.all_expire = !tags.is_empty() && tags.values().all(|tag| tag.get("expiration").is_some());
     Ok(out)
 }
 
@@ -293,7 +301,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
     }
     let mut rows: Vec<RowOf> = Vec::new();
     let mut places: HashMap<(String, u64, Option<String>), usize> = HashMap::new();
-    let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), Vec::new(), Vec::new(), 1);
+    let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), HashSet::new(), HashSet::new(), 1);
     let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
     if size > LIST_LIMIT {
         return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
@@ -304,8 +312,11 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
             return Err(refused(response));
         }
         let (page, more) = read_page(&response.body)?;
+        if page.len() > PAGE {
+            return Err(malformed("Quay gives more tags a page than it was asked for"));
+        }
         let keys: Vec<_> = page.iter().map(RowOf::key).collect();
-        let shows = |of: &[(String, u64, Option<String>)]| keys.iter().any(|key| of.contains(key));
+        let shows = |of: &HashSet<_>| keys.iter().any(|key| of.contains(key));
         let is_first = matches!(want, Want::Go(Page { number: 1, .. }));
         let is_gap = match want {
             Want::Go(_) => !is_first && !shows(&before),
@@ -331,10 +342,10 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
                 }
             }
         }
+        before = keys.into_iter().collect();
         if is_first {
-            first_keys.clone_from(&keys);
+            first_keys.clone_from(&before);
         }
-        before = keys;
         want = match want {
             Want::Go(page) if more => Want::Go(page.next()),
             Want::Go(page) if page.number > 1 => Want::Again,

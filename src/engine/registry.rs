@@ -409,8 +409,8 @@ fn tag_step(
             let digest = checked_digest(response)?;
             answer(Answer::Tag(Ok(Found { digest, form: form.family(&media_type), manifest: Some(manifest), moved_at: None })))
         }
-        (_, 404) if upstream_failure(response).is_some() => Err(upstream_failure(response).unwrap_or_else(|| refused(response))),
         (method, status @ (400 | 404)) => {
+            upstream_failure(response)?;
             let code = error_code(response);
             match code.as_deref() {
                 Some("NAME_UNKNOWN") => return answer(Answer::Tag(Err(Missing::Repository))),
@@ -465,14 +465,16 @@ fn check_step(
             read_manifest(response)?;
             answer(Answer::Check(Ok(Checked::new(checked_digest(response)?))))
         }
-        (_, 404) if upstream_failure(response).is_some() => Err(upstream_failure(response).unwrap_or_else(|| refused(response))),
         // What is there in another form has another digest, so that here it counts as missing.
-        (Method::Get, 400 | 404) => match (error_code(response).as_deref(), response.status) {
-            (Some("NAME_UNKNOWN"), _) => answer(Answer::Check(Err(Missing::Repository))),
-            (Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED" | "MANIFEST_INVALID"), _) => answer(Answer::Check(Err(Missing::Tag))),
-            (_, 404) => answer(Answer::Check(Err(Missing::Silent))),
-            _ => Err(refused(response)),
-        },
+        (Method::Get, 400 | 404) => {
+            upstream_failure(response)?;
+            match (error_code(response).as_deref(), response.status) {
+                (Some("NAME_UNKNOWN"), _) => answer(Answer::Check(Err(Missing::Repository))),
+                (Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED" | "MANIFEST_INVALID"), _) => answer(Answer::Check(Err(Missing::Tag))),
+                (_, 404) => answer(Answer::Check(Err(Missing::Silent))),
+                _ => Err(refused(response)),
+            }
+        }
         (Method::Head, status) if refuses_head(status) => send(Method::Get),
         _ => Err(refused(response)),
     }
@@ -493,6 +495,9 @@ fn by_digest(
         }));
     };
     let response = last.outcome.as_ref().map_err(failed)?;
+    if response.status == 404 {
+        upstream_failure(response)?;
+    }
     if form.is_some() && response.status == 404 && error_code(response).as_deref() == Some("MANIFEST_UNKNOWN") {
         // A platform of a list may be gone; that is no trouble of the image, it only has no labels to read.
         return answer(Answer::Manifest(Manifest::Index(None)));
@@ -548,69 +553,82 @@ enum By {
 /// `Link`, and a proxy may drop it, so what comes behind the last tag is asked for once. In what order tags come is not looked at.
 fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
     let base = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
-    let (mut by, mut has_link, mut size, mut in_pages) = (By::First, false, 0, true);
-    let (mut tags, mut last): (BTreeSet<String>, Option<String>) = (BTreeSet::new(), None);
-    let mut next = format!("{base}?n={PAGE}");
+    let in_pages = !matches!(exchanged.first().map(|e| &e.outcome), Some(Ok(r)) if matches!(r.status, 400 | 413));
+    let first = if in_pages { format!("{base}?n={PAGE}") } else { base.clone() };
+    let pages: Vec<&Response> = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).filter(|r| r.status == 200).collect();
+    if pages.iter().map(|r| r.body.len()).sum::<usize>() > LIST_LIMIT {
+        return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
+    }
+    // How each page was come by; what the last one says decides.
+    let (mut by, mut has_link) = (By::First, false);
+    let mut last: Option<&Exchange> = None;
     for (i, exchange) in exchanged.iter().enumerate() {
-        let behind = |last: &Option<String>| {
-            let n = if in_pages { format!("n={PAGE}&") } else { String::new() };
-            format!("{base}?{n}last={}", last.as_deref().unwrap_or(""))
-        };
-        let response = match &exchange.outcome {
-            Ok(response) if response.status == 200 => response,
-            // Some servers refuse a page that large; without n they give what they like.
-            Ok(response) if i == 0 && matches!(response.status, 400 | 413) => {
-                (next, in_pages) = (base.clone(), false);
-                continue;
-            }
-            Ok(response) if by == By::First => return no_tags(response),
-            // The page is not where the registry said. Of a list of which a page was read nothing is absent.
-            _ if by == By::Link => {
-                (next, by) = (behind(&last), By::Last);
-                continue;
-            }
-            // A server that knows no `last=` has no pages.
-            Ok(response) if by == By::Guess && (400..500).contains(&response.status) => {
-                return answer(Answer::Tags(Ok(tags.into_iter().collect())));
-            }
-            Ok(response) if response.status >= 500 => return Err(refused(response)),
-            Ok(response) => return incomplete(tags.len(), &format!("it answers {} for the next page", told(response))),
-            Err(failure) => return Err(failed(failure)),
-        };
-        size += response.body.len();
-        if size > LIST_LIMIT {
-            return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
+        if let Some(Exchange { request, outcome: Ok(response), .. }) = last {
+            by = match linked(response, &request.url) {
+                _ if response.status != 200 && by == By::First => By::First,
+                _ if response.status != 200 || by == By::Last => By::Last,
+                Some(Ok(url)) if url == exchange.request.url => By::Link,
+                Some(_) => By::Last,
+                None => By::Guess,
+            };
+        } else if i > 0 {
+            by = By::Last;
         }
-        let page = read_tags(response)?;
-        let known = tags.len();
-        last = page.last().cloned().or(last);
-        tags.extend(page);
-        let brought_none = tags.len() == known;
-        let linked = response.link.as_deref().map(|link| next_page(link, &exchange.request.url));
-        // `Link` may name other relations alone.
-        let linked = linked.filter(|linked| !matches!(linked, Ok(None)));
-        has_link |= response.link.is_some();
-        (next, by) = match linked {
-            Some(_) if by == By::Last && brought_none => {
-                return incomplete(
-                    tags.len(),
-                    "its next page is not served, and what comes behind the last tag is the same again",
-                );
-            }
-            Some(_) if by == By::Last => (behind(&last), By::Last),
-            Some(Ok(Some(url))) if exchanged[..=i].iter().any(|e| e.request.url == url) => {
-                return incomplete(tags.len(), "its pages lead in a circle");
-            }
-            Some(Ok(Some(url))) => (url, By::Link),
-            Some(_) => (behind(&last), By::Last),
-            None if has_link || brought_none => return answer(Answer::Tags(Ok(tags.into_iter().collect()))),
-            None => (behind(&last), By::Guess),
-        };
+        has_link |= matches!(&exchange.outcome, Ok(response) if response.link.is_some());
+        last = Some(exchange);
     }
-    match exchanged.len() {
-        PAGES.. => incomplete(tags.len(), "its pages do not come to an end"),
-        _ => Ok(Step::Send(Request::get(next, LIST_LIMIT))),
+    let send = |url: String| match exchanged.len() {
+        PAGES.. => incomplete(&pages, "its pages do not come to an end"),
+        _ => Ok(Step::Send(Request::get(url, LIST_LIMIT))),
+    };
+    // Behind the last tag of the newest page, whatever was asked for since.
+    let behind = || -> Result<Step, Trouble> {
+        let tags = pages.last().map_or(Ok(Vec::new()), |page| read_tags(page))?;
+        let n = if in_pages { format!("n={PAGE}&") } else { String::new() };
+        send(format!("{base}?{n}last={}", tags.last().map_or("", String::as_str)))
+    };
+    let whole = || {
+        let mut tags = BTreeSet::new();
+        for page in &pages {
+            tags.extend(read_tags(page)?);
+        }
+        answer(Answer::Tags(Ok(tags.into_iter().collect())))
+    };
+    let Some(last) = last else { return send(first) };
+    let response = match &last.outcome {
+        Ok(response) if response.status == 200 => response,
+        // Some servers refuse a page that large; without n they give what they like.
+        Ok(response) if exchanged.len() == 1 && matches!(response.status, 400 | 413) => return send(first),
+        Ok(response) if by == By::First => return no_tags(response),
+        // The page is not where the registry said. Of a list of which a page was read nothing is absent.
+        _ if by == By::Link => return behind(),
+        Ok(response) if matches!(response.status, 408 | 429 | 500..) => return Err(refused(response)),
+        // A program sees a `Link` where there is one; so a server that knows no `last=` has no pages, unless its first one is full.
+        Ok(_) if by == By::Guess && server.caller == Caller::Native && read_tags(pages[0])?.len() < PAGE => return whole(),
+        Ok(response) => return incomplete(&pages, &format!("it answers {} for the next page", told(response))),
+        Err(failure) => return Err(failed(failure)),
+    };
+    let brings_none = || -> Result<bool, Trouble> {
+        let before = pages.len().checked_sub(2).map_or(Ok(Vec::new()), |i| read_tags(pages[i]))?;
+        let known: BTreeSet<String> = before.into_iter().collect();
+        Ok(read_tags(response)?.iter().all(|tag| known.contains(tag)))
+    };
+    match linked(response, &last.request.url) {
+        Some(_) if by == By::Last && brings_none()? => {
+            incomplete(&pages, "its next page is not served, and what comes behind the last tag is the same again")
+        }
+        Some(_) if by == By::Last => behind(),
+        Some(Ok(url)) if exchanged.iter().any(|e| e.request.url == url) => incomplete(&pages, "its pages lead in a circle"),
+        Some(Ok(url)) => send(url),
+        Some(Err(_)) => behind(),
+        None if has_link || brings_none()? => whole(),
+        None => behind(),
     }
+}
+
+/// The address of the next page, where `Link` names one; `Link` may name other relations alone.
+fn linked(response: &Response, current: &str) -> Option<Result<String, Trouble>> {
+    next_page(response.link.as_deref()?, current).transpose()
 }
 
 /// What the first answer to the question for a list means, where it is no list.
@@ -628,8 +646,9 @@ fn no_tags(response: &Response) -> Result<Step, Trouble> {
     }))
 }
 
-/// A list that could not be read to its end, after so many tags.
-fn incomplete(read: usize, why: &str) -> Result<Step, Trouble> {
+/// A list that could not be read to its end, but for these pages.
+fn incomplete(pages: &[&Response], why: &str) -> Result<Step, Trouble> {
+    let read: usize = pages.iter().map(|page| read_tags(page).map_or(0, |tags| tags.len())).sum();
     let what = format!("the list of tags could not be read to its end, but for {read} of them: {why}");
     answer(Answer::Refused(Trouble { what, cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }))
 }
@@ -791,19 +810,25 @@ fn is_final(status: u16) -> bool {
     matches!(status, 401 | 403 | 404 | 405 | 410 | 501)
 }
 
-/// What Quay's proxy-cache organisations answer for any failure of their upstream, a rate limit or an outage: `MANIFEST_UNKNOWN`, with the
-/// upstream's status in brackets at the end of the message. Only 404 says that there is no such tag
-/// (<https://github.com/quay/quay>, `data/registry_model/registry_proxy_model.py`).
-fn upstream_failure(response: &Response) -> Option<Trouble> {
-    let body: Value = serde_json::from_slice(&response.body).ok()?;
-    let error = body.pointer("/errors/0")?;
-    let message = error.get("message")?.as_str()?.trim_end_matches('.');
-    let status: u16 = message.strip_suffix(')')?.rsplit_once('(')?.1.parse().ok()?;
-    let is_unknown = error.get("code").and_then(Value::as_str) == Some("MANIFEST_UNKNOWN");
-    (is_unknown && status != 404).then(|| Trouble {
-        what: format!("the registry passes on what another one has, and that one answered {status}"),
-        cure: "wait a little and retry".to_owned(),
-    })
+/// What Quay's proxy-cache organisations answer for any failure of their upstream, be it a rate limit, an outage or a time-out:
+/// `MANIFEST_UNKNOWN`, and at the end of the message what the upstream said, in brackets. Only `(404)` means that there is no such tag
+/// (<https://github.com/quay/quay>, `data/registry_model/registry_proxy_model.py` and `proxy/__init__.py`).
+///
+/// # Errors
+/// Such a failure.
+fn upstream_failure(response: &Response) -> Result<(), Trouble> {
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or("");
+    let message = text("/errors/0/message").trim_end_matches('.');
+    let detail = message.strip_suffix(')').and_then(|m| m.rsplit_once('(')).map_or("", |(_, detail)| detail);
+    let is_status = detail.len() == 3 && detail.bytes().all(|b| b.is_ascii_digit());
+    let is_of_upstream = message.contains("upstream registry") || is_status;
+    if text("/errors/0/code") != "MANIFEST_UNKNOWN" || !is_of_upstream || detail == "404" {
+        return Ok(());
+    }
+    let said = if is_status { format!("answered {detail}") } else { "could not be asked".to_owned() };
+    let what = format!("the registry passes on what another one has, and that one {said}");
+    Err(Trouble { what, cure: "wait a little and retry".to_owned() })
 }
 
 /// The status of a refusal and its code, where it has one.

@@ -29,7 +29,7 @@ pub struct Facts {
     pub logins: HashMap<Repository, Vec<Exchange>>,
     /// By which API each host is asked; [`Dialect::Distribution`] where none stands.
     pub dialects: BTreeMap<String, Dialect>,
-    /// When they were asked, seconds since 1970: what has expired by then is not there.
+    /// When they were asked, seconds since 1970.
     pub asked_at: u64,
     /// In which form a page asks a repository first, where that is not docker's.
     pub forms: HashMap<Repository, Form>,
@@ -289,12 +289,24 @@ impl Look<'_> {
         };
         match overview.tags.get(tag) {
             Some(active) => Ok(Ok(active.clone())),
-            None if overview.whole && !overview.others.contains(tag) => Ok(Err(Missing::Tag)),
+            None if overview.whole && !overview.others.contains(tag) && !overview.undigested.contains(tag) => {
+                Ok(Err(Missing::Tag))
+            }
             // Only the newest were told, and a channel that rarely moves is not among them.
             None => match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
                 Answer::Check(is) => Ok(is.clone().map(|Checked { digest, moved_at }| Active { digest, moved_at })),
                 _ => Ok(Err(Missing::Tag)),
             },
+        }
+    }
+
+    /// What to add to an absence on a Quay that may be a proxy cache: only `/v2/` asks its upstream.
+    fn doubt(&self, repository: &Repository) -> &'static str {
+        match self.facts.answers.get(&Ask::Overview { repository: repository.clone() }) {
+            Some(Ok(Answer::Overview(Ok(overview)))) if overview.all_expire => {
+                " (all its tags expire: if this is a proxy cache, ask by api=distribution)"
+            }
+            _ => "",
         }
     }
 
@@ -353,6 +365,7 @@ impl Look<'_> {
                 .transpose()?
             {
                 Some(Manifest::Index(Some((child, _)))) => of(&child),
+                Some(Manifest::Index(None)) => Ok(Config::default()),
                 _ => Ok(config),
             };
         }
@@ -388,7 +401,7 @@ impl Look<'_> {
         if self.is_quay(repository) {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
-            return Ok(all.map(|o| o.tags.keys().chain(&o.others).cloned().collect()));
+            return Ok(all.map(|o| o.tags.keys().chain(&o.others).chain(&o.undigested).cloned().collect()));
         }
         match self.at(Ask::Tags { repository: repository.clone() })? {
             Answer::Tags(tags) => Ok(tags.clone()),
@@ -412,6 +425,11 @@ impl Look<'_> {
             let immutable = || overview.tags.iter().filter(|(tag, _)| TagClass::of(tag) < TagClass::DigestAlias);
             let same = immutable().filter(|(_, active)| active.digest == digest);
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
+            let unknown = overview.undigested.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias).count();
+            if best.is_none() && overview.whole && unknown > 0 {
+                let what = format!("Quay does not tell what {unknown} of its immutable tags stand for");
+                return Err(Stop::Refused(Trouble { what, cure: "ask by api=distribution".to_owned() }));
+            }
             if best.is_some() || overview.whole {
                 let others = overview.others.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias);
                 return Ok((best.map(|(tag, _)| tag.clone()), immutable().count() + others.count()));
@@ -589,7 +607,8 @@ impl Resolver {
                 None => {
                     row.status = Status::Absent;
                     row.absence = Some(Absence::NoTag);
-                    row.reason = format!("none of the {} tags of {repository} matches {}", tags.len(), newest.text);
+                    let doubt = look.doubt(repository);
+                    row.reason = format!("none of the {} tags of {repository} matches {}{doubt}", tags.len(), newest.text);
                     return Ok(());
                 }
             }
@@ -648,7 +667,7 @@ impl Resolver {
         }
         // A scout did not wait for the others. Where it stands for another hash than they do, or for none that it tells, its own tag
         // of theirs may still have the same digest: then it stands for both, and is not torn.
-        if shares && is_scout {
+        if shares && (is_scout || self.labels_go_first()) {
             let hashes = self.hashes(&Self::channel(reference), look.facts)?;
             if let Some(usual) = hashes.first().filter(|h| **h != pinned.tag)
                 && let Some(digest) = look.check(repository, usual, found.form)?
@@ -720,7 +739,9 @@ impl Resolver {
                 let what = format!("{}/{namespace} has no public repository {name} (missing or private)", repository.host);
                 (Absence::NoPublicRepository, what)
             }
-            Missing::Tag | Missing::Silent => (Absence::NoTag, format!("{repository} has no tag {tag}")),
+            Missing::Tag | Missing::Silent => {
+                (Absence::NoTag, format!("{repository} has no tag {tag}{}", look.doubt(repository)))
+            }
         };
         row.status = Status::Absent;
         row.absence = Some(absence);
@@ -730,12 +751,12 @@ impl Resolver {
 
     /// Whether the chain lets an image take the hash that another one told: its siblings count, and before anything else but labels.
     fn hash_is_shared(&self) -> bool {
-        match self.settings.pin[..] {
-            [Pin::Sibling, ..] => true,
-            // The labels that somebody chose are tried in their order, image by image.
-            [Pin::Label, Pin::Sibling, ..] => !self.settings.has_labels_of_its_own,
-            _ => false,
-        }
+        matches!(self.settings.pin[..], [Pin::Sibling, ..] | [Pin::Label, Pin::Sibling, ..])
+    }
+
+    /// Whether the labels come before a hash that another image told: those that somebody chose are tried in their order, image by image.
+    fn labels_go_first(&self) -> bool {
+        self.settings.has_labels_of_its_own && self.settings.pin.first() == Some(&Pin::Label)
     }
 
     /// Whether the siblings of this repository tell its hashes.
@@ -756,7 +777,8 @@ impl Resolver {
         let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
         let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
         let was_absent = look.facts.were_absent.contains(&(repository.clone(), tag.to_owned()));
-        let manifest = was_absent || self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label);
+        let manifest = was_absent
+            || self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label || self.labels_go_first());
         match look.at(Ask::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
             Answer::Tag(found) => Ok(found.clone()),
             _ => Ok(Err(Missing::Silent)),
@@ -823,15 +845,8 @@ impl Resolver {
             seen: BTreeMap::new(),
             tried: Vec::new(),
         };
-        for hash in hashes {
-            if let Some(digest) = look.check(repository, hash, found.form)? {
-                out.seen.insert(hash.clone(), digest.clone());
-                if digest == found.digest {
-                    out.tag = hash.clone();
-                    out.by = "sibling";
-                    return Ok(out);
-                }
-            }
+        if !self.labels_go_first() && self.by_shared_hash(repository, found, hashes, look, &mut out)? {
+            return Ok(out);
         }
         // What cannot be read for good is passed over, as long as something else in the chain does without it.
         let mut refused = None;
@@ -839,6 +854,9 @@ impl Resolver {
             let pinned = match pin {
                 Pin::Label if self.has_siblings(repository, look.facts) => Ok(false),
                 Pin::Label => self.by_label(reference, found, look, &mut out),
+                Pin::Sibling if self.labels_go_first() && self.by_shared_hash(repository, found, hashes, look, &mut out)? => {
+                    Ok(true)
+                }
                 Pin::Sibling => self.by_sibling(reference, found, look, &mut out),
                 Pin::Digest => {
                     out.tag = found.digest.clone();
@@ -862,6 +880,28 @@ impl Resolver {
         }
         // With what could not be read it might have been pinned.
         refused.map_or(Ok(out), |trouble| Err(Stop::Refused(trouble)))
+    }
+
+    /// Whether the image's own tag of a hash that others told has its digest.
+    fn by_shared_hash(
+        &self,
+        repository: &Repository,
+        found: &Found,
+        hashes: &[String],
+        look: &Look<'_>,
+        out: &mut Pinned,
+    ) -> Step<bool> {
+        for hash in hashes {
+            if let Some(digest) = look.check(repository, hash, found.form)? {
+                out.seen.insert(hash.clone(), digest.clone());
+                if digest == found.digest {
+                    out.tag = hash.clone();
+                    out.by = "sibling";
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn by_sibling(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {

@@ -227,7 +227,7 @@ pub struct Run {
 impl Run {
     /// A run that already knows `facts`, less the failures among them. With a snapshot no registry is asked.
     pub fn new(resolver: Resolver, client: Client, mut facts: Facts, snapshot: Option<Arc<Snapshot>>) -> Self {
-        facts.answers.retain(|_, answer| answer.is_ok());
+        facts.answers.retain(|_, answer| !has_failed(answer));
         if let Some(snapshot) = &snapshot {
             facts.asked_at = snapshot.fetched();
         }
@@ -722,12 +722,14 @@ impl Run {
                         |(ask, answer): (&Ask, &Result<Answer, Trouble>)| ask.repository() == Some(repository) && answer.is_ok();
                     matches!(ask, Ask::Tags { .. } | Ask::Labels { .. }) && self.facts.answers.iter().any(is_of)
                 };
-                let was_read = ask.repository().is_some_and(was_read);
+                let was_read = matches!(status, 401 | 403) && ask.repository().is_some_and(was_read);
                 let is_login = self.host(&name).dialect == Dialect::Distribution && !matches!(ask, Ask::Ping { .. }) && !was_read;
                 if let Some(repository) = ask.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
                     let was_sent = flight.request.authorization.is_some();
-                    self.lock(repository, was_sent);
-                    if let Some(why) = self.unusable_login(repository, response).filter(|_| !was_sent) {
+                    // A token that everybody is given is no login.
+                    let was_login = was_sent && self.login(repository).is_some();
+                    self.lock(repository, was_login);
+                    if let Some(why) = self.unusable_login(repository, response).filter(|_| !was_login) {
                         let what = format!("the registry wants a login ({status}), and {why}");
                         let trouble = Trouble { what, cure: "log in anew (podman login)".to_owned() };
                         self.note(&ask, flight, outcome);
@@ -886,9 +888,12 @@ impl Run {
                     self.put_back(ask);
                 }
             }
-            Err(trouble) => {
+            Err(mut trouble) => {
                 if is_refused {
                     self.lock(&repository, has_login);
+                    if let Some(why) = self.client.logins.unusable(&self.login_place(&repository)).filter(|_| !has_login) {
+                        trouble.what = format!("{}, and {why}", trouble.what);
+                    }
                 }
                 for ask in asks {
                     // Others only waited to see how this one fares.
@@ -1178,8 +1183,10 @@ impl Run {
 
     /// Asks again for what could not be found out, with the logins that there are by now.
     pub fn retry_failed(&mut self, logins: Logins) {
-        let has_failed = |answer: &Result<Answer, Trouble>| matches!(answer, Err(_) | Ok(Answer::Refused(_)));
-        let failed: Vec<Ask> = self.facts.answers.iter().filter(|(_, a)| has_failed(a)).map(|(ask, _)| ask.clone()).collect();
+        let failed = self.facts.answers.iter().filter(|(_, answer)| has_failed(answer)).map(|(ask, _)| ask);
+        // Answers that contradict each other make an error too.
+        let rows = self.rows.iter().flatten().filter(|row| row.status == Status::Error).flat_map(|row| &row.asks);
+        let failed: HashSet<Ask> = failed.chain(rows).cloned().collect();
         for ask in failed {
             self.facts.answers.remove(&ask);
             self.facts.exchanges.remove(&ask);
@@ -1325,6 +1332,11 @@ fn tag_by_tag(images: &[Image]) -> VecDeque<usize> {
 /// What a browser tells of a failure.
 fn unsaid() -> Failure {
     Failure::Network("the browser does not say why".to_owned())
+}
+
+/// Whether an answer is none that another try may not change.
+fn has_failed(answer: &Result<Answer, Trouble>) -> bool {
+    matches!(answer, Err(_) | Ok(Answer::Refused(_)))
 }
 
 /// An exchange as it may be kept and shown.

@@ -208,7 +208,7 @@ impl Snapshot {
                 (_, Ok(Answer::Overview(Ok(overview)))) => {
                     kept.whole |= overview.whole;
                     kept.kept_for = kept.kept_for.max(overview.kept_for);
-                    lists.entry(name.clone()).or_default().extend(overview.others.iter().cloned());
+                    lists.entry(name.clone()).or_default().extend(overview.others.iter().chain(&overview.undigested).cloned());
                     for (tag, active) in &overview.tags {
                         if matter.contains(tag) {
                             kept.tags.insert(tag.clone(), Some(active.digest.clone()));
@@ -226,6 +226,12 @@ impl Snapshot {
         let names: BTreeSet<String> = lists.values().flatten().cloned().collect();
         out.names = names.into_iter().collect();
         for (name, kept) in &mut out.repositories {
+            // A repository that was read is there, whatever the registry says of it then.
+            if kept.absent && (kept.whole || kept.tags.values().any(Option::is_some)) {
+                kept.absent = false;
+                let what = "the registry has the repository, and says that it has not when it is asked for more";
+                kept.no_list.get_or_insert_with(|| what.to_owned());
+            }
             let digests: BTreeSet<String> = kept.tags.values().flatten().cloned().collect();
             if let Some(repository) = repositories.get(name) {
                 for digest in digests {
@@ -478,7 +484,13 @@ impl Snapshot {
                 };
                 let tags = kept.tags.iter().filter_map(active).collect();
                 let others = kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
-                Ok(Answer::Overview(Ok(Overview { tags, others, whole: kept.whole, kept_for: kept.kept_for })))
+                Ok(Answer::Overview(Ok(Overview {
+                    tags,
+                    others,
+                    whole: kept.whole,
+                    kept_for: kept.kept_for,
+                    ..Overview::default()
+                })))
             }
             Ask::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
             _ => Err(unknown("what its tags stood for before")),

@@ -134,7 +134,10 @@ impl Timeline {
             told.dedup_by(|again, event| again.hash == event.hash);
             told.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
                 Some(event) => {
-                    event.or_earlier = false;
+                    // DLRN knows when it was, where the registry may only know when it was pushed again.
+                    if std::mem::take(&mut event.or_earlier) {
+                        (event.first, event.last) = (event.first.min(t.first), event.last.min(t.last));
+                    }
                     false
                 }
                 None => true,
@@ -144,8 +147,10 @@ impl Timeline {
             events.dedup_by(|again, event| {
                 let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
                 if is_one && event.images.is_none() {
-                    // DLRN told of it first, and the registry of its images.
-                    event.last = again.last;
+                    // DLRN told of it first, and the registry of its images; but what may be a push of what was there is no part of it.
+                    if !again.or_earlier {
+                        event.last = again.last;
+                    }
                     (event.images, event.namespaces) = (again.images, std::mem::take(&mut again.namespaces));
                 }
                 is_one

@@ -239,8 +239,8 @@ impl Reader<'_, '_> {
             match (key, value) {
                 (Key::Text(key), value) => {
                     total += key.len();
-                    if own.insert(key.clone(), value).is_some() && self.duplicates.len() < NOTICES {
-                        self.duplicates.push(fault(format!("the key `{}` stands twice; the last one counts", clean(&key)), at));
+                    if own.insert(key.clone(), value).is_some() {
+                        self.notice(format!("the key `{}` stands twice; the last one counts", clean(&key)), at);
                     }
                 }
                 (Key::Merge, Value::Object(map)) => merged.extend(map),
@@ -266,11 +266,20 @@ impl Reader<'_, '_> {
     fn merge_one(&mut self, merged: &mut Map<String, Value>, key: String, value: Value, at: Mark) {
         match merged.get(&key) {
             None => _ = merged.insert(key, value),
-            Some(first) if *first == value || self.duplicates.len() >= NOTICES => {}
+            Some(first) if *first == value => {}
             Some(_) => {
                 let what = format!("the key `{}` is merged from several mappings of a list; the first one counts", clean(&key));
-                self.duplicates.push(fault(what, at));
+                self.notice(what, at);
             }
+        }
+    }
+
+    /// Notes a key; of very many the last note says that there are more.
+    fn notice(&mut self, what: String, at: Mark) {
+        match self.duplicates.len() {
+            0..NOTICES => self.duplicates.push(fault(what, at)),
+            NOTICES => self.duplicates.push(fault("more keys stand twice from here on", at)),
+            _ => {}
         }
     }
 

@@ -8,17 +8,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use overtag::engine::auth::{Login, Wanted, token_request, wanted};
+use overtag::engine::auth::{Authfile, Login, Wanted, token_request, wanted};
 use overtag::engine::dlrn::{read_build, read_promotions, read_votes};
 use overtag::engine::guard::{Address, join, may_lead, origin, redirected, shares_login};
 use overtag::engine::name::{Reference, Repository, TagClass, default_endpoint, is_digest, is_private, is_tag};
+use overtag::engine::pattern::Pattern;
 use overtag::engine::quay::{read_data, read_labels, read_overview};
 use overtag::engine::registry::{
     Answer, Ask, Caller, Dialect, Exchange, Form, Manifest, Server, Step, next_page, read_manifest, sha256, step,
 };
 use overtag::engine::snapshot::Snapshot;
 use overtag::engine::wire::{Request, Response, Secret};
-use overtag::engine::{error, time};
+use overtag::engine::{error, time, yaml};
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -26,14 +27,17 @@ use url::{Host, Url};
 pub type Target = fn(&[u8]);
 
 /// Each by the name of its folder in the corpus.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 10] = [
+    ("authfile", authfile),
     ("challenge", challenge),
     ("dlrn", dlrn),
     ("link", link),
     ("manifest", manifest),
+    ("pattern", pattern),
     ("quay", quay),
     ("reference", reference),
     ("snapshot", snapshot),
+    ("yaml", yaml),
 ];
 
 /// What DLRN and Zuul answer. What is read is a hash that images are tagged with, and asks for nothing beyond its own parameters.
@@ -51,6 +55,44 @@ fn dlrn(data: &[u8]) {
     let votes = read_votes(body).unwrap_or_default();
     assert!(votes.is_sorted_by_key(|v| Reverse(v.at)) && votes.iter().all(|v| !v.job.is_empty()));
     _ = read_build(body);
+}
+
+/// What podman or docker wrote about logins. No secret shows, and a helper is asked about a place that the file names.
+fn authfile(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(mut file) = Authfile::read(text, "auth.json") else { return };
+    let repository = repository();
+    for helper in file.helpers(std::slice::from_ref(&repository)) {
+        assert!(!helper.name.is_empty() && format!("{repository}/").starts_with(&format!("{}/", helper.place)), "{helper:?}");
+        file.take(&helper, Ok(text.to_owned()));
+    }
+    if let Some(basic) = file.logins.of(&repository).and_then(Login::basic) {
+        assert!(!format!("{file:?}").contains(basic.reveal().trim_start_matches("Basic ")), "a secret shows");
+    }
+}
+
+/// A regular expression, and on the next line what it is searched in.
+fn pattern(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (pattern, hay) = text.split_once('\n').unwrap_or((text, "quay.io/tripleotrain/centos-binary-nova-api:current-tripleo"));
+    for made in [Pattern::new(pattern), Pattern::whole(pattern)] {
+        match made {
+            Ok(pattern) => _ = pattern.is_found(hay),
+            Err(why) => assert!(!why.is_empty() && !why.contains('\n'), "{why:?}"),
+        }
+    }
+}
+
+/// A YAML document. What is read can be written, and reads back as the same.
+fn yaml(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let document = match yaml::parse("t.yaml", text) {
+        Ok(document) => document,
+        Err(error) => return assert!(error.place.starts_with("t.yaml, line "), "{error}"),
+    };
+    let written = yaml::write(&document.value);
+    let again = yaml::parse("w.yaml", &written).unwrap_or_else(|e| panic!("{e}:\n{written}"));
+    assert!(again.value == document.value && again.notices.is_empty(), "{written}");
 }
 
 /// A `WWW-Authenticate` header.

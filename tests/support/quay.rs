@@ -563,7 +563,7 @@ impl Quay {
     }
 
     /// Serves `/v2/` to everybody, as a Quay up to 3.11 does: lists in order of rows, 50 a page, with a token. With a status it is a
-    /// proxy-cache organisation whose upstream answers so.
+    /// proxy-cache organisation whose upstream answers so; 0 is no answer in time.
     pub fn serve_v2(&self, upstream: Option<u16>) {
         let mut state = self.lock();
         (state.v2, state.v2_allowed) = (Some(upstream), true);
@@ -975,8 +975,15 @@ impl State {
         }
         let (name, reference) = rest.split_once("/manifests/").unwrap_or((rest, ""));
         if let Some(status) = upstream {
-            let message =
-                format!("the requested image may not exist in the upstream registry, or access is insufficient ({status})");
+            // The words of `registry_proxy_model.py`; a time-out has no status.
+            let detail = match status {
+                0 => "HTTPSConnectionPool(host='registry-1.docker.io', port=443): Read timed out.".to_owned(),
+                status => status.to_string(),
+            };
+            let message = format!(
+                "the requested image may not exist in the upstream registry, or the configured Quay organization credentials \
+                 have insufficient rights to access it ({detail})"
+            );
             return refusal("MANIFEST_UNKNOWN", &message);
         }
         let Some(repository) = of(name) else { return refusal("NAME_UNKNOWN", "repository name not known to registry") };
