@@ -50,15 +50,15 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let located = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "correct the YAML");
     check_characters(text).map_err(located)?;
+    let (masked, mask) = mask_tags(text);
     // The parser panics where a text ends within a scalar, so each text ends with a line of its own.
-    let is_ended = text.is_empty() || text.ends_with(['\n', '\r']);
-    let padded = format!("{text}{}", if is_ended { "#\n" } else { "\n#\n" });
+    let is_ended = masked.is_empty() || masked.ends_with(['\n', '\r']);
+    let padded = format!("{masked}{}", if is_ended { "#\n" } else { "\n#\n" });
     let mut bytes = padded.as_bytes();
     let mut events = Parser::new();
     events.set_input(&mut bytes);
-    let has_last_line = !text.lines().next_back().unwrap_or("").trim().is_empty();
-    let unended = (!is_ended && has_last_line).then_some(text.len() as u64);
-    let mut reader = Reader { events, unended, anchors: HashMap::new(), repeated: 0, duplicates: Vec::new() };
+    let unended = (!is_ended).then_some(masked.as_str());
+    let mut reader = Reader { events, unended, mask, anchors: HashMap::new(), repeated: 0, duplicates: Vec::new() };
     let value = reader.document().map_err(located)?;
     let notice = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "remove one of them");
     Ok(Document { value, notices: reader.duplicates.into_iter().map(notice).collect() })
@@ -84,28 +84,70 @@ fn fault(what: impl Into<String>, at: Mark) -> Fault {
     (what.into(), at.line as usize + 1, at.column as usize + 1)
 }
 
-/// PyYAML refuses control characters, and takes three characters of Unicode for ends of lines, which YAML 1.2 no longer does. A comma right
-/// behind a tag is an error for PyYAML, and makes our parser panic.
+/// Whether a block scalar, with which `text` begins, has the line end in it that was added to the text. Where the last line is
+/// blank and no deeper than the scalar, it is no part of it, and a line end is only kept by `+`.
+fn has_added_end(value: &str, text: &str) -> bool {
+    let is_text = |line: &&str| line.contains(|c| c != ' ');
+    let depth = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    // Behind an anchor and a tag, where there are any.
+    let is_header = |at: &usize| *at == 0 || text[..*at].ends_with(char::is_whitespace);
+    let header = text.match_indices(['|', '>']).map(|(at, _)| at).find(is_header).unwrap_or(0);
+    let lines = || text[header..].split(['\n', '\r']).skip(1);
+    let last = lines().last().filter(|line| !is_text(line));
+    // What stands before the first text, or else before the longest blank line, and is not in the value, is the scalar's indent.
+    let longest = |blanks: &mut dyn Iterator<Item = &str>| blanks.map(str::len).max().unwrap_or(0);
+    let indent = match lines().find(is_text).zip(value.split('\n').find(is_text)) {
+        Some((line, value)) => depth(line).saturating_sub(depth(value)),
+        None => match longest(&mut value.split('\n')) {
+            0 => usize::MAX,
+            inside => longest(&mut lines()).saturating_sub(inside),
+        },
+    };
+    let is_outside = last.is_some_and(|last| last.len() <= indent);
+    if is_outside { value == "\n" || value.ends_with("\n\n") } else { value.ends_with('\n') }
+}
+
+/// PyYAML refuses control characters, and takes three characters of Unicode for ends of lines, which YAML 1.2 no longer does.
 fn check_characters(text: &str) -> Result<(), Fault> {
     let is_wrong = |c: char| {
         (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
-    for (i, line) in text.split('\n').enumerate() {
-        let column = |at: usize| line[..at].chars().count() + 1;
-        if let Some((at, c)) = line.char_indices().find(|(_, c)| is_wrong(*c)) {
-            return Err((format!("the character U+{:04X} is not allowed", c as u32), i + 1, column(at)));
-        }
-        let is_comment = |at: usize| line[..at].trim_start().starts_with('#') || line[..at].contains(" #");
-        for (at, _) in line.match_indices('!') {
-            let begins = line[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || "[]{},:-?\"'".contains(c));
-            let ends = line[at..].find(|c: char| c.is_whitespace() || ",[]{}\"'".contains(c));
-            if begins && ends.is_some_and(|end| line[at + end..].starts_with(',')) && !is_comment(at) {
-                return Err(("a comma follows the tag without a blank; quote it if it is text".to_owned(), i + 1, column(at)));
+    let Some((at, c)) = text.char_indices().find(|(_, c)| is_wrong(*c)) else { return Ok(()) };
+    let before = &text[..at];
+    let start = before.rfind('\n').map_or(0, |i| i + 1);
+    let what = format!("the character U+{:04X} is not allowed", c as u32);
+    Err((what, before.matches('\n').count() + 1, before[start..].chars().count() + 1))
+}
+
+/// The text with another character in place of each `!` that is followed by a comma before a blank, and that character. A tag that a comma
+/// follows is an error for PyYAML, and makes our parser panic; in quotes, blocks and plain text the `!` is only itself, and put back.
+fn mask_tags(text: &str) -> (String, char) {
+    // For private use: a text is not likely to have one, and has not all.
+    let mask = ('\u{10f000}'..='\u{10fffd}').find(|c| !text.contains(*c)).unwrap_or('\u{10fffd}');
+    let mut out = String::with_capacity(text.len() + 16);
+    for word in text.split_inclusive(char::is_whitespace) {
+        let mut hidden = Vec::new();
+        // From behind: whether a comma follows, and what follows the next `>`, where a tag written out ends.
+        let (mut comma, mut behind_end, mut next) = (false, false, ' ');
+        for (at, c) in word.char_indices().rev() {
+            match c {
+                ',' => comma = true,
+                '>' => behind_end = comma,
+                '!' if if next == '<' { behind_end } else { comma } => hidden.push(at),
+                _ => {}
             }
+            next = c;
         }
+        let mut from = 0;
+        for at in hidden.into_iter().rev() {
+            out.push_str(&word[from..at]);
+            out.push(mask);
+            from = at + 1;
+        }
+        out.push_str(&word[from..]);
     }
-    Ok(())
+    (out, mask)
 }
 
 /// A scalar as a key of a mapping, before it is known what it is.
@@ -117,8 +159,10 @@ enum Key {
 
 struct Reader<'p, 't> {
     events: Parser<&'p mut &'t [u8]>,
-    /// Where the text ends, if that is not with the end of a line.
-    unended: Option<u64>,
+    /// What stands for a `!`.
+    mask: char,
+    /// The text, if its last line has no end.
+    unended: Option<&'t str>,
     /// What each anchor names, and its size; nothing while it is being read.
     anchors: HashMap<String, Option<(Value, usize)>>,
     repeated: usize,
@@ -129,11 +173,19 @@ impl Reader<'_, '_> {
     fn next(&mut self) -> Result<(EventData, Mark), Fault> {
         match self.events.parse() {
             Ok(Event { mut data, start_mark, end_mark, .. }) => {
-                // The line end that was added is not part of a block scalar that had none.
                 if let EventData::Scalar { value, style: ScalarStyle::Literal | ScalarStyle::Folded, .. } = &mut data
-                    && self.unended.is_some_and(|end| end_mark.index >= end)
+                    && let Some(text) = self.unended.filter(|text| end_mark.index >= text.len() as u64)
+                    && has_added_end(value, &text[start_mark.index as usize..])
                 {
-                    value.truncate(value.strip_suffix('\n').map_or(value.len(), str::len));
+                    value.pop();
+                }
+                if let EventData::Scalar { value, style, .. } = &mut data
+                    && value.contains(self.mask)
+                {
+                    if *style == ScalarStyle::Plain && value.starts_with(self.mask) {
+                        return Err(fault("a comma follows a tag without a blank", start_mark));
+                    }
+                    *value = value.replace(self.mask, "!");
                 }
                 Ok((data, start_mark))
             }
@@ -180,6 +232,7 @@ impl Reader<'_, '_> {
             }
             EventData::Scalar { anchor, tag, value: text, style, .. } => {
                 let value = scalar_value(&text, style == ScalarStyle::Plain, tag.as_deref()).map_err(|what| fault(what, at))?;
+                self.open(anchor.as_ref(), at)?;
                 (anchor, (value, NODE + text.len()))
             }
             EventData::SequenceStart { anchor, tag, .. } => {
@@ -194,18 +247,23 @@ impl Reader<'_, '_> {
             }
             _ => return Err(fault("a value is expected", at)),
         };
-        if let Some(anchor) = anchor
-            && let Some(Some(_)) = self.anchors.insert(anchor.clone(), Some((value.clone(), size)))
-        {
-            return Err(fault(format!("the anchor `{}` is set twice", clean(&anchor)), at));
+        // What an anchor names is kept beside the document.
+        self.repeated += anchor.as_ref().map_or(0, |_| size);
+        if self.repeated > REPEATED {
+            return Err(fault(format!("the anchors add up to more than {} MiB", REPEATED >> 20), at));
+        }
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, Some((value.clone(), size)));
         }
         Ok((value, size))
     }
 
     fn open(&mut self, anchor: Option<&String>, at: Mark) -> Result<(), Fault> {
-        match anchor.and_then(|anchor| self.anchors.insert(anchor.clone(), None)) {
-            Some(_) => Err(fault("an anchor is set twice", at)),
-            None => Ok(()),
+        match anchor {
+            Some(anchor) if self.anchors.insert(anchor.clone(), None).is_some() => {
+                Err(fault(format!("the anchor `{}` is set twice", clean(anchor)), at))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -285,7 +343,7 @@ impl Reader<'_, '_> {
 
     /// A key; one that is not text becomes the text that JSON would write.
     fn key(&mut self, event: EventData, at: Mark, depth: usize) -> Result<Key, Fault> {
-        if let EventData::Scalar { value, style: ScalarStyle::Plain, tag: None, .. } = &event {
+        if let EventData::Scalar { value, style: ScalarStyle::Plain, anchor: None, tag: None, .. } = &event {
             match value.as_str() {
                 "<<" => return Ok(Key::Merge),
                 "=" => return Ok(Key::Text("=".to_owned())),
@@ -423,7 +481,7 @@ fn integer_of(text: &str) -> Option<Value> {
             Err(_) => return None,
         }
     };
-    let signed = number.map(|n| if plain.starts_with('-') { -n } else { n });
+    let signed = number.and_then(|n| if plain.starts_with('-') { n.checked_neg() } else { Some(n) });
     let fits = signed.and_then(|n| i64::try_from(n).map(Number::from).or_else(|_| u64::try_from(n).map(Number::from)).ok());
     Some(fits.map_or_else(|| Value::String(text.to_owned()), Value::Number))
 }
