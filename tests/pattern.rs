@@ -1,6 +1,7 @@
-//! Regular expressions as Python reads them; each answer below was given by Python 3.11's `re.search`.
+//! Regular expressions as Python reads them: each answer is asked of Python's own `re.search`.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use overtag::engine::pattern::Pattern;
 
@@ -60,6 +61,72 @@ fn what_is_found_is_what_python_finds() {
         let ours = Pattern::new(pattern).unwrap_or_else(|e| panic!("{pattern}: {e}"));
         assert_eq!(ours.is_found(text), Ok(code == Some(0)), "{pattern} in {text}");
     }
+}
+
+/// What Python says of each expression and text: found or not, or none where the expression is wrong.
+fn python(asked: &[(String, &str)]) -> Vec<Option<bool>> {
+    const SCRIPT: &str = r#"
+import json, re, sys, warnings
+warnings.simplefilter("ignore")
+def found(pattern, text):
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return None
+json.dump([found(*pair) for pair in json.load(sys.stdin)], sys.stdout)
+"#;
+    let mut child =
+        Command::new("python3").args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let input = serde_json::to_vec(asked).expect("it is JSON");
+    child.stdin.take().expect("it is piped").write_all(&input).expect("python3 reads");
+    let output = child.wait_with_output().expect("python3 ends");
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).expect("python3 writes JSON")
+}
+
+#[test]
+fn what_is_put_together_at_random_is_read_as_python_reads_it() {
+    const PARTS: [&str; 62] = [
+        "a", "b", "ab", ".", "-", " ", "\n", "#", "# b\n", "1", "(", "(", "(?:", "(?i:", "(?x:", "(?-i:", "(?x-i:", "(?i-i:",
+        "(?s-:", "(?P<n>", "(?P<m>", "(?P<1>", "(?P=n)", "(?(1)", "(?(2)", "(?(0)", "(?(n)", "(?=", "(?!", "(?>", ")", ")", ")",
+        ")", "|", "*", "+", "?", "{2}", "{,2}", "{2,1}", "{", "[ab]", "[^a#]", "[ #]", "[", "]", r"\1", r"\2", r"\12", r"\101",
+        r"\477", r"[\1]", r"\b", r"\Z", r"\d", r"\ ", "^", "$", "(?#x)", "(?i)", "(?x)",
+    ];
+    const TEXTS: [&str; 6] = ["", "aab", "ab ab", "A1-b#", "a\nb", "a{2}b(\u{1}1"];
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut asked = Vec::new();
+    for _ in 0..30_000 {
+        let length = 1 + random(9);
+        let mut pattern: String = (0..length).map(|_| PARTS[random(PARTS.len())]).collect();
+        if random(2) == 0 {
+            let open = pattern.matches('(').count();
+            pattern.push_str(&")".repeat(open.saturating_sub(pattern.matches(')').count())));
+        }
+        if random(6) == 0 {
+            pattern.insert_str(0, "(?x)");
+        }
+        asked.push((pattern, TEXTS[random(TEXTS.len())]));
+    }
+    let said = python(&asked);
+    let right = said.iter().flatten().count();
+    assert!(right > asked.len() / 10, "{right} are right");
+    let mut wrong = Vec::new();
+    for ((pattern, text), theirs) in asked.iter().zip(said) {
+        let ours = Pattern::new(pattern);
+        // To repeat a lookahead says nothing, and the crate does not take it.
+        if ours.as_ref().is_err_and(|e| theirs.is_some() && e.contains("Target of repeat operator is invalid")) {
+            continue;
+        }
+        let ours = ours.ok().map(|p| p.is_found(text).unwrap_or_else(|e| panic!("{pattern:?}: {e}")));
+        if ours != theirs {
+            wrong.push(format!("{pattern:?} in {text:?}: {ours:?}, and Python {theirs:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), asked.len(), wrong[..wrong.len().min(40)].join("\n"));
 }
 
 #[test]

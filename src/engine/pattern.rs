@@ -1,6 +1,7 @@
 //! Regular expressions as Python's `re` reads them, and the order of versions.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use fancy_regex::{Regex, RegexBuilder};
 
@@ -69,12 +70,17 @@ fn escape(chars: &[char], at: usize, in_set: bool) -> Result<(String, usize), St
                 code(&text, 16, 2 + wanted)
             }
         }
-        '0' => {
-            let text = digits(at + 1, 3, 8);
-            code(&text, 8, 1 + text.len())
-        }
         // Three octal digits are a character, fewer are a group.
-        '1'..='3' if digits(at + 1, 3, 8).len() == 3 => code(&digits(at + 1, 3, 8), 8, 4),
+        '0'..='9' => match group_number(chars, at).filter(|_| !in_set) {
+            Some(number) => Ok((format!(r"(?:\{number})"), 1 + number.to_string().len())),
+            None => {
+                let text = digits(at + 1, 3, 8);
+                match u32::from_str_radix(&text, 8) {
+                    Ok(0..=0o377) => code(&text, 8, 1 + text.len()),
+                    _ => Err(format!("`\\{c}{}` is no character", text.get(1..).unwrap_or(""))),
+                }
+            }
+        },
         'b' if in_set => Ok((r"\x08".to_owned(), 2)),
         'A' | 'b' | 'B' if !in_set => Ok((format!("\\{c}"), 2)),
         'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'a' | 'f' | 'n' | 'r' | 't' | 'v' => Ok((format!("\\{c}"), 2)),
@@ -98,18 +104,56 @@ enum Item {
     Repeated,
 }
 
-/// Refuses what Python refuses and the crate takes: `*` after nothing or after a place, a repetition of a repetition, `{2,1}`, and a
-/// condition on a group that is not there (`Lib/re/_parser.py`).
-fn check_repeats(chars: &[char]) -> Result<(), String> {
+/// By place, how many characters are replaced, and by what.
+type Edits = HashMap<usize, (usize, String)>;
+
+/// A parenthesis that is open, or the whole.
+struct Open {
+    /// What a repetition would repeat.
+    item: Item,
+    /// Whether blanks and comments mean nothing here.
+    is_verbose: bool,
+    /// The number of a group that captures.
+    group: Option<usize>,
+    /// The alternatives so far, of a condition.
+    branches: Option<usize>,
+}
+
+/// Refuses what Python refuses and the crate takes: `*` after nothing or after a place, a repetition of a repetition, `{2,1}`, groups
+/// that are not there, not yet closed or named twice (`Lib/re/_parser.py`). Finds what must be written otherwise for the crate: comments
+/// and, with the flag `x`, blanks are left out; a condition has the number of its group; what is empty has an empty alternative, as the
+/// crate repeats nothing that is empty, and an empty condition means something else to it.
+fn check(chars: &[char]) -> Result<Edits, String> {
     let at = |i: usize| chars.get(i).copied();
     let ahead = |i: usize, text: &str| text.chars().enumerate().all(|(k, c)| at(i + k) == Some(c));
     let find = |from: usize, c: char| (from..chars.len()).find(|k| chars[*k] == c).unwrap_or(chars.len());
-    let (mut open, mut groups, mut wanted, mut is_verbose) = (vec![Item::Nothing], 0, 0, false);
+    let text = |from: usize, to: usize| -> String { chars[from.min(to)..to].iter().collect() };
+    let mut open = vec![Open { item: Item::Nothing, is_verbose: false, group: None, branches: None }];
+    // Of each group, whether it is closed.
+    let (mut groups, mut wanted) = (Vec::new(), 0);
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut edits = Edits::new();
+    // Whether flags for all may follow.
+    let mut is_start = true;
+    let refer = |groups: &[bool], number: usize| match number.checked_sub(1).and_then(|at| groups.get(at)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(format!("the group {number} is still open")),
+        None => Err(format!("there is no group {number}")),
+    };
+    let unnamed = |name: &str| format!("there is no group `{name}`");
     let mut i = 0;
     while let Some(c) = at(i) {
-        let item = open.last().copied().unwrap_or(Item::Nothing);
+        let is_outer = open.len() == 1;
+        let Some(here) = open.last_mut() else { break };
+        let item = here.item;
+        is_start &= is_outer && item == Item::Nothing && c != '|';
         let (took, becomes) = match c {
-            '\\' => (2, if matches!(at(i + 1), Some('A' | 'Z' | 'b' | 'B')) { Item::Place } else { Item::Something }),
+            '\\' => {
+                if let Some(number) = group_number(chars, i) {
+                    refer(&groups, number)?;
+                }
+                (2, if matches!(at(i + 1), Some('A' | 'Z' | 'b' | 'B')) { Item::Place } else { Item::Something })
+            }
             '[' => {
                 let mut end = i + 1 + usize::from(at(i + 1) == Some('^'));
                 end += usize::from(at(end) == Some(']'));
@@ -118,40 +162,94 @@ fn check_repeats(chars: &[char]) -> Result<(), String> {
                 }
                 (end + 1 - i, Item::Something)
             }
-            '(' if ahead(i, "(?#") => (find(i, ')') + 1 - i, item),
-            '(' if ahead(i, "(?P=") => (find(i, ')') + 1 - i, Item::Something),
+            '(' if ahead(i, "(?#") => {
+                let took = find(i, ')') + 1 - i;
+                edits.insert(i, (took, String::new()));
+                (took, item)
+            }
+            '(' if ahead(i, "(?P=") => {
+                let name = text(i + 4, find(i, ')'));
+                refer(&groups, *names.get(&name).ok_or_else(|| unnamed(&name))?)?;
+                (find(i, ')') + 1 - i, Item::Something)
+            }
             '(' => {
-                let flags = chars[i + 1..].iter().skip(1).take_while(|c| c.is_ascii_alphabetic() || **c == '-').count();
-                let took = if !ahead(i, "(?") {
-                    groups += 1;
-                    1
-                } else if ahead(i, "(?P<") {
-                    groups += 1;
-                    find(i, '>') + 1 - i
+                let flags: String = chars[i + 1..].iter().skip(1).take_while(|c| c.is_ascii_alphabetic() || **c == '-').collect();
+                let mut new = Open { item: Item::Nothing, is_verbose: here.is_verbose, group: None, branches: None };
+                let end = i + 2 + flags.len();
+                let took = if !ahead(i, "(?") || ahead(i, "(?P<") {
+                    groups.push(false);
+                    new.group = Some(groups.len());
+                    match ahead(i, "(?P<") {
+                        false => 1,
+                        true => {
+                            let name = text(i + 4, find(i, '>'));
+                            if name.starts_with(|c: char| c.is_numeric()) || name.is_empty() || name.contains(|c| !is_word(c)) {
+                                return Err(format!("`{name}` is no name of a group"));
+                            }
+                            if names.insert(name.clone(), groups.len()).is_some() {
+                                return Err(format!("two groups have the name `{name}`"));
+                            }
+                            find(i, '>') + 1 - i
+                        }
+                    }
                 } else if ahead(i, "(?(") {
                     let end = find(i, ')');
-                    let number: String = chars[i + 3..end].iter().collect();
-                    wanted = wanted.max(number.parse().unwrap_or(0));
+                    let name = text(i + 3, end);
+                    let number = match name.parse() {
+                        Ok(0) => return Err("there is no group 0".to_owned()),
+                        Ok(number) => number,
+                        Err(_) => *names.get(&name).ok_or_else(|| unnamed(&name))?,
+                    };
+                    wanted = wanted.max(number);
+                    edits.insert(i, (end + 1 - i, format!("(?({number})")));
+                    new.branches = Some(1);
                     end + 1 - i
-                } else if flags > 0 && at(i + 2 + flags) == Some(')') {
-                    is_verbose |= chars[i + 2..i + 2 + flags].contains(&'x');
-                    i += flags + 3;
-                    continue;
+                } else if !flags.is_empty() && matches!(at(end), Some(')' | ':')) {
+                    let is_global = at(end) == Some(')');
+                    check_flags(&flags, is_global)?;
+                    if is_global && !is_start {
+                        return Err(format!("`(?{flags})` must stand at the start"));
+                    }
+                    let (on, off) = flags.split_once('-').unwrap_or((&flags, ""));
+                    new.is_verbose = (new.is_verbose || on.contains('x')) && !off.contains('x');
+                    if is_global {
+                        here.is_verbose = new.is_verbose;
+                        i = end + 1;
+                        continue;
+                    }
+                    end + 1 - i
                 } else {
-                    2 + flags + if ahead(i, "(?<") { 2 } else { 1 }
+                    2 + flags.len() + if ahead(i, "(?<") { 2 } else { 1 }
                 };
-                open.push(Item::Nothing);
+                open.push(new);
                 i += took;
                 continue;
             }
             ')' => {
-                open.truncate((open.len() - 1).max(1));
+                if let Some(number) = here.group {
+                    groups[number - 1] = true;
+                }
+                if item == Item::Nothing && !is_outer {
+                    edits.insert(i, (0, if here.branches == Some(1) { "(?:|)" } else { "|" }.to_owned()));
+                }
+                if !is_outer {
+                    open.pop();
+                }
                 (1, Item::Something)
             }
-            '|' => (1, Item::Nothing),
+            '|' => {
+                if item == Item::Nothing && here.branches.is_some() {
+                    edits.insert(i, (0, "(?:|)".to_owned()));
+                }
+                here.branches = here.branches.map(|n| n + 1);
+                if here.branches == Some(3) {
+                    return Err("a condition has more than two branches".to_owned());
+                }
+                (1, Item::Nothing)
+            }
             '^' | '$' => (1, Item::Place),
-            '#' if is_verbose => (find(i, '\n') - i, item),
-            c if is_verbose && c.is_ascii_whitespace() => (1, item),
+            '#' if here.is_verbose => (find(i, '\n') - i, item),
+            c if here.is_verbose && is_blank(c) => (1, item),
             '*' | '+' | '?' | '{' => match if c == '{' { counted(chars, i)? } else { Some(1) } {
                 None => (1, Item::Something),
                 Some(_) if item == Item::Repeated => return Err("it repeats what is repeated already".to_owned()),
@@ -161,11 +259,39 @@ fn check_repeats(chars: &[char]) -> Result<(), String> {
             _ => (1, Item::Something),
         };
         if let Some(last) = open.last_mut() {
-            *last = becomes;
+            last.item = becomes;
+            if last.is_verbose && (c == '#' || is_blank(c)) {
+                edits.insert(i, (took, String::new()));
+            }
         }
         i += took;
     }
-    if wanted > groups { Err(format!("there is no group {wanted}")) } else { Ok(()) }
+    if wanted > groups.len() { Err(format!("there is no group {wanted}")) } else { Ok(edits) }
+}
+
+/// What the flag `x` passes over (`WHITESPACE` of `Lib/re/_parser.py`).
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+fn is_word(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
+}
+
+/// The number of the group that the escape at `at` stands for, of at most two digits; none where it is something else.
+fn group_number(chars: &[char], at: usize) -> Option<usize> {
+    let digits: String = chars[at + 1..].iter().take(3).take_while(|c| c.is_ascii_digit()).collect();
+    let is_octal = digits.starts_with('0') || digits.len() == 3 && digits.chars().all(|c| c.is_digit(8));
+    digits[..digits.len().min(2)].parse().ok().filter(|_| !is_octal)
+}
+
+/// Refuses flags that Python refuses. `is_global` are those of `(?i)`.
+fn check_flags(flags: &str, is_global: bool) -> Result<(), String> {
+    let (on, off) = flags.split_once('-').map_or((flags, None), |(on, off)| (on, Some(off)));
+    let is_wrong = on.contains(|c| !"aimsux".contains(c))
+        || on.contains('a') && on.contains('u')
+        || off.is_some_and(|off| is_global || off.is_empty() || off.contains(|c| !"imsx".contains(c) || on.contains(c)));
+    if is_wrong { Err(format!("the flags of `(?{flags}` mean nothing")) } else { Ok(()) }
 }
 
 /// The length of `{m}`, `{m,}`, `{,n}` or `{m,n}`; none where the brace is only itself.
@@ -183,14 +309,22 @@ fn counted(chars: &[char], at: usize) -> Result<Option<usize>, String> {
 }
 
 /// Rewrites the few things that Python spells otherwise: `\Z`, `{,n}`, literal braces, and plain `[`, `&&`, `--`, `~~` in a set
-/// (which are operators to the crate), and the flags `a` and `u`, which change nothing here.
+/// (which are operators to the crate), the flags `a` and `u`, which change nothing here, and `x`, which passes over blanks in a set for
+/// the crate alone.
 fn translate(python: &str) -> Result<String, String> {
     let chars: Vec<char> = python.chars().collect();
-    check_repeats(&chars)?;
+    let edits = check(&chars)?;
     let mut out = String::with_capacity(python.len() + 8);
     let mut i = 0;
     let mut set_start = None;
     while i < chars.len() {
+        if let Some((took, text)) = edits.get(&i) {
+            out.push_str(text);
+            i += took;
+            if *took > 0 {
+                continue;
+            }
+        }
         let c = chars[i];
         let next = chars.get(i + 1).copied();
         match c {
@@ -253,19 +387,14 @@ fn translate(python: &str) -> Result<String, String> {
                 let end = chars.get(i + 2 + flags.chars().count());
                 // `(?P<name>` has a `<` after its letter, so it is not taken for flags here.
                 if !flags.is_empty() && matches!(end, Some(')' | ':')) {
-                    if !flags.chars().all(|c| "aimsux-".contains(c)) {
-                        return Err(format!("`(?{flags}` means nothing"));
-                    }
-                    if end == Some(&')') && i > 0 {
-                        return Err(format!("`(?{flags})` must stand at the start"));
-                    }
-                    let kept: String = flags.chars().filter(|c| !matches!(c, 'a' | 'u')).collect();
+                    let kept: String = flags.chars().filter(|c| !matches!(c, 'a' | 'u' | 'x')).collect();
+                    let kept = kept.strip_suffix('-').unwrap_or(&kept);
                     i += 2 + flags.chars().count();
                     if kept.is_empty() && end == Some(&')') {
                         i += 1;
                     } else {
                         out.push_str("(?");
-                        out.push_str(&kept);
+                        out.push_str(kept);
                     }
                     continue;
                 }
