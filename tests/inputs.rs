@@ -55,11 +55,20 @@ fn what_an_environment_says_and_we_do_not_follow_is_told() {
             "the merge strategy of `ComputeServices` is not applied",
         ),
         ("parameter_defaults: {ComputeHCICount: 3}".to_owned(), "`ComputeHCICount` does not count: there is no role ComputeHCI"),
+        ("parameters: {ComputeContainerImagePrepare: []}".to_owned(), "`ComputeContainerImagePrepare` is not read"),
+        ("parameter_defaults: {DockerRegistryMirror: 'https://m.example'}".to_owned(), "`DockerRegistryMirror` is not read"),
+        ("parameter_merge_strategies: {default: merge}".to_owned(), "the merge strategy `default` is not applied"),
+        ("parameter_defaults: {ControlerCount: 0}".to_owned(), "there is no role Controler"),
+        ("parameter_defaults: {ControlerServices: []}".to_owned(), "did you mean Controller?"),
         ("parameter_defaults: {ControllerCount: 1}\nparameter_defaults: {ComputeCount: 1}".to_owned(), "`parameter_defaults` stands twice; the last one counts"),
     ] {
         let (code, said, images) = with_environment("train", &environment, &[]);
         assert!(code == Some(0) && images > 5, "{environment}: {said}");
         assert!(said.contains(words) && said.contains("e.yaml"), "{environment}: {said}");
+    }
+    for section in ["parameters", "parameter_defaults", "resource_registry"] {
+        let (code, said, _) = with_environment("train", &format!("{section}: [x]"), &[]);
+        assert!(code == Some(2) && said.contains(&format!("`{section}` is not a mapping")), "{code:?}: {said}");
     }
     // An ordinary one says nothing.
     let (code, said, _) = with_environment(
@@ -148,6 +157,29 @@ fn a_template_of_ones_own_has_services_of_its_own() {
     // Of a built-in one a slip is told.
     let done = overtag(&["list-images", "--release", "train", "--service", "NovaApis"]);
     assert!(text(&done.stderr).contains("did you mean NovaApi?"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn what_a_template_does_not_use_is_told() {
+    let here = Here::new();
+    here.write("part.j2", "- {imagename: 'h.example/{{ name_prefix }}b:{{ extra }}'}\n");
+    let template = here.write(
+        "t.j2",
+        "container_images_template:\n- {imagename: 'h.example/{{ prefix }}a:{{tag}}', services: [Mine]}\n{% include 'part.j2' %}\n",
+    );
+    let said = |more: &[&str]| {
+        let done =
+            overtag(&[&["list-images", "--template-file", &template, "--set", "extra=1", "--set", "prefix=x"], more].concat());
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        text(&done.stderr)
+    };
+    assert_eq!(said(&[]), "");
+    assert_eq!(said(&["--service", "Mine"]), "");
+    let told = said(&["--set", "exrta=2", "--service", "Mine", "--service", "Other"]);
+    assert!(told.contains("the template does not use `exrta`: set.exrta=: leave it out"), "{told}");
+    assert!(told.contains("no image is for the service OS::TripleO::Services::Other"), "{told}");
+    let done = overtag(&["list-images", "--release", "train", "--set", "ceph_imag=x"]);
+    assert!(text(&done.stderr).contains("did you mean ceph_image?"), "{}", text(&done.stderr));
 }
 
 #[test]

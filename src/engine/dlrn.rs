@@ -286,32 +286,54 @@ impl Pipeline {
     fn read_criteria(&mut self, name: &str, text: &str) -> Result<(), String> {
         let yaml::Document { value: file, notices } =
             yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
-        self.notices = notices.iter().map(ToString::to_string).collect();
-        let text_of = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let mut told: Vec<String> = notices.iter().map(ToString::to_string).collect();
+        let mut tell = |what: String| told.push(format!("{what}: {}", clean(name)));
         let texts = |value: Option<&Value>| -> Vec<String> {
             value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
         };
+        let is_names = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
         let Some(Value::Object(channels)) = file.get("promotions") else {
             return Err("it has no `promotions`, as a promoter's file has".to_owned());
         };
         for (channel, value) in channels {
-            let others = value.get("alternative_criteria");
-            let alternatives = others.and_then(Value::as_object).into_iter().flat_map(|jobs| jobs.values());
-            let lists = value.get("criteria").into_iter().chain(alternatives);
-            if lists.filter(|list| !list.is_null()).any(|list| !list.as_array().is_some_and(|l| l.iter().all(Value::is_string))) {
-                self.notices.push(format!(
-                    "the criteria of `{}` are not all names of jobs; only those that are count: {}",
-                    clean(channel),
-                    clean(name)
-                ));
+            let of = clean(channel);
+            match value.get("criteria") {
+                None | Some(Value::Null) => tell(format!("`{of}` has no `criteria`, so that it must pass nothing")),
+                Some(list) if is_names(list) => {}
+                Some(_) => tell(format!("the criteria of `{of}` are not all names of jobs; only those that are count")),
             }
-            let jobs = texts(value.get("criteria")).into_iter();
-            let jobs = jobs.map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
-            let candidate = text_of(value, "candidate_label").unwrap_or_default();
+            let jobs = texts(value.get("criteria"));
+            let others = value.get("alternative_criteria").filter(|others| !others.is_null());
+            match others.map(Value::as_object) {
+                Some(None) => tell(format!("the alternative criteria of `{of}` are not a mapping and do not count")),
+                others => {
+                    for (job, list) in others.flatten().into_iter().flatten() {
+                        if !jobs.contains(job) {
+                            tell(format!("`{of}` has an alternative for {}, which is not among its criteria", clean(job)));
+                        } else if !list.is_null() && !is_names(list) {
+                            tell(format!("the alternatives for {} of `{of}` are not all names of jobs", clean(job)));
+                        }
+                    }
+                }
+            }
+            let candidate = value.get("candidate_label").filter(|label| !label.is_null());
+            if candidate.is_some_and(|label| !label.is_string()) {
+                tell(format!("the `candidate_label` of `{of}` is no text and does not count"));
+            }
+            let candidate = candidate.and_then(Value::as_str).unwrap_or_default().to_owned();
+            let jobs = jobs.into_iter().map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
             self.criteria.insert(channel.clone(), Criteria { candidate, jobs });
         }
-        let address = |key: &str| text_of(&file, key).filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+        let mut address = |key: &str| {
+            let given = file.get(key).filter(|value| !value.is_null())?;
+            let url = given.as_str().filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+            if url.is_none() {
+                tell(format!("`{key}` is no address and does not count"));
+            }
+            url.map(str::to_owned)
+        };
         (self.api, self.base) = (address("api_url"), address("base_url"));
+        self.notices = told;
         Ok(())
     }
 
@@ -548,4 +570,33 @@ pub fn read_build(body: &str) -> Result<Option<Build>, String> {
     let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);
     let read = |b: &Value| Build { result: text(b, "result"), at: time(b), url: text(b, "log_url") };
     Ok(objects(&body, "builds")?.first().map(read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_promoters_file_says_and_we_do_not_follow_is_told() {
+        for (file, words) in [
+            ("promotions: {a: [x]}", "`a` has no `criteria`"),
+            ("promotions: {a: {}}", "`a` has no `criteria`"),
+            ("promotions: {a: {criteria: x}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a: {criteria: [x, 1]}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a: {criteria: [x], alternative_criteria: [y]}}", "the alternative criteria of `a` are not a mapping"),
+            ("promotions: {a: {criteria: [x], alternative_criteria: {y: [z]}}}", "an alternative for y, which is not among"),
+            ("promotions: {a: {criteria: [x], alternative_criteria: {x: [1]}}}", "the alternatives for x of `a`"),
+            ("promotions: {a: {criteria: [x], candidate_label: [b]}}", "the `candidate_label` of `a`"),
+            ("api_url: ftp://x\npromotions: {a: {criteria: [x]}}", "`api_url` is no address"),
+            ("base_url: 3\npromotions: {a: {criteria: [x]}}", "`base_url` is no address"),
+            ("promotions: {a: {criteria: [x], criteria: [y]}}", "`criteria` stands twice"),
+            ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
+        ] {
+            let mut pipeline = Pipeline::default();
+            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, Ok(file.to_owned()));
+            let told = pipeline.notices.join("\n");
+            assert!(told.contains(words) && told.lines().count() == usize::from(!words.is_empty()), "{file}: {told}");
+            assert!(words.is_empty() || told.contains("c.yaml"), "{file}: {told}");
+        }
+    }
 }

@@ -50,12 +50,12 @@ pub fn merge(files: &[Source], notices: &mut Vec<Error>) -> Result<Map<String, V
             }
             match value {
                 Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_)
-                    if section.starts_with("parameter_defaults") =>
+                    if matches!(section.as_str(), "parameter_defaults" | "parameters" | "resource_registry") =>
                 {
                     return Err(Error::template(
                         format!("`{section}` is not a mapping"),
                         &file.name,
-                        "give a mapping of parameters",
+                        "give names, each with its value",
                     ));
                 }
                 Value::Null => {}
@@ -68,23 +68,29 @@ pub fn merge(files: &[Source], notices: &mut Vec<Error>) -> Result<Map<String, V
 
 /// What an environment says about images, and this tool, as the established one, does not follow: what it is, and what helps.
 fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, &'static str)> {
-    const PREPARE: &str = "ContainerImagePrepare";
     let counts = |key: &str| key.ends_with("Count") || key.ends_with("Services") || key == DRIVERS;
     let keys = |name: &str| section(sections, name).into_iter().flat_map(Map::keys);
-    let prepare = keys("parameter_defaults").chain(keys("parameters")).filter(|key| key.as_str() == PREPARE).map(|_| {
-        let hint = "give its namespace, prefix, tag and filters as options; to run its entries is still to come";
-        (format!("`{PREPARE}` is not read: registries, tags and filters that it names do not count"), hint)
+    let images = keys("parameter_defaults").chain(keys("parameters")).filter_map(|key| {
+        let (what, hint) = match key.as_str() {
+            // A role may have its own, as `ComputeContainerImagePrepare`.
+            key if key.ends_with("ContainerImagePrepare") => (
+                "registries, tags and filters that it names do not count",
+                "give its namespace, prefix, tag and filters as options; to run its entries is still to come",
+            ),
+            "DockerRegistryMirror" => ("the registry itself is asked", "ask it with endpoint=HOST=URL"),
+            "ContainerImageRegistryCredentials" => ("its logins do not count", "log in with --authfile or the like"),
+            _ => return None,
+        };
+        Some((format!("`{}` is not read: {what}", clean(key)), hint))
     });
     let parameters = keys("parameters")
         .filter(move |key| counts(key))
         .map(|key| (format!("`{}` does not count among `parameters`", clean(key)), "move it to `parameter_defaults`"));
-    let strategies = keys("parameter_merge_strategies").filter(move |key| counts(key)).map(|key| {
-        (
-            format!("the merge strategy of `{}` is not applied: the last value replaces the others", clean(key)),
-            "give the whole list in one file",
-        )
+    let strategies = keys("parameter_merge_strategies").filter(move |key| counts(key) || key.as_str() == "default").map(|key| {
+        let of = if key == "default" { "`default`".to_owned() } else { format!("of `{}`", clean(key)) };
+        (format!("the merge strategy {of} is not applied: the last value replaces the others"), "give the whole list in one file")
     });
-    prepare.chain(parameters).chain(strategies)
+    images.chain(parameters).chain(strategies)
 }
 
 fn overlay(under: &mut Value, over: Value) {
@@ -183,10 +189,20 @@ pub fn deployed_services(
     }
     let parameter = |role: &str, what: &str| defaults.and_then(|d| d.get(&format!("{role}{what}")));
     for key in defaults.into_iter().flat_map(Map::keys) {
-        let role = key.strip_suffix("Count").filter(|role| !role.is_empty() && !roles.iter().any(|r| r.name == *role));
-        if let Some(role) = role.filter(|role| parameter(role, "Count").and_then(integer).is_some_and(|n| n > 0)) {
+        let Some((role, what)) = ["Count", "Services"].into_iter().find_map(|end| Some((key.strip_suffix(end)?, end))) else {
+            continue;
+        };
+        let names_of = || roles.iter().map(|r| r.name.as_str());
+        if role.is_empty() || names_of().any(|name| name == role) {
+            continue;
+        }
+        // Other parameters end so too (`NovaReservedHostCount`); one of a role is near a role's name, or deploys something.
+        let near = nearest(role, names_of()).filter(|_| !release.roles().roles.contains_key(role));
+        if near.is_some() || what == "Count" && parameter(role, what).and_then(integer).is_some_and(|n| n > 0) {
             let what = format!("`{}` does not count: there is no role {}", clean(key), clean(role));
-            notices.push(Error::template(what, names.join(", "), "give a roles file that has it (-r)"));
+            let hint =
+                near.map_or_else(|| "give a roles file that has it (-r)".to_owned(), |near| format!("did you mean {near}?"));
+            notices.push(Error::template(what, names.join(", "), hint));
         }
     }
     // Of two roles of a name the later one counts, as for tripleo-common.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::catalogue::{self, Entry};
-use super::choices::Settings;
-use super::error::{Error, Kind, clean};
+use super::choices::{DEFINITIONS, Settings};
+use super::error::{Error, Kind, clean, nearest};
 use super::heat;
 use super::name::Reference;
 use super::template::{self, Source};
@@ -97,6 +97,15 @@ impl Plan {
             true => deployed,
             false => heat::chosen_services(settings, files.template.as_ref().map(|_| &own))?,
         };
+        warnings.extend(without_use(settings, &source, &files.includes));
+        if let Some(chosen) = filter.as_ref().filter(|_| !has_files) {
+            for service in settings.services.iter().filter(|service| !own.contains(service.as_str()) && chosen.contains(*service))
+            {
+                let what = format!("no image is for the service {}", clean(service));
+                let near = nearest(service, own.iter().copied()).map(|near| format!("did you mean {near}?"));
+                warnings.push(Error::usage(what, "service=", near.unwrap_or_else(|| "leave it out".to_owned())));
+            }
+        }
         let mut plan = Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings };
         if entries.len() > ENTRIES {
             let what = format!("the template lists {} images", entries.len());
@@ -138,6 +147,23 @@ impl Plan {
         }
         Ok(plan)
     }
+}
+
+/// Substitutions that were given, and that the template does not name.
+fn without_use(settings: &Settings, source: &Source, includes: &[Source]) -> Vec<Error> {
+    let is_word = |c: char| c == '_' || c.is_alphanumeric();
+    let texts = || [source].into_iter().chain(includes).map(|source| source.text.as_str());
+    let is_named = |name: &str| texts().any(|text| text.split(|c| !is_word(c)).any(|word| word == name));
+    let given = settings.chosen.iter().filter(|name| !DEFINITIONS.iter().any(|d| d.key == name.as_str()));
+    given
+        .filter(|name| !is_named(name))
+        .map(|name| {
+            let known = settings.release.defaults().map(|(name, _)| name).filter(|name| is_named(name));
+            let near = nearest(name, known).map(|near| format!("did you mean {near}?"));
+            let what = format!("the template does not use `{}`", clean(name));
+            Error::usage(what, format!("set.{}=", clean(name)), near.unwrap_or_else(|| "leave it out".to_owned()))
+        })
+        .collect()
 }
 
 /// Whether an entry is asked for, and why.
