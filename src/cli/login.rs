@@ -13,6 +13,9 @@ use crate::engine::name::Repository;
 /// How long a helper may take: it may ask its user for a password.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long its answer may take to end once it has ended itself.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// The logins for these repositories. What was found and cannot be used is said once.
 pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Logins, Error> {
     let Some(path) = &invocation.authfile else { return Ok(Logins::default()) };
@@ -20,7 +23,7 @@ pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Lo
     let mut authfile = Authfile::read(&source.text, &source.name)?;
     for helper in authfile.helpers(repositories) {
         match ask(&helper) {
-            Ok(None) => {}
+            Ok(None) => authfile.has_none(&helper),
             Ok(Some(text)) => authfile.take(&helper, Ok(text)),
             Err(why) => authfile.take(&helper, Err(why)),
         }
@@ -45,10 +48,12 @@ fn ask(helper: &Helper) -> Result<Option<String>, String> {
     // One that does not read what it is asked shows so by its answer.
     _ = child.stdin.take().map(|mut input| input.write_all(helper.server.as_bytes()));
     let output = child.stdout.take();
-    let reader = std::thread::spawn(move || {
+    // What the helper started may keep its output open for ever.
+    let (sender, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = String::new();
         _ = output.map(|output| output.take(1 << 20).read_to_string(&mut text));
-        text
+        _ = sender.send(text);
     });
     let start = Instant::now();
     let status = loop {
@@ -61,10 +66,13 @@ fn ask(helper: &Helper) -> Result<Option<String>, String> {
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     };
-    let text = reader.join().unwrap_or_default();
+    let left = LIMIT.saturating_sub(start.elapsed()).min(GRACE);
+    let text = answer.recv_timeout(left).map_err(|_| "it does not end its answer".to_owned())?;
     match status.success() {
         true => Ok(Some(text)),
         false if text.contains("credentials not found") => Ok(None),
+        // What may hold a secret is not shown.
+        false if text.contains(['{', '"']) => Err(format!("it failed ({status})")),
         false => Err(format!("it failed: {}", text.trim().chars().take(200).collect::<String>())),
     }
 }

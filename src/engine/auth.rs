@@ -94,7 +94,12 @@ pub enum Login {
         password: Secret,
     },
     /// A refresh token, which docker calls an identity token: the token service gives a token for it.
-    Refresh(Secret),
+    Refresh {
+        /// The token.
+        token: Secret,
+        /// User and password, where there are some too: a registry that wants no token takes them.
+        password: Option<(String, Secret)>,
+    },
 }
 
 impl Login {
@@ -103,9 +108,17 @@ impl Login {
         Self::Password { user: user.into(), password: Secret::new(password) }
     }
 
-    /// The header that sends a password (RFC 7617); none for a refresh token.
+    /// A refresh token alone.
+    fn refresh(token: &str) -> Self {
+        Self::Refresh { token: Secret::new(token), password: None }
+    }
+
+    /// The header that sends a password (RFC 7617); none for a refresh token alone.
     pub fn basic(&self) -> Option<Secret> {
-        let Self::Password { user, password } = self else { return None };
+        let (user, password) = match self {
+            Self::Password { user, password } => (user, password),
+            Self::Refresh { password, .. } => password.as_ref().map(|(user, password)| (user, password))?,
+        };
         Some(Secret::new(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal())))))
     }
 }
@@ -247,7 +260,7 @@ impl Authfile {
         let read = |text: String| {
             let answer: Value = serde_json::from_str(&text).map_err(|_| "its answer is no JSON".to_owned())?;
             match (string(&answer, "Username"), string(&answer, "Secret")) {
-                (Some(user), Some(secret)) if user == TOKEN => Ok(Login::Refresh(Secret::new(secret))),
+                (Some(user), Some(secret)) if user == TOKEN => Ok(Login::refresh(&secret)),
                 (Some(user), Some(secret)) => Ok(Login::new(user, secret)),
                 _ => Err("its answer has no user and secret".to_owned()),
             }
@@ -259,6 +272,12 @@ impl Authfile {
                 self.logins.unusable.insert(helper.place.clone(), what);
             }
         }
+    }
+
+    /// Notes that a helper has no login.
+    pub fn has_none(&mut self, helper: &Helper) {
+        let what = format!("the credential helper docker-credential-{} has no login for it", clean(&helper.name));
+        self.logins.unusable.insert(helper.place.clone(), what);
     }
 
     /// What was found and cannot be used: the place, and why.
@@ -279,7 +298,13 @@ fn login_of(entry: &Value) -> Result<Option<Login>, String> {
     // Editors and `echo` leave ends of lines behind.
     let trimmed = |text: &str| text.trim_end_matches(['\0', '\n', '\r']).to_owned();
     if let Some(token) = string(entry, "identitytoken") {
-        return Ok(Some(Login::Refresh(Secret::new(token.trim()))));
+        let mut others = entry.clone();
+        others.as_object_mut().and_then(|o| o.remove("identitytoken"));
+        let password = match login_of(&others) {
+            Ok(Some(Login::Password { user, password })) if !password.reveal().is_empty() => Some((user, password)),
+            _ => None,
+        };
+        return Ok(Some(Login::Refresh { token: Secret::new(token.trim()), password }));
     }
     if let Some(auth) = string(entry, "auth") {
         let auth: String = auth.split_whitespace().collect();
@@ -287,7 +312,7 @@ fn login_of(entry: &Value) -> Result<Option<Login>, String> {
         let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = pair.as_deref().and_then(|p| p.split_once(':')).ok_or("its auth is not base64 of USER:PASSWORD")?;
         return Ok(Some(match pair {
-            (TOKEN, token) => Login::Refresh(Secret::new(trimmed(token))),
+            (TOKEN, token) => Login::refresh(&trimmed(token)),
             (user, password) => Login::new(user, trimmed(password)),
         }));
     }
@@ -338,7 +363,7 @@ pub fn token_request(
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(service.map(|s| ("service", s)));
     query.append_pair("scope", &format!("repository:{}:pull", repository.path));
-    if let Some(Login::Refresh(token)) = login {
+    if let Some(Login::Refresh { token, .. }) = login {
         // <https://distribution.github.io/distribution/spec/auth/oauth/>
         query.append_pair("grant_type", "refresh_token").append_pair("client_id", "overtag");
         query.append_pair("refresh_token", token.reveal());
@@ -475,7 +500,7 @@ mod tests {
     #[test]
     fn every_form_of_a_login_is_read_or_told() {
         let basic = |user: &str, password: &str| Ok(Some(Login::new(user, password)));
-        let refresh = |token: &str| Ok(Some(Login::Refresh(Secret::new(token))));
+        let refresh = |token: &str| Ok(Some(Login::refresh(token)));
         let told = |why: &str| Err(why.to_owned());
         for (entry, want) in [
             (r#"{"auth": "dTpzZWNyZXQ="}"#, basic("u", "secret")),
@@ -486,6 +511,10 @@ mod tests {
             (r#"{"username": "u", "password": "secret\n"}"#, basic("u", "secret")),
             (r#"{"auth": "", "username": "u", "password": "secret"}"#, basic("u", "secret")),
             (r#"{"auth": "dTo=", "identitytoken": "t\n"}"#, refresh("t")),
+            (
+                r#"{"auth": "dTpzZWNyZXQ=", "identitytoken": "t"}"#,
+                Ok(Some(Login::Refresh { token: Secret::new("t"), password: Some(("u".to_owned(), Secret::new("secret"))) })),
+            ),
             (r#"{"auth": "PHRva2VuPjp0"}"#, refresh("t")),
             (r#"{"auth": "!"}"#, told("its auth is not base64 of USER:PASSWORD")),
             (r#"{"auth": "dQ=="}"#, told("its auth is not base64 of USER:PASSWORD")),
@@ -519,7 +548,7 @@ mod tests {
         }
         let helper = file.helpers(&[repository("gcr.io/a/b")]).remove(0);
         file.take(&helper, Ok(r#"{"ServerURL": "gcr.io", "Username": "<token>", "Secret": "t"}"#.to_owned()));
-        assert_eq!(file.logins.of(&repository("gcr.io/a/b")), Some(&Login::Refresh(Secret::new("t"))));
+        assert_eq!(file.logins.of(&repository("gcr.io/a/b")), Some(&Login::refresh("t")));
         let helper = file.helpers(&[repository("quay.io/ns/x")]).remove(0);
         file.take(&helper, Err("it cannot be run (no such file)".to_owned()));
         assert!(file.logins.unusable(&repository("quay.io/ns/x")).is_some_and(|why| why.contains("docker-credential-pass")));
@@ -527,7 +556,7 @@ mod tests {
 
     #[test]
     fn a_refresh_token_is_posted_and_a_relative_realm_is_refused() {
-        let login = Login::Refresh(Secret::new("a b"));
+        let login = Login::refresh("a b");
         let ask = |realm: &str| token_request("https://r.example", realm, Some("s"), &repository("r.example/a/b"), Some(&login));
         let request = ask("https://r.example/token?x=1").expect("a request");
         assert_eq!((request.method, request.url.as_str()), (Method::Post, "https://r.example/token?x=1"));

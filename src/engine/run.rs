@@ -16,7 +16,7 @@ use super::auth::{self, Login, Logins, Wanted};
 use super::choices::Api;
 use super::doctor::{self, Cause, Sight};
 use super::guard;
-use super::name::{Repository, default_endpoint, is_digest};
+use super::name::{Repository, default_endpoint, is_digest, is_private};
 use super::pace::Pace;
 use super::plan::Image;
 use super::quay;
@@ -457,8 +457,20 @@ impl Run {
         if is_usual { repository.clone() } else { Repository { host: host.to_owned(), ..repository.clone() } }
     }
 
+    /// The login for a repository. One for a host that is asked by https is sent over nothing less, whoever names another endpoint.
     fn login(&self, repository: &Repository) -> Option<Login> {
-        self.client.logins.of(&self.login_place(repository)).cloned()
+        let place = self.login_place(repository);
+        if self.is_lowered(&place, repository) {
+            return None;
+        }
+        self.client.logins.of(&place).cloned()
+    }
+
+    /// Whether a login would go over plain http to a host whose login is for https; a registry of a private network, as TripleO's
+    /// undercloud has one, may have no https.
+    fn is_lowered(&self, place: &Repository, repository: &Repository) -> bool {
+        let is_http = |url: &str| url.starts_with("http://");
+        is_http(&self.endpoint(&repository.host)) && !is_http(&default_endpoint(&place.host)) && !is_private(&place.host)
     }
 
     /// Why the login that was found for a repository does not do for what it wants.
@@ -466,7 +478,10 @@ impl Run {
         let place = self.login_place(repository);
         let is_basic = response.challenge.as_deref().and_then(auth::wanted) == Some(Wanted::Basic);
         match self.client.logins.of(&place) {
-            Some(Login::Refresh(_)) if is_basic => {
+            Some(_) if self.is_lowered(&place, repository) => {
+                Some(format!("the login for {} is sent over https alone, not to {}", place.host, self.endpoint(&repository.host)))
+            }
+            Some(Login::Refresh { .. }) if is_basic => {
                 Some("it wants user and password, and there is an identity token alone".to_owned())
             }
             Some(_) => None,

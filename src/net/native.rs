@@ -27,16 +27,9 @@ struct Client {
 }
 
 /// The client of this process: its connections are kept from one run to the next.
-///
-/// # Errors
-/// A proxy setting that names no proxy.
-fn client() -> Result<&'static Client, Error> {
-    static CLIENT: OnceLock<Result<Client, Error>> = OnceLock::new();
-    let new = || {
-        let proxies = Proxies::from_env()?;
-        Ok(Client { direct: config(None).new_agent(), proxies, by_proxy: Mutex::default() })
-    };
-    CLIENT.get_or_init(new).as_ref().map_err(Clone::clone)
+fn client() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(|| Client { direct: config(None).new_agent(), proxies: Proxies::from_env(), by_proxy: Mutex::default() })
 }
 
 fn config(proxy: Option<ureq::Proxy>) -> ureq::config::Config {
@@ -76,7 +69,8 @@ impl Client {
 
     /// The agent for an address, and its proxy where that is handed the whole address.
     fn agent(&self, url: &str) -> Result<(ureq::Agent, Option<&Proxy>), Failure> {
-        let Some(proxy) = self.proxies.of(url) else { return Ok((self.direct.clone(), None)) };
+        let proxy = self.proxies.of(url).map_err(|e| Failure::Network(e.to_string()))?;
+        let Some(proxy) = proxy else { return Ok((self.direct.clone(), None)) };
         let forwards = proxy.forwards(url);
         let mut known = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
         let agent = match known.get(&(proxy.clone(), forwards)) {
@@ -134,9 +128,10 @@ impl Client {
         let header = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (location, encoding) = (header("location"), header("content-encoding").unwrap_or_default());
         if let Some(proxy) = proxy {
-            let is_registry =
-                answer.headers().contains_key("docker-distribution-api-version") || response.content_type.ends_with("json");
-            if response.status == 407 || response.status >= 400 && !is_registry && response.content_type.starts_with("text/") {
+            // A page for people is the proxy's own, but for a registry's web server that asks for a login, or says "too many".
+            let is_page = response.status >= 400 && response.content_type == "text/html" && response.status != 429;
+            let asks = response.status == 401 && response.challenge.is_some();
+            if response.status == 407 || is_page && !asks {
                 let what = format!("the proxy {}, or a server that is no registry, answered {}", proxy.place(), response.status);
                 return Err(Failure::Network(what));
             }
@@ -208,7 +203,8 @@ fn unix() -> u64 {
 /// # Errors
 /// One phrase, where there is no answer or no 200.
 pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let client = client().map_err(|e| e.to_string())?;
+    let client = client();
+    client.proxies.of(url).map_err(|e| e.to_string())?;
     let (request, start) = (Request::get(url.to_owned(), limit), Instant::now());
     let mut tried = 0;
     loop {
@@ -231,9 +227,15 @@ pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
 /// Drives `run` to its end. `progress` is told of it now and then, with the milliseconds that have gone by.
 ///
 /// # Errors
-/// A proxy setting that names no proxy: nothing is asked then.
+/// A proxy setting that names no proxy, where one is to be asked through it: nothing is asked then.
 pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Result<Run, Error> {
-    let client = client()?;
+    let client = client();
+    if run.snapshot().is_none() {
+        let hosts = run.resolver().images().iter().filter_map(|image| Some(&image.reference.as_ref().ok()?.repository.host));
+        for host in hosts.filter(|host| *host != DEMO_HOST) {
+            client.proxies.of(&run.endpoint(host))?;
+        }
+    }
     let start = Instant::now();
     let now = || Moment { ms: start.elapsed().as_millis() as u64, unix: unix(), random: random() };
     let shared = Mutex::new(run);

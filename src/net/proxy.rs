@@ -18,10 +18,10 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Defaul
 use crate::engine::error::Error;
 
 /// The proxies that the environment names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Result<Option<Proxy>, Error>,
+    https: Result<Option<Proxy>, Error>,
     direct: Vec<Direct>,
 }
 
@@ -116,7 +116,7 @@ impl Direct {
             return (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self::Network(address, bits));
         }
         let (host, port) = split_port(text);
-        let host = host.trim_start_matches("*.").trim_start_matches('.').trim_end_matches('.').to_ascii_lowercase();
+        let host = host.trim_start_matches('.').trim_end_matches('.').to_ascii_lowercase();
         (!host.is_empty()).then_some(Self::Host(host, port))
     }
 
@@ -157,29 +157,22 @@ fn split_port(text: &str) -> (&str, Option<u16>) {
 
 impl Proxies {
     /// Reads the variables of the process.
-    ///
-    /// # Errors
-    /// One that names no proxy: a request must not go out directly because of a slip of the pen.
-    pub fn from_env() -> Result<Self, Error> {
+    pub fn from_env() -> Self {
         Self::read(|name| std::env::var(name).ok())
     }
 
-    fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    fn read(get: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name: &str| get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let is_cgi = value("REQUEST_METHOD").is_some();
         let of = |scheme: &str| -> Result<Option<Proxy>, Error> {
             let (lower, upper) = (format!("{scheme}_proxy"), format!("{scheme}_proxy").to_uppercase());
-            let names = [
-                lower,
-                if is_cgi && scheme == "http" { String::new() } else { upper },
-                "all_proxy".to_owned(),
-                "ALL_PROXY".to_owned(),
-            ];
-            match names.iter().find_map(|name| Some((name, value(name)?))) {
+            // An empty `http_proxy` is one that is switched off.
+            let has_upper = scheme != "http" || value("REQUEST_METHOD").is_none() && get(&lower).is_none();
+            let names = [Some(lower), has_upper.then_some(upper), Some("all_proxy".to_owned()), Some("ALL_PROXY".to_owned())];
+            match names.into_iter().flatten().find_map(|name| Some((value(&name)?, name))) {
                 None => Ok(None),
-                Some((name, text)) => Proxy::parse(&text)
+                Some((text, name)) => Proxy::parse(&text)
                     .map(Some)
-                    .ok_or_else(|| Error::usage("this names no proxy", name.as_str(), "give http://HOST:PORT, or unset it")),
+                    .ok_or_else(|| Error::usage("this names no proxy", name, "give http://HOST:PORT, or unset it")),
             }
         };
         let list = value("no_proxy").or_else(|| value("NO_PROXY")).unwrap_or_default();
@@ -187,17 +180,24 @@ impl Proxies {
             "*" => vec![Direct::All],
             list => list.split(|c: char| c == ',' || c.is_whitespace()).filter_map(Direct::parse).collect(),
         };
-        Ok(Self { http: of("http")?, https: of("https")?, direct })
+        Self { http: of("http"), https: of("https"), direct }
     }
 
     /// The proxy for an address, if it is to go through one.
-    pub fn of(&self, url: &str) -> Option<&Proxy> {
-        let uri: Uri = url.parse().ok()?;
+    ///
+    /// # Errors
+    /// A variable that names none: a request must not go out directly because of a slip of the pen.
+    pub fn of(&self, url: &str) -> Result<Option<&Proxy>, Error> {
+        let Ok(uri) = url.parse::<Uri>() else { return Ok(None) };
         let is_https = uri.scheme_str() == Some("https");
-        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+        let host =
+            uri.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        let proxy = if is_https { self.https.as_ref() } else { self.http.as_ref() };
-        proxy.filter(|_| !self.direct.iter().any(|direct| direct.holds(&host, port)))
+        if self.direct.iter().any(|direct| direct.holds(&host, port)) {
+            return Ok(None);
+        }
+        let proxy = if is_https { &self.https } else { &self.http };
+        proxy.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 }
 
@@ -267,15 +267,17 @@ mod tests {
     /// What the variables `A=x B=y` make of an address: the proxy, or nothing.
     fn through(variables: &[(&str, &str)], url: &str) -> Option<String> {
         let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Proxies::read(get).expect("they name proxies").of(url).map(|proxy| format!("{proxy:?}"))
+        Proxies::read(get).of(url).expect("they name proxies").map(|proxy| format!("{proxy:?}"))
     }
 
     #[test]
     fn what_is_no_proxy_is_an_error() {
         for text in ["http://", "http://h:port", "ftp://h:1", "http://h:1:2", "://", "h:", "http://[::1:80", "a b"] {
             let get = |name: &str| (name == "https_proxy").then(|| text.to_owned());
-            let error = Proxies::read(get).expect_err(text).to_string();
+            let proxies = Proxies::read(get);
+            let error = proxies.of("https://h/").expect_err(text).to_string();
             assert!(error.contains("https_proxy"), "{error}");
+            assert_eq!(proxies.of("http://h/"), Ok(None), "it is for https alone");
         }
         for text in ["h:3128", "http://h", "http://u:p%40w@h:1/", "https://h:1", "socks5h://h:1", "http://[::1]:3128"] {
             assert!(Proxy::parse(text).is_some(), "{text}");
