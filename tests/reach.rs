@@ -578,12 +578,15 @@ fn the_lines_for_the_registry_itself_make_it_readable() {
 
 #[test]
 fn a_preflight_that_wants_a_login_is_told_apart_and_its_lines_help() {
+    // Of a private network: over plain http a login goes nowhere else.
+    const HOST: &str = "192.168.24.1";
+    let link = seeded_and(HOST, &[("endpoint", "192.168.24.1=http://192.168.24.1")]);
     let bare = login::htpasswd(registry());
-    let page = knowing(&[("registry.example", &bare.host)]);
-    visit(&page, &named());
+    let page = knowing(&[(HOST, &bare.host)]);
+    visit(&page, &link);
     assert_unknown(&page);
     assert!(!page.text().contains("overtag prepare"), "before a login nothing is wrong: {}", doctor(&page));
-    log_in(&page, "registry.example", USER, PASSWORD);
+    log_in(&page, HOST, USER, PASSWORD);
     assert_unknown(&page);
     assert_told(&page, &["wants a login", "OPTIONS", NGINX]);
     let command = lines(&page, COMMAND);
@@ -591,9 +594,9 @@ fn a_preflight_that_wants_a_login_is_told_apart_and_its_lines_help() {
     let lines = lines(&page, NGINX);
     drop(page);
     let cured = nginx_with(&lines, &bare.host);
-    let page = knowing(&[("registry.example", &cured.host)]);
-    visit(&page, &named());
-    log_in(&page, "registry.example", USER, PASSWORD);
+    let page = knowing(&[(HOST, &cured.host)]);
+    visit(&page, &link);
+    log_in(&page, HOST, USER, PASSWORD);
     assert_whole(&rows(&page), &registry().seed);
 }
 
