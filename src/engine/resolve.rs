@@ -1,8 +1,8 @@
 //! Facts → what is written for an image, or which facts are lacking.
 //!
-//! Resolution is a pure function of what registries told so far: [`row`] either ends, or names the questions whose answers it lacks,
-//! and is called again when they are there. So nothing waits in here, every image is independent of the order in which answers
-//! come, and the same answers give the same row.
+//! Resolution is a pure function of what registries told so far: [`Resolver::row`] either ends, or names the questions whose
+//! answers it lacks, and is called again when they are there. So nothing waits in here, every image is independent of the order in
+//! which answers come, and the same answers give the same row.
 //!
 //! A DLRN hash is repository-wide: once a few images (the *scouts*, the first of each channel in the list that carry it) have told
 //! theirs, another image needs only to show that its tag of that hash has its channel's digest: two requests an image.
