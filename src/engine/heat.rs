@@ -77,8 +77,8 @@ fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, 
                 "registries, tags and filters that it names do not count",
                 "give its namespace, prefix, tag and filters as options; to run its entries is still to come",
             ),
-            "DockerRegistryMirror" => ("the registry itself is asked", "ask it with endpoint=HOST=URL"),
-            "ContainerImageRegistryCredentials" => ("its logins do not count", "log in with --authfile or the like"),
+            "DockerRegistryMirror" => ("the registry itself is asked", "ask the mirror with endpoint=HOST=URL"),
+            "ContainerImageRegistryCredentials" => ("its logins do not count", "log in on the page, or give --authfile"),
             _ => return None,
         };
         Some((format!("`{}` is not read: {what}", clean(key)), hint))
