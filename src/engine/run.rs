@@ -481,7 +481,7 @@ impl Run {
             Some(_) if self.is_lowered(&place, repository) => {
                 Some(format!("the login for {} is sent over https alone, not to {}", place.host, self.endpoint(&repository.host)))
             }
-            Some(Login::Refresh { .. }) if is_basic => {
+            Some(Login::Refresh { password: None, .. }) if is_basic => {
                 Some("it wants user and password, and there is an identity token alone".to_owned())
             }
             Some(_) => None,
