@@ -22,7 +22,7 @@ use crate::support::{CACHE, names, template};
 
 /// How long a run may take on a busy machine: where a registry dies, an image is asked for a minute (`wire::IMAGE_LIMIT`), and others
 /// begin theirs after that.
-pub const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_secs(300);
 /// No name is known: what a test forgets to bring is missed, not fetched from the world.
 pub const NO_NAMES: &str = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
 /// The buttons of the three files.
