@@ -434,7 +434,7 @@ fn every_login_of_an_authfile_is_used_or_told() {
             "a helper elsewhere",
             false,
             Box::new(|host| json!({ "credHelpers": { host: "../good" } })),
-            Err("no name of a program"),
+            Err("not the name of a program"),
         ),
         ("nothing of use", false, Box::new(auth(json!({}))), Err("without auth, username and password, or identitytoken")),
         ("a wrong password", false, Box::new(auth(json!({ "username": "u", "password": "no" }))), Err("refuses the login")),

@@ -40,7 +40,7 @@ pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Lo
 fn ask(helper: &Helper) -> Result<Option<String>, String> {
     let is_name = helper.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if !is_name {
-        return Err("that is no name of a program".to_owned());
+        return Err("that is not the name of a program".to_owned());
     }
     let mut command = Command::new(format!("docker-credential-{}", helper.name));
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());

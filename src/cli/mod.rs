@@ -392,7 +392,7 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
     let cells = grid.cells(&plan);
     let known = cells.iter().zip(rows.iter().flatten().map(Arc::as_ref));
     let failed: Vec<(&Image, &Row)> = known.filter(|(_, row)| row.status == Status::Error).collect();
-    // Whoever asks whether some channels are whole has got the answer.
+    // The question whether some channels are whole has its answer.
     if failed.is_empty() || !invocation.require_whole.is_empty() {
         return Ok(());
     }

@@ -286,7 +286,7 @@ impl Authfile {
     }
 }
 
-/// The user's name that stands for "the password is a refresh token".
+/// The user name that means "the password is a refresh token".
 const TOKEN: &str = "<token>";
 
 fn string(value: &Value, key: &str) -> Option<String> {
@@ -383,13 +383,13 @@ pub fn read_token(response: &Response, request: &Request) -> Result<Token, Troub
     if response.status != 200 {
         let (what, cure) = match (response.status, request.form.is_some(), request.authorization.is_some()) {
             (400 | 401 | 403, true, _) => {
-                ("the registry's token service refuses the login, an identity token", "log in anew: it has run out")
+                ("the registry's token service refuses the login, an identity token", "log in again: it has expired")
             }
             (404 | 405, true, _) => {
                 ("the registry's token service takes no identity token", "log in with a user and a password (podman login)")
             }
             (400 | 401 | 403, _, true) => {
-                ("the registry's token service refuses the login", "check user and password, or log in anew")
+                ("the registry's token service refuses the login", "check user and password, or log in again")
             }
             (400 | 401 | 403, ..) => (
                 "it is private, or it is not there: the registry gives no token without a login",

@@ -318,7 +318,7 @@ impl Pipeline {
             }
             let candidate = value.get("candidate_label").filter(|label| !label.is_null());
             if candidate.is_some_and(|label| !label.is_string()) {
-                tell(format!("the `candidate_label` of `{of}` is no text and does not count"));
+                tell(format!("the `candidate_label` of `{of}` is not a text and is ignored"));
             }
             let candidate = candidate.and_then(Value::as_str).unwrap_or_default().to_owned();
             let jobs = jobs.into_iter().map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();

@@ -136,7 +136,7 @@ impl<'a> Outcome<'a> {
         None
     }
 
-    /// What could not be asked, and why: see [`failures`].
+    /// What failed, and why: [`failures`].
     pub fn failures(&self) -> Vec<Error> {
         let failed = self.lines.iter().filter(|line| line.row.status == Status::Error).map(|line| (line.image, &line.row));
         failures(failed, &images(self.lines.len()))
@@ -187,7 +187,7 @@ impl<'a> Outcome<'a> {
         (listed, format!("{to}/{path}"))
     }
 
-    /// What whoever uses the files should know: images that are to be pushed by digest, which tripleo-common's uploader cannot do, and
+    /// Warnings for the user of the files: images to be pushed by digest, which tripleo-common's uploader cannot do, and
     /// parameters that fell to another image.
     pub fn cautions(&self) -> Vec<Error> {
         let mut out: Vec<Error> = self.push_by_digest().into_iter().collect();

@@ -1,7 +1,7 @@
 //! The page as its tests read it: what is opened, what it shows, and what that is compared with: the command line's answer for
 //! the same link, and what the registry was seeded with.
 
-// Each test binary that compiles this uses only a part of it.
+// Four test binaries compile this, and each uses only a part of it, so that every part is dead code to some of them.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
