@@ -6,8 +6,8 @@
 #   snapshot.sh /srv/overtag/snapshots/snapshot.json --release train --tag current-tripleo --authfile /etc/overtag/auth.json
 #
 # FLAGS are those of `overtag snapshot`; --link takes a whole link of the page. KEEP=7 in the environment is how many dated
-# copies stay beside the file; 0 keeps none. Where the registry could not be asked, the old file stays as it is, one line on
-# standard error says why, and the exit status is overtag's: 2 wrong usage, 3 the registry.
+# copies stay beside the file; 0 keeps none. Whatever overtag reports goes to standard error. Where it fails, the old file stays
+# as it is, and the exit status is overtag's: 2 wrong usage or an old file that cannot be read, 3 the registry.
 set -eu
 
 say() {
@@ -27,14 +27,18 @@ esac
 # The web server reads it as another user.
 umask 022
 
-# overtag writes beside the file and then renames, so nobody ever reads half a snapshot. Its last line is the error.
-# Each snapshot carries on the history of the tags from the one before.
-if said=$(overtag snapshot "$@" --since "$file" --output "$file" 2>&1); then :; else
-  status=$?
-  error=$(printf '%s\n' "$said" | sed -n 's/^overtag: //p' | tail -n 1)
-  say "${error:-$said}"
-  exit "$status"
+# overtag writes beside the file and then renames, so nobody ever reads half a snapshot.
+# Each snapshot carries on the history of the tags from the one before; one that cannot be read is never written over.
+status=0
+output=$(overtag snapshot "$@" --since "$file" --output "$file" 2>&1) || status=$?
+# Notices count on success too.
+lines=$(printf '%s\n' "$output" | sed -n 's/^overtag: /snapshot.sh: /p')
+if [ -n "$lines" ]; then
+  printf '%s\n' "$lines" >&2
+elif [ "$status" -ne 0 ]; then
+  say "$output"
 fi
+[ "$status" -eq 0 ] || exit "$status"
 
 # A copy is a second name of the same bytes: the next run puts another file in place of the first name alone.
 [ "$keep" -eq 0 ] || ln -f -- "$file" "${file%.json}-$(date -u +%Y-%m-%dT%H%M%SZ).json"

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::args::Invocation;
-use super::{file, say};
+use super::{input, say};
 use crate::engine::auth::{Authfile, Helper, Logins};
 use crate::engine::error::{Error, clean};
 use crate::engine::name::Repository;
@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The logins for these repositories. What was found and cannot be used is said once.
 pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Logins, Error> {
     let Some(path) = &invocation.authfile else { return Ok(Logins::default()) };
-    let source = file::read(path)?;
+    let source = input::read(path)?;
     let mut authfile = Authfile::read(&source.text, &source.name)?;
     for helper in authfile.helpers(repositories) {
         match ask(&helper) {

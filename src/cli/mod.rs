@@ -1,8 +1,9 @@
 //! The command line: flags → choices, files in, files out, exit status. The engine does the rest.
 
 mod args;
-mod file;
+mod input;
 mod login;
+mod output;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -135,12 +136,12 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
     let mut files = Files {
         template: None,
         includes: Vec::new(),
-        roles: invocation.roles_file.as_deref().map(file::read).transpose()?,
-        environments: invocation.environment_files.iter().map(|f| file::read(f)).collect::<Result<_, _>>()?,
+        roles: invocation.roles_file.as_deref().map(input::read).transpose()?,
+        environments: invocation.environment_files.iter().map(|f| input::read(f)).collect::<Result<_, _>>()?,
         snapshot: match &settings.snapshot {
             Some(place) => {
                 let at = address(invocation, "snapshot", place)?;
-                Some(if at.contains("://") { file::fetch(&at)? } else { file::read(Path::new(&at))? })
+                Some(if at.contains("://") { input::fetch(&at)? } else { input::read(Path::new(&at))? })
             }
             None => None,
         },
@@ -148,15 +149,15 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
     type Beside = Box<dyn Fn(&str) -> Result<template::Source, Error>>;
     let beside: Beside = match (&invocation.template_file, &settings.template) {
         (Some(path), _) => {
-            files.template = Some(file::read(path)?);
+            files.template = Some(input::read(path)?);
             let folder: PathBuf = path.parent().unwrap_or(Path::new(".")).to_owned();
-            Box::new(move |name: &str| file::read(&folder.join(template::base_name(name))))
+            Box::new(move |name: &str| input::read(&folder.join(template::base_name(name))))
         }
         (None, Some(url)) => {
-            let mut source = file::fetch(&address(invocation, "template", url)?)?;
+            let mut source = input::fetch(&address(invocation, "template", url)?)?;
             let at = std::mem::replace(&mut source.name, url.clone());
             files.template = Some(source);
-            Box::new(move |name: &str| file::fetch(&template::beside(&at, name)))
+            Box::new(move |name: &str| input::fetch(&template::beside(&at, name)))
         }
         (None, None) => return Ok(files),
     };
@@ -238,18 +239,10 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
     }
     let provenance = Provenance::new(&choices, &files, asked_at);
     let environment = outcome.environment(&provenance);
-    let mut out = Vec::new();
-    if let Some(path) = &invocation.output_images_file {
-        out.push((path.as_path(), outcome.containers(&provenance)));
-    }
-    match &invocation.output_env_file {
-        Some(path) => out.push((path.as_path(), environment)),
-        None => {
-            file::write_all(&out)?;
-            return print(&environment);
-        }
-    }
-    file::write_all(&out)
+    let containers = invocation.output_images_file.as_deref().map(|path| (path, outcome.containers(&provenance)));
+    let mut texts: Vec<(Option<&Path>, &str)> = containers.iter().map(|(path, text)| (Some(*path), text.as_str())).collect();
+    texts.push((invocation.output_env_file.as_deref(), &environment));
+    output::write(&texts)
 }
 
 /// A name that no registry can be asked for is a mistake of the template or its substitutions.
@@ -371,10 +364,7 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
         "svg" => bulletin.svg(),
         _ => bulletin.table(),
     };
-    match &invocation.output {
-        Some(path) => file::write_all(&[(path.as_path(), text)])?,
-        None => print(&text)?,
-    }
+    output::write(&[(invocation.output.as_deref(), &text)])?;
     // Torn is certain, whatever else could not be asked; a no goes before a doubt.
     let required = |stage: &&Stage| invocation.require_whole.contains(&stage.channel) && stage.state != State::Whole;
     let mut wanting: Vec<&Stage> = stages.iter().filter(required).collect();
@@ -409,10 +399,13 @@ fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snap
         return kept;
     }
     let mut pipeline = Pipeline::default();
-    let fetch = |want: &dlrn::Want, key: &str| -> Result<String, Error> {
+    // The address that it was read from, none of a file; and the text.
+    let fetch = |want: &dlrn::Want, key: &str| -> Result<(String, String), Error> {
         let at = address(invocation, key, &want.url)?;
-        let source = if at.contains("://") { file::fetch(&at)? } else { file::read(Path::new(&at))? };
-        Ok(source.text)
+        match at.contains("://") {
+            true => input::fetch(&at).map(|source| (at, source.text)),
+            false => input::read(Path::new(&at)).map(|source| (String::new(), source.text)),
+        }
     };
     loop {
         let wants = pipeline.lacking(settings, &|c| hash_of(stages, c), true);
@@ -421,13 +414,14 @@ fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snap
         }
         // A few at a time: Zuul may be asked for each job.
         for few in wants.chunks(6) {
-            let texts: Vec<Result<String, String>> = std::thread::scope(|scope| {
+            let texts: Vec<Result<(String, String), String>> = std::thread::scope(|scope| {
                 let one = |want| scope.spawn(move || fetch(want, want.key()).map_err(|e| e.what));
                 let all: Vec<_> = few.iter().map(one).collect();
                 all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("it was given up".to_owned()))).collect()
             });
-            for (want, text) in few.iter().zip(texts) {
-                pipeline.take(want.clone(), text);
+            for (want, read) in few.iter().zip(texts) {
+                let from = read.as_ref().map_or("", |(from, _)| from).to_owned();
+                pipeline.take(want.clone(), &from, read.map(|(_, text)| text));
             }
         }
     }
@@ -495,6 +489,29 @@ fn link(invocation: &Invocation) -> Result<(), Error> {
     print(&format!("{base}?{}\n", share::write(&invocation.choices, invocation.template_file.is_some())))
 }
 
+/// The snapshot whose history is carried on; none where there is no such file yet.
+///
+/// # Errors
+/// It cannot be read, and the new snapshot would take its place: months of history would be lost.
+fn since(invocation: &Invocation) -> Result<Option<Snapshot>, Error> {
+    let Some(path) = &invocation.since else { return Ok(None) };
+    if std::fs::metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    match input::read(path).and_then(|source| Snapshot::read(&source.text, &source.name)) {
+        Ok(older) => Ok(Some(older)),
+        Err(error) if output::is_same(path, invocation.output.as_deref()) => {
+            let hint = "it is not written over; read it with the overtag that wrote it, or move it away to start a new history";
+            Err(Error { cure: hint.to_owned(), ..error })
+        }
+        // It stays as it is, and must not end a job that is to write another file.
+        Err(error) => {
+            say(&Error { cure: "a new history is started".to_owned(), ..error });
+            Ok(None)
+        }
+    }
+}
+
 fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
     let settings = settings(invocation)?;
     let files = files(invocation, &settings)?;
@@ -503,9 +520,10 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         say(warning);
     }
     let older = match &invocation.compare {
-        Some(path) => Some(file::read(path).and_then(|source| Snapshot::read(&source.text, &source.name))?),
+        Some(path) => Some(input::read(path).and_then(|source| Snapshot::read(&source.text, &source.name))?),
         None => None,
     };
+    let since = since(invocation)?;
     let mut choices = invocation.choices.clone();
     choices.clear("snapshot");
     let link = share::write(&choices, files.template.is_some());
@@ -549,12 +567,8 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
                 None if Pipeline::is_wanted(&settings) => Some(pipeline(invocation, &settings, None, &stages)),
                 kept => kept,
             };
-            if let Some(since) = invocation.since.as_deref().filter(|path| path.exists()) {
-                // One that cannot be read must not end a job that is to write one that can.
-                match file::read(since).and_then(|source| Snapshot::read(&source.text, &source.name)) {
-                    Ok(older) => taken.carry_on(&older),
-                    Err(error) => say(&Error { cure: "the history begins anew".to_owned(), ..error }),
-                }
+            if let Some(older) = &since {
+                taken.carry_on(older);
             }
             taken
         }
@@ -574,8 +588,5 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         return print(&format!("{text}{unchanged} unchanged\n"));
     }
     let written = taken.write()?;
-    match &invocation.output {
-        Some(path) => file::write_all(&[(path.as_path(), written)]),
-        None => print(&written),
-    }
+    output::write(&[(invocation.output.as_deref(), &written)])
 }

@@ -360,7 +360,7 @@ impl Snapshot {
             overtag_snapshot: u32,
         }
         let wrong = |what: String| Error::usage(what, name, "give a file that overtag snapshot wrote");
-        let head: Head = serde_json::from_str(text).map_err(|e| wrong(format!("this is no snapshot ({e})")))?;
+        let head: Head = serde_json::from_str(text).map_err(|e| wrong(format!("this is not a snapshot ({e})")))?;
         if head.overtag_snapshot != VERSION {
             let what = format!("the snapshot is of version {}, and this overtag reads version {VERSION}", head.overtag_snapshot);
             return Err(Error::usage(what, name, "read it with a newer overtag"));
