@@ -25,7 +25,7 @@ const IMPURE: [&str; 10] = [
     "leptos",
 ];
 /// Crates that stand behind one module each.
-const BEHIND: [(&str, &str); 2] = [("libyaml_safer", "src/engine/yaml.rs"), ("minijinja", "src/engine/template.rs")];
+const BEHIND: [(&str, &str); 2] = [("libyaml_safer", "src/engine/yaml.rs"), ("minijinja", "src/engine/template/")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
@@ -76,7 +76,7 @@ fn a_crate_that_may_be_swapped_stands_behind_one_module() {
     for (name, module) in BEHIND {
         let users: Vec<String> =
             sources(Path::new("src")).iter().filter(|f| code(f).contains(name)).map(|f| f.display().to_string()).collect();
-        assert_eq!(users, [module]);
+        assert!(!users.is_empty() && users.iter().all(|user| user.starts_with(module)), "{name} is used by {users:?}");
     }
 }
 

@@ -85,25 +85,120 @@ fn an_undefined_variable_prints_nothing_and_is_reported_with_its_line() {
     assert!(told[1].contains("`second`") && told[1].contains("line 3"), "{told:?}");
 }
 
+/// A list whose text has ten to the power of twelve parts.
+const NEST: &str = "{% set ns = namespace(x=['a']) %}\
+                    {% for i in range(12) %}{% set ns.x = [ns.x, ns.x, ns.x, ns.x, ns.x, ns.x, ns.x, ns.x, ns.x, ns.x] %}{% endfor %}";
+
 #[test]
 fn a_runaway_template_ends_in_an_error() {
-    let huge_list = "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}";
-    let doubling = "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}";
-    let recursion = "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(1) }}";
+    let straight = format!("{{% set x = ['a'] %}}{}", "{% set x = [x,x,x,x,x,x,x,x,x,x] %}".repeat(12));
     let begun = Instant::now();
     for template in [
-        huge_list,
-        doubling,
-        recursion,
+        "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+        "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+        "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}{% endfor %}",
+        "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(1) }}",
+        "{% macro m(x) %}{{ m([x, x]) }}{% endmacro %}{{ m(['a']) }}",
+        "{% macro m(x, y=[x, x]) %}{{ m(y) }}{{ y|string }}{% endmacro %}{{ m(['a']) }}",
         "{{ 'x' * 999999999 }}",
         "{{ 'x'.center(99999999999) }}",
         "{{ '%999999999d'|format(1) }}",
+        "{% set x = [1] %}{% set ns = namespace(x=x) %}{% for i in range(40) %}{% set ns.x = ns.x + ns.x %}{% endfor %}x",
+        "{% set x = [[1] * 9999999] * 9999999 %}",
+        "{% set x = ([1, 2] * 999999) ~ 'a' %}",
+        "{% set x = 9999999 * [range(9)] %}",
+        "{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = {'a': ns.x} %}{% endfor %}{{ ns.x }}",
+        "{% set x = range(99999)|list %}{% for i in range(99999) %}{% if 5 in x %}{% endif %}{% endfor %}",
+        "{% set x = range(999999999)|list %}",
     ] {
         let error = rendered(template, &[], &[]).expect_err(template);
         assert!(error.contains("own.j2"), "{error}");
     }
+    for end in [
+        "{% set y = x|tojson %}",
+        "{% set y = x|string %}",
+        "{% set y = x ~ 'a' %}",
+        "{% set y = 'a' ~ x %}",
+        "{% set y = x|join %}",
+        "{% set y = x|pprint %}",
+        "{% set y = [x]|join('-') %}",
+        "{% set y = x|map('string')|list %}",
+        "{% set y = x|unique|list %}",
+        "{% set y = x|sort %}",
+        "{% set y = '%s'|format(x) %}",
+        "{% set y = 'a'.replace('a', x) %}",
+        "{% set y = [x]|last|string %}",
+        "{% set y = (x, x)|string %}",
+        "{% set y = {'a': x}|string %}",
+        "{% set y = {'a': x}|items|list|string %}",
+        "{% set y = x == [x] %}",
+        "{% set y = x < x %}",
+        "{% set y = x in [x, x] %}",
+        "{% set y = x is eq(x) %}",
+        "{% if x == x %}{% endif %}",
+        "{% filter replace('a', x|string) %}a{% endfilter %}",
+        "{% set y | replace('a', x) %}a{% endset %}",
+        "{% for i in x|string %}{% endfor %}",
+        "{% with y = x|string %}{% endwith %}",
+        "{% macro m(y=x|string) %}{% endmacro %}{{ m() }}",
+        "{% include x %}",
+        "{{ x }}",
+        "{{ x|string|length }}",
+        "{{ dict(a=x)|string }}",
+        "{{ x[0:5]|string }}",
+        "{{ x if x|string else 1 }}",
+    ] {
+        for template in [format!("{straight}{end}"), format!("{NEST}{{% set x = ns.x %}}{end}")] {
+            let error = rendered(&template, &[], &[]).expect_err(&template);
+            assert!(error.contains("own.j2"), "{error}");
+        }
+    }
     // No measurement, only a bound that an endless loop would break.
     assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_chain_that_would_overflow_the_stack_is_refused_with_its_place() {
+    for (begin, middle, end) in [
+        ("{% if 0 %}", "{% elif 0 %}", "{% endif %}"),
+        ("{{ 1", "+1", " }}"),
+        ("{{ 1", "~1", " }}"),
+        ("{{ 1", "**1", " }}"),
+        ("{{ 1", " or 1", " }}"),
+        ("{{ 1", "==1", " }}"),
+        ("{{ ", "not ", "x }}"),
+        ("{{ ", "-", "1 }}"),
+        ("{{ x", "|trim", " }}"),
+        ("{{ x", ".a", " }}"),
+        ("{{ x", "[0]", " }}"),
+        ("{{ x", "()", " }}"),
+        ("{{ x", " is defined", " }}"),
+        ("{{ 1", " if 1", " }}"),
+        ("{{ 1", " if 1 else 1", " }}"),
+        ("{{ ", "[", ""),
+        ("{{ ", "(", ""),
+        ("{{ ", "{1:", ""),
+        ("", "{% if 1 %}", ""),
+        ("", "{% for x in y %}", ""),
+        ("", "{% set x %}", ""),
+        ("{% filter trim", "|trim", " %}{% endfilter %}"),
+        ("{% macro m(a", ",a", ") %}{% endmacro %}"),
+        ("{% set a", ",a", " = 1 %}"),
+        ("{% set x = 1 %}{{ x is", " not", " none }}"),
+    ] {
+        for n in [400, 5_000, 40_000] {
+            let template = format!("a\n{begin}{}{end}", middle.repeat(n));
+            match rendered(&template, &[], &[]) {
+                Ok(_) => assert!(n == 400, "{begin}{middle}{end}"),
+                Err(error) => assert!(error.contains("own.j2, line 2"), "{error}"),
+            }
+        }
+    }
+    // In a file that is included too.
+    let include = source("ceph.j2", &format!("\n\n{{{{ 1{} }}}}", "+1".repeat(5000)));
+    let error = rendered("{% include 'ceph.j2' %}", &[include], &[]).expect_err("too long");
+    assert!(error.contains("ceph.j2, line 3"), "{error}");
 }
 
 #[test]

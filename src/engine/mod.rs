@@ -13,7 +13,7 @@
 //! | [`release`] | the built-in templates, defaults and roles |
 //! | [`choices`] | what a person may choose: one table of definitions; and its typed form |
 //! | [`share`] | choices ⇄ query string |
-//! | [`template`] | the only user of minijinja |
+//! | [`template`] | renders templates |
 //! | [`catalogue`] | rendered text → entries |
 //! | [`heat`] | environments and roles → service filter, Neutron driver |
 //! | [`plan`] | choices and files → which images are asked for, and why each other one is out |

@@ -1,28 +1,29 @@
-//! Templates: the only user of minijinja.
+//! Renders templates; the only user of minijinja.
 //!
 //! Jinja2 as TripleO's templates use it: no escaping, undefined prints as nothing, Python's string methods, includes from beside
-//! the template. A template comes from anybody, so it has a budget: an endless loop or a huge output is an error, not a hang.
+//! the template. A template comes from anybody, so it has a budget ([`limits`]): an endless loop, a huge value or output is an error, not a
+//! hang.
+
+mod limits;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::{Kwargs, Value as Jinja, ValueKind};
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter};
+use minijinja::{AutoEscape, Environment, ErrorKind, escape_formatter};
 
 use super::error::{Error, clean};
 use super::release::Value;
 use super::yaml::place;
+use limits::{CHECKED, FACTOR, Guard, Guarded};
 
-/// Steps that a rendering may take; the longest built-in template takes about 20,000.
-const FUEL: u64 = 1_000_000;
+/// Steps that a rendering may take; the longest built-in template takes about 50,000.
+const FUEL: u64 = 2_000_000;
 /// Bytes that a rendering may write.
 const OUTPUT_LIMIT: usize = 4 << 20;
 /// Files that a template may include.
 pub const INCLUDES: usize = 50;
-/// Values that `tojson` may write at once.
-const JSON_PARTS: usize = 100_000;
 /// Undefined variables that are reported; after so many the reader has understood.
 const REPORTED: usize = 20;
 
@@ -49,30 +50,42 @@ pub struct Rendered {
 /// # Errors
 /// [`Kind::Template`](super::error::Kind::Template), with file, line, column and the line itself.
 pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<String, Value>) -> Result<Rendered, Error> {
-    let mut variables: BTreeMap<String, Jinja> = variables.iter().map(|(name, value)| (name.clone(), to_jinja(value))).collect();
-    let lenient = run(template, includes, &variables, UndefinedBehavior::Lenient);
-    let (text, is_whole) = lenient.map_err(|e| explain(&e, template, includes))?;
-    if is_whole {
-        return Ok(Rendered { text, undefined: Vec::new() });
+    // The template first: what it includes cannot take its name.
+    let mut sources: Vec<(&Source, Guarded)> = Vec::new();
+    for source in [template].into_iter().chain(includes) {
+        let first = sources.iter().map(|(_, guarded)| guarded.operands.len()).sum();
+        let guarded = Guarded::new(&source.text, first)
+            .map_err(|refused| Error::template(refused.what, position(source, refused.at), "write it more simply"))?;
+        sources.push((source, guarded));
     }
+    let variables: BTreeMap<&str, Jinja> = variables.iter().map(|(name, value)| (name.as_str(), to_jinja(value))).collect();
+    let (text, printed) = run(&sources, &variables).map_err(|e| explain(&e, &sources))?;
 
-    // Only a strict rendering stops at an undefined variable and tells its line; each one found is then defined as nothing.
-    let mut undefined = Vec::new();
-    while undefined.len() < REPORTED {
-        let Err(error) = run(template, includes, &variables, UndefinedBehavior::Strict) else { break };
-        let error = innermost(&error);
-        let name = error.range().zip(error.template_source()).and_then(|(r, s)| s.get(r)).unwrap_or("").trim();
-        if error.kind() != ErrorKind::UndefinedError || name.is_empty() {
-            break;
+    let mut undefined: Vec<(&str, Error)> = Vec::new();
+    for number in printed {
+        let Some((source, (from, to))) = operand(&sources, number) else { continue };
+        let name = source.text.get(from..to).unwrap_or_default();
+        if undefined.iter().any(|(known, _)| *known == name) || undefined.len() == REPORTED {
+            continue;
         }
         let what = format!("`{}` is not defined and prints as nothing", clean(name));
-        undefined.push(Error::template(what, located(error, template, includes), format!("give it with set.{}", clean(name))));
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !is_name || variables.insert(name.to_owned(), "".into()).is_some() {
-            break;
+        let hint = if is_name { format!("give it with set.{name}") } else { "correct the template".to_owned() };
+        undefined.push((name, Error::template(what, position(source, from), hint)));
+    }
+    Ok(Rendered { text, undefined: undefined.into_iter().map(|(_, error)| error).collect() })
+}
+
+/// The source of an operand by its number, and where it is there.
+fn operand<'a>(sources: &'a [(&'a Source, Guarded)], number: usize) -> Option<(&'a Source, (usize, usize))> {
+    let mut number = number;
+    for (source, guarded) in sources {
+        match guarded.operands.get(number) {
+            Some(at) => return Some((source, *at)),
+            None => number -= guarded.operands.len(),
         }
     }
-    Ok(Rendered { text, undefined })
+    None
 }
 
 /// The names of the files that a template includes, imports or extends, as far as they are written out.
@@ -123,44 +136,54 @@ fn to_jinja(value: &Value) -> Jinja {
 
 /// Jinja2's `tojson`, which sorts keys by its default policies; everything else goes through a mapping in the order written.
 fn sorted_json(value: &Jinja, indent: Option<Jinja>, args: Kwargs) -> Result<Jinja, minijinja::Error> {
-    /// A list that has itself for its parts, again and again, is small, and its text is not.
-    fn sorted(value: &Jinja, left: &mut usize) -> Result<Jinja, minijinja::Error> {
-        *left = left.checked_sub(1).ok_or(ErrorKind::OutOfFuel)?;
+    fn sorted(value: &Jinja) -> Result<Jinja, minijinja::Error> {
         match value.kind() {
             ValueKind::Map => {
                 let mut keys: Vec<Jinja> = value.try_iter()?.collect();
                 keys.sort();
-                let pair = |key: Jinja| Ok((key.clone(), sorted(&value.get_item(&key)?, left)?));
+                let pair = |key: Jinja| Ok((key.clone(), sorted(&value.get_item(&key)?)?));
                 Ok(Jinja::from_pairs(keys.into_iter().map(pair).collect::<Result<Vec<_>, minijinja::Error>>()?))
             }
             ValueKind::Seq | ValueKind::Iterable => {
-                value.try_iter()?.map(|part| sorted(&part, left)).collect::<Result<Vec<_>, _>>().map(Jinja::from)
+                value.try_iter()?.map(|part| sorted(&part)).collect::<Result<Vec<_>, _>>().map(Jinja::from)
             }
             _ => Ok(value.clone()),
         }
     }
-    minijinja::filters::tojson(&sorted(value, &mut { JSON_PARTS })?, indent, args)
+    minijinja::filters::tojson(&sorted(value)?, indent, args)
 }
 
-/// The text, and whether nothing undefined was printed into it.
-fn run(
-    template: &Source,
-    includes: &[Source],
-    variables: &BTreeMap<String, Jinja>,
-    undefined: UndefinedBehavior,
-) -> Result<(String, bool), minijinja::Error> {
-    let is_whole = Arc::new(AtomicBool::new(true));
-    let seen = is_whole.clone();
+/// The text, and the numbers of the operands that were printed and are not defined.
+fn run(sources: &[(&Source, Guarded)], variables: &BTreeMap<&str, Jinja>) -> Result<(String, Vec<usize>), minijinja::Error> {
+    // The operand that was looked at last, if it is not defined; and those that were printed then.
+    #[derive(Default)]
+    struct Undefined {
+        last: Option<usize>,
+        printed: Vec<usize>,
+    }
+    let (guard, undefined) = (Arc::new(Guard::default()), Arc::new(Mutex::new(Undefined::default())));
     let mut env = Environment::new();
     env.set_auto_escape_callback(|_| AutoEscape::None);
-    env.set_undefined_behavior(undefined);
     env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     env.set_debug(true);
     env.add_filter("tojson", sorted_json);
+    let (checks, seen) = (guard.clone(), undefined.clone());
+    env.add_filter(CHECKED, move |value: Jinja, number: usize| -> Result<Jinja, minijinja::Error> {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).last = value.is_undefined().then_some(number);
+        checks.check(&value).map(|()| value)
+    });
+    let seen = undefined.clone();
+    env.add_filter(FACTOR, move |value: Jinja, number: usize| -> Result<Jinja, minijinja::Error> {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).last = value.is_undefined().then_some(number);
+        guard.check_factor(&value).map(|()| value)
+    });
+    let printing = undefined.clone();
     // Truth values print as they were written, not as Python's `True`.
     env.set_formatter(move |out, state, value| match value.kind() {
         ValueKind::Undefined => {
-            seen.store(false, Ordering::Relaxed);
+            let mut undefined = printing.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = undefined.last.take();
+            undefined.printed.extend(last);
             escape_formatter(out, state, value)
         }
         ValueKind::Bool => Ok(out.write_str(if value.is_true() { "true" } else { "false" })?),
@@ -168,15 +191,17 @@ fn run(
     });
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(100);
-    for include in includes {
-        env.add_template_owned(base_name(&include.name).to_owned(), include.text.clone())?;
+    let Some(((template, guarded), includes)) = sources.split_first() else { return Ok(Default::default()) };
+    for (include, guarded) in includes {
+        env.add_template_owned(base_name(&include.name).to_owned(), guarded.text.clone())?;
     }
     env.set_path_join_callback(|name, _| base_name(name).to_owned().into());
-    let template = env.template_from_named_str(&template.name, &template.text)?;
+    let template = env.template_from_named_str(&template.name, &guarded.text)?;
     let mut out = Limited(Vec::new());
     template.render_captured_to(variables, &mut out)?;
     let text = String::from_utf8(out.0).map_err(|_| minijinja::Error::new(ErrorKind::WriteFailure, "the output is no text"))?;
-    Ok((text, is_whole.load(Ordering::Relaxed)))
+    let printed = std::mem::take(&mut undefined.lock().unwrap_or_else(PoisonError::into_inner).printed);
+    Ok((text, printed))
 }
 
 /// A writer that takes so much and no more.
@@ -214,20 +239,34 @@ fn innermost(error: &minijinja::Error) -> &minijinja::Error {
     inner
 }
 
-/// File, line, column and the line itself.
-fn located(error: &minijinja::Error, template: &Source, includes: &[Source]) -> String {
+/// File, line, column and the line itself, of a byte of a source.
+fn position(source: &Source, at: usize) -> String {
+    let before = source.text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    place(&source.name, &source.text, line, column)
+}
+
+/// Where an error happened.
+fn located(error: &minijinja::Error, sources: &[(&Source, Guarded)]) -> String {
+    let Some((template, _)) = sources.first() else { return String::new() };
     let name = error.name().unwrap_or(&template.name);
-    let own = includes.iter().find(|i| base_name(&i.name) == name).unwrap_or(template);
-    let Some(line) = error.line() else { return own.name.clone() };
-    let start = own.text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
-    let column = error.range().filter(|r| r.start >= start).and_then(|r| own.text.get(start..r.start));
-    place(&own.name, &own.text, line, column.map_or(1, |before| before.chars().count() + 1))
+    let own = sources.iter().skip(1).find(|(source, _)| base_name(&source.name) == name).or(sources.first());
+    let Some((source, guarded)) = own else { return String::new() };
+    match (error.line(), error.range()) {
+        (Some(line), range) => {
+            let start = source.text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
+            let at = range.map(|range| guarded.original(range.start)).filter(|at| *at >= start);
+            position(source, at.unwrap_or(start))
+        }
+        (None, _) => source.name.clone(),
+    }
 }
 
 /// A minijinja error as one of ours.
-fn explain(error: &minijinja::Error, template: &Source, includes: &[Source]) -> Error {
+fn explain(error: &minijinja::Error, sources: &[(&Source, Guarded)]) -> Error {
     let inner = innermost(error);
-    let at = located(inner, template, includes);
+    let at = located(inner, sources);
     match inner.kind() {
         ErrorKind::OutOfFuel => {
             Error::template("the template does not come to an end", at, format!("it may take {FUEL} steps; look for a loop"))
