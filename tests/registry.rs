@@ -120,6 +120,9 @@ fn parts(path: &str) -> (&str, &str, &str) {
 /// A Quay with the same tags in every repository, and all of these public.
 fn quay_shelf(request: &Request) -> Outcome {
     let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+    if path == "v2/" {
+        return reply(401, &[], "");
+    }
     let path = path.strip_prefix("api/v1/repository").unwrap_or_else(|| panic!("{path} is no path of Quay's API"));
     assert!(request.xhr && request.method == Method::Get && request.accept.is_none(), "{request:?}");
     let name = path.split(['?', '/']).nth(2).unwrap_or_default();
@@ -1798,8 +1801,7 @@ fn a_realm_is_followed_only_where_it_may_lead() {
         ("https://r.example.org", "file:///etc/passwd", false, false),
         ("https://r.example.org", "/token", false, false),
         ("https://r.example.org", "https://r.example.org@evil.example/token", false, false),
-        ("http://192.168.24.1:8787", "http://192.168.24.1:5001/token", true, true),
-        ("http://192.168.24.1:8787", "http://192.168.24.2/token", true, false),
+        ("http://192.168.24.1:8787", "http://192.168.24.1:5001/token", false, true),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", true, true),
     ] {
         let case = format!("{endpoint} to {realm}, login: {has_login}");
@@ -2293,6 +2295,131 @@ fn a_link_does_not_send_a_registry_s_login_elsewhere() {
         // The host that would get the login is the one that is named.
         let locked: Vec<&String> = done.run.locked().keys().collect();
         assert_eq!(locked, if is_sent { vec![] } else { vec!["evil.example.net"] });
+    }
+}
+
+#[test]
+fn logins_go_over_https_and_over_http_only_where_the_authfile_says_so() {
+    let authfile = |key: &str| {
+        let text = json!({ "auths": { key: { "username": "user", "password": "secret" } } }).to_string();
+        Client::program(auth::Authfile::read(&text, "auth.json").expect("an authfile").logins)
+    };
+    for (key, endpoint, is_sent) in [
+        ("r.example.org", "https://r.example.org", true),
+        ("r.example.org", "https://R.example.org:443", true),
+        ("https://r.example.org/v2/", "https://r.example.org", true),
+        ("http://r.example.org", "https://r.example.org", true),
+        ("http://r.example.org", "http://r.example.org", true),
+        ("http://r.example.org/ns", "http://r.example.org", true),
+        ("192.168.24.1:8787", "http://192.168.24.1:8787", false),
+        ("http://192.168.24.1:8787", "http://192.168.24.1:8787", true),
+        ("127.0.0.1:5000", "http://127.0.0.1:5000", true),
+        ("r.example.org", "http://r.example.org", false),
+        ("r.example.org", "http://r.example.org:80", false),
+        ("r.example.org", "http://r.example.org:443", false),
+        ("r.example.org", "https://r.example.org:8443", false),
+        ("r.example.org", "https://r.example.org.evil.example", false),
+        ("https://r.example.org", "http://r.example.org", false),
+        ("http://other.example.org", "http://r.example.org", false),
+        ("http://r.example.org", "http://r.example.org:8080", false),
+    ] {
+        for basic in [true, false] {
+            let case = format!("{key} at {endpoint}, basic: {basic}");
+            let encoded: String = form_urlencoded::byte_serialize(endpoint.as_bytes()).collect();
+            let challenge = format!("Bearer realm=\"{endpoint}/token\",service=\"s\"");
+            let challenge = if basic { "Basic realm=\"x\"" } else { &challenge };
+            let mut was_sent = false;
+            let done = drive(
+                run(&names("r.example.org", 2), &format!("endpoint=r.example.org%3D{encoded}"), authfile(key)),
+                |request, _| {
+                    let is_token = request.url.contains("/token");
+                    was_sent |= request.authorization.as_ref().is_some_and(|secret| secret.reveal().starts_with("Basic"));
+                    match &request.authorization {
+                        _ if is_token && request.authorization.is_none() => reply(401, &[], ""),
+                        _ if is_token => token("good", 300),
+                        Some(_) => shelf(request),
+                        None => reply(401, &[("www-authenticate", challenge)], ""),
+                    }
+                },
+            );
+            assert_eq!((was_sent, done.all(Status::Resolved)), (is_sent, is_sent), "{case}: {:?}", done.errors());
+            if endpoint.starts_with("http://") && !is_sent && basic {
+                assert!(done.errors()[0].contains("a login is sent over https only"), "{case}: {:?}", done.errors());
+                assert!(done.run.locked().is_empty(), "{case}: a page has no form for it");
+            }
+        }
+    }
+}
+
+#[test]
+fn six_repositories_in_trouble_take_no_other_with_them() {
+    let (n, bad) = (30, 6);
+    type Reply = fn() -> Outcome;
+    let kinds: [(&str, Reply); 7] = [
+        ("500", || reply(500, &[], "oops")),
+        ("503", || reply(503, &[], "<html>")),
+        ("429", || reply(429, &[], "")),
+        ("429 for a second", || reply(429, &[("retry-after", "1")], "")),
+        ("429 for an hour", || reply(429, &[("retry-after", "3600")], "")),
+        ("silence", || Err(Failure::Timeout)),
+        ("a broken line", network),
+    ];
+    for (kind, answer) in kinds {
+        for caller in [native(), browser()] {
+            let mut outcomes = Vec::new();
+            // First, last, and among the others.
+            let places: [fn(usize) -> bool; 3] = [|i| i < 6, |i| i >= 24, |i| i % 5 == 2];
+            for is_bad in places {
+                let case = format!("{kind}, {:?}", caller.caller);
+                let number = |request: &Request| {
+                    let at = request.url.find("/ns/i")?;
+                    request.url[at + 5..at + 8].parse().ok()
+                };
+                let done = drive(run(&names("r.example", n), "", caller.clone()), |request, _| match number(request) {
+                    Some(i) if is_bad(i) => answer(),
+                    _ if request.method == Method::Probe => reply(200, &[], ""),
+                    _ => shelf(request),
+                });
+                for (i, row) in done.rows.iter().enumerate() {
+                    let want = if is_bad(i) { Status::Error } else { Status::Resolved };
+                    assert_eq!(row.status, want, "{case}: {i}: {}", row.reason);
+                }
+                println!("{case}: {} ms, {} requests", done.last(), done.sent.len());
+                assert!(done.last() < 125_000, "{case}: {} ms", done.last());
+                let mut reasons = done.errors();
+                reasons.sort_unstable();
+                outcomes.push((done.rows.iter().filter(|r| r.status == Status::Error).count(), reasons.join("\n")));
+            }
+            assert!(outcomes.iter().all(|o| o.0 == bad && o.1 == outcomes[0].1), "{kind}: {outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_dies_is_given_up_soon_after() {
+    for caller in [native(), browser()] {
+        for answer in [network as fn() -> Outcome, || Err(Failure::Timeout), || reply(502, &[], "")] {
+            for after in [0, 1, 40, 200] {
+                let (mut left, mut died) = (after, None);
+                let done = drive(run(&names("r.example", 124), "", caller.clone()), |request, now| {
+                    if left == 0 {
+                        died.get_or_insert(now);
+                        return if request.method == Method::Probe { network() } else { answer() };
+                    }
+                    left -= 1;
+                    shelf(request)
+                });
+                let case = format!("{:?} {:?} after {after}", caller.caller, answer());
+                assert!(done.rows.iter().all(|r| r.status != Status::Absent), "{case}");
+                assert!(!done.errors().is_empty(), "{case}");
+                let took = done.last() - died.unwrap_or(0);
+                println!("{case}: {took} ms, {} requests", done.sent.len());
+                // Silence is waited for: three times 20 s.
+                let limit = if answer() == Err(Failure::Timeout) { 70_000 } else { 15_000 };
+                assert!(took < limit, "{case}: {took} ms");
+                assert!(done.sent.len() < after + 124 + 64, "{case}: {} requests", done.sent.len());
+            }
+        }
     }
 }
 

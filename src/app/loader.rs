@@ -484,7 +484,7 @@ impl Loader {
                 if work.stopper.is_stopped() {
                     return;
                 }
-                work.pipeline.borrow_mut().take(want, text);
+                work.pipeline.borrow_mut().take(want.clone(), &browser::beside(&want.url), text);
                 work.reading.set(work.reading.get().saturating_sub(1));
                 self.renew();
             });
@@ -592,7 +592,7 @@ impl Loader {
             if stopper.is_stopped() {
                 return Ok(None);
             }
-            pipeline.take(want, text);
+            pipeline.take(want.clone(), &browser::beside(&want.url), text);
         }
         self.store.results.update(|r| r.pipeline = Arc::new(pipeline));
         Ok(<[Side; 2]>::try_from(out).ok())
@@ -664,7 +664,7 @@ impl Loader {
                     if wants.is_empty() {
                         break;
                     }
-                    wants.into_iter().for_each(|want| pipeline.take(want, Err("cancelled before it was known".to_owned())));
+                    wants.into_iter().for_each(|want| pipeline.take(want, "", Err("cancelled before it was known".to_owned())));
                 }
             }
         });

@@ -3,7 +3,7 @@
 //! The flow is distribution's (<https://distribution.github.io/distribution/spec/auth/token/>). A login is held in memory alone, for
 //! the host that it is for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base64::Engine;
@@ -123,10 +123,12 @@ impl Login {
     }
 }
 
-/// The logins that there are, each for a host or a path on it.
+/// The logins that there are, each for a host or a path on it, and for https alone unless its user said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
     by_place: BTreeMap<String, Login>,
+    /// Places whose user allowed plain http, by a key such as `http://HOST` in the authfile.
+    plain: BTreeSet<String>,
     /// Why what was found for a place cannot be used.
     unusable: BTreeMap<String, String>,
 }
@@ -140,6 +142,11 @@ impl Logins {
     /// The login for a repository: that of the longest path that it is below, as containers-auth.json(5) has it.
     pub fn of(&self, repository: &Repository) -> Option<&Login> {
         below(repository).find_map(|place| self.by_place.get(&place))
+    }
+
+    /// Whether the login for a repository may be sent over plain http.
+    pub fn is_plain(&self, repository: &Repository) -> bool {
+        below(repository).find(|place| self.by_place.contains_key(place)).is_some_and(|place| self.plain.contains(&place))
     }
 
     /// Why what was found for a repository cannot be used; none where nothing was found.
@@ -215,10 +222,17 @@ impl Authfile {
         for (key, helper) in object("credHelpers").into_iter().flatten() {
             // An empty one switches the store off for that host.
             let helper = helper.as_str().unwrap_or_default().to_owned();
-            out.helpers.insert(place_of(key), (helper, key.clone()));
+            let place = place_of(key);
+            if key.starts_with("http://") {
+                out.logins.plain.insert(place.clone());
+            }
+            out.helpers.insert(place, (helper, key.clone()));
         }
         for (key, entry) in object("auths").into_iter().flatten() {
             let place = place_of(key);
+            if key.starts_with("http://") {
+                out.logins.plain.insert(place.clone());
+            }
             match login_of(entry) {
                 Ok(Some(login)) => out.logins.put(&place, login),
                 Ok(None) if out.helpers.contains_key(&place) || out.store.is_some() => {}

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::board::short;
 use super::choices::Settings;
 use super::error::{Error, clean};
+use super::guard;
 use super::name::TagClass;
 use super::time::{age, iso};
 use super::yaml;
@@ -252,10 +253,11 @@ impl Pipeline {
         out.into_iter().filter(|w| !self.fetched.contains(&w.url)).collect()
     }
 
-    /// Takes what was fetched, or why it could not be.
-    pub fn take(&mut self, want: Want, text: Result<String, String>) {
+    /// Takes what was fetched, or why it could not be. `from` is the whole address that it was read from; empty for a file of the user's
+    /// own, which may lead anywhere.
+    pub fn take(&mut self, want: Want, from: &str, text: Result<String, String>) {
         let outcome = text.and_then(|text| match &want.what {
-            What::Criteria => self.read_criteria(&want.url, &text),
+            What::Criteria => self.read_criteria(&want.url, from, &text),
             What::Promotions => read_promotions(&text).map(|new| self.add(new)),
             What::Votes(hash) => read_votes(&text).map(|votes| _ = self.votes.insert(hash.clone(), votes)),
             What::Builds(job) => read_build(&text).map(|build| _ = self.builds.insert(job.clone(), build)),
@@ -283,7 +285,7 @@ impl Pipeline {
         self.promotions.dedup_by(|a, b| (a.at, &a.channel, &a.hash) == (b.at, &b.channel, &b.hash));
     }
 
-    fn read_criteria(&mut self, name: &str, text: &str) -> Result<(), String> {
+    fn read_criteria(&mut self, name: &str, from: &str, text: &str) -> Result<(), String> {
         let yaml::Document { value: file, notices } =
             yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
         let mut told: Vec<String> = notices.iter().map(ToString::to_string).collect();
@@ -326,11 +328,14 @@ impl Pipeline {
         }
         let mut address = |key: &str| {
             let given = file.get(key).filter(|value| !value.is_null())?;
-            let url = given.as_str().filter(|url| url.starts_with("https://") || url.starts_with("http://"));
-            if url.is_none() {
-                tell(format!("`{key}` is no address and does not count"));
+            let url = given.as_str().filter(|url| guard::Address::parse(url).is_some());
+            let may = url.map_or(Err("it is not an address".to_owned()), |url| {
+                if from.is_empty() { Ok(()) } else { guard::may_lead(from, url) }
+            });
+            if let Err(why) = &may {
+                tell(format!("`{key}` is ignored: {why}"));
             }
-            url.map(str::to_owned)
+            url.filter(|_| may.is_ok()).map(str::to_owned)
         };
         (self.api, self.base) = (address("api_url"), address("base_url"));
         self.notices = told;
@@ -587,13 +592,13 @@ mod tests {
             ("promotions: {a: {criteria: [x], alternative_criteria: {y: [z]}}}", "an alternative for y, which is not among"),
             ("promotions: {a: {criteria: [x], alternative_criteria: {x: [1]}}}", "the alternatives for x of `a`"),
             ("promotions: {a: {criteria: [x], candidate_label: [b]}}", "the `candidate_label` of `a`"),
-            ("api_url: ftp://x\npromotions: {a: {criteria: [x]}}", "`api_url` is no address"),
-            ("base_url: 3\npromotions: {a: {criteria: [x]}}", "`base_url` is no address"),
+            ("api_url: ftp://x\npromotions: {a: {criteria: [x]}}", "`api_url` is ignored: it is not an address"),
+            ("base_url: 3\npromotions: {a: {criteria: [x]}}", "`base_url` is ignored: it is not an address"),
             ("promotions: {a: {criteria: [x], criteria: [y]}}", "`criteria` stands twice"),
             ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
         ] {
             let mut pipeline = Pipeline::default();
-            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, Ok(file.to_owned()));
+            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, "", Ok(file.to_owned()));
             let told = pipeline.notices.join("\n");
             assert!(told.contains(words) && told.lines().count() == usize::from(!words.is_empty()), "{file}: {told}");
             assert!(words.is_empty() || told.contains("c.yaml"), "{file}: {told}");

@@ -40,6 +40,24 @@ pub fn origin(url: &str) -> String {
     Address::parse(url).map_or_else(String::new, |a| a.origin())
 }
 
+/// Whether two addresses are of one origin: scheme, host in any case, and port, which may be left out where it is the scheme's own.
+///
+/// ```
+/// use overtag::engine::guard::is_same_origin;
+/// assert!(is_same_origin("https://quay.io/v2/", "https://QUAY.io:443/x"));
+/// assert!(!is_same_origin("https://quay.io", "http://quay.io") && !is_same_origin("https://quay.io", "https://quay.io:8443"));
+/// ```
+pub fn is_same_origin(a: &str, b: &str) -> bool {
+    let whole = |url: &str| {
+        let address = Address::parse(url)?;
+        let host = address.host.to_ascii_lowercase();
+        let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        let port = if address.scheme == "https" { ":443" } else { ":80" };
+        Some(format!("{}://{host}{}", address.scheme, if has_port { "" } else { port }))
+    };
+    whole(a).is_some() && whole(a) == whole(b)
+}
+
 /// `target`, absolute or relative, as seen from `base`.
 pub fn join(base: &str, target: &str) -> Option<String> {
     let from = Address::parse(base)?;
@@ -76,7 +94,7 @@ pub fn may_lead(from: &str, to: &str) -> Result<(), String> {
 pub fn redirected(request: &Request, location: &str) -> Result<Request, String> {
     let url = join(&request.url, location).ok_or_else(|| format!("`{}` is no address", super::error::clean(location)))?;
     may_lead(&request.url, &url)?;
-    let stays = origin(&url) == origin(&request.url);
+    let stays = is_same_origin(&url, &request.url);
     Ok(Request { url, authorization: request.authorization.clone().filter(|_| stays), ..request.clone() })
 }
 

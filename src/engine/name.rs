@@ -4,6 +4,7 @@
 //! has a `.` or a `:` or is `localhost`; without one the registry is Docker Hub.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where Docker Hub's images live, and where its API is.
 const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -168,8 +169,12 @@ fn bare(host: &str) -> String {
 /// Whether `host` (`HOST[:PORT]`) is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let bare = bare(host);
-    bare == "localhost" || bare.ends_with(".localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    bare == "localhost" || bare.ends_with(".localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+/// Names below these never belong to a public host: RFC 6761, 6762 (appendix G) and 8375, and ICANN's `.internal`.
+const PRIVATE_NAMES: [&str; 10] =
+    [".local", ".localdomain", ".internal", ".intranet", ".private", ".corp", ".home", ".home.arpa", ".lan", ".localhost"];
 
 /// Whether `host` (`HOST[:PORT]`) is this machine or in a private network, where a link from elsewhere has no business.
 ///
@@ -187,25 +192,43 @@ pub fn is_private(host: &str) -> bool {
     // plain one is read here, and any other is suspected.
     let last = bare.rsplit('.').next().unwrap_or("");
     let number = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
-    let odd = number && !bare.contains(':') && bare.parse::<std::net::Ipv4Addr>().is_err();
-    let local = [".local", ".localdomain", ".internal", ".lan", ".home.arpa"].iter().any(|end| bare.ends_with(end));
-    is_loopback(host)
-        || named
+    let odd = number && !bare.contains(':') && bare.parse::<Ipv4Addr>().is_err();
+    named
         || odd
-        || local
-        || match bare.parse::<std::net::IpAddr>() {
-            Ok(std::net::IpAddr::V4(ip)) => {
-                let [a, b, ..] = ip.octets();
-                ip.is_private() || ip.is_link_local() || ip.is_unspecified() || (a == 100 && (64..128).contains(&b))
-            }
-            Ok(std::net::IpAddr::V6(ip)) => {
-                ip.is_unspecified()
-                    || ip.is_unique_local()
-                    || ip.is_unicast_link_local()
-                    || ip.to_ipv4_mapped().is_some_and(|v4| is_private(&v4.to_string()))
-            }
+        || PRIVATE_NAMES.iter().any(|end| bare.ends_with(end))
+        || match bare.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) => is_private_v4(ip),
+            Ok(IpAddr::V6(ip)) => is_private_v6(ip),
             Err(_) => false,
         }
+}
+
+/// What IANA's registry of special addresses calls not globally reachable, less the documentation's
+/// (<https://www.iana.org/assignments/iana-ipv4-special-registry/>); and multicast.
+fn is_private_v4(ip: Ipv4Addr) -> bool {
+    match ip.octets() {
+        [0 | 10 | 127, ..] | [169, 254, ..] | [192, 168, ..] | [192, 0, 0, _] | [224..=255, ..] => true,
+        [100, b, ..] => (64..128).contains(&b),
+        [172, b, ..] => (16..32).contains(&b),
+        [198, b, ..] => matches!(b, 18 | 19),
+        _ => false,
+    }
+}
+
+/// The same for IPv6, and what leads to such an address of IPv4: mapped, NAT64 (RFC 6052) and 6to4 (RFC 3056). IPv4-compatible
+/// addresses and site-local ones are deprecated, and mean nothing in public.
+fn is_private_v6(ip: Ipv6Addr) -> bool {
+    let s = ip.segments();
+    let v4 = |high: u16, low: u16| is_private_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    match s {
+        [0, 0, 0, 0, 0, 0, ..] => true,
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0x64, 0xff9b, 1, ..] => true,
+        [0x2002, high, low, ..] => v4(high, low),
+        // Unique local, link-local, site-local, multicast.
+        [first, ..] => first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80 || first & 0xffc0 == 0xfec0 || first >= 0xff00,
+    }
 }
 
 /// What a tag's spelling says about whether it moves; the order is the one in which siblings are preferred.
@@ -269,4 +292,76 @@ fn is_version(tag: &str) -> bool {
     }
     let dotted = rest[first..].strip_prefix('.').is_some_and(|more| digits(more) > 0);
     dotted || tag.rsplit_once('-').is_some_and(|(_, stamp)| digits(stamp) >= 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_hosts_are_told_from_public_ones() {
+        for host in [
+            "a.intranet",
+            "a.corp",
+            "a.home",
+            "a.private",
+            "a.internal",
+            "a.lan",
+            "a.home.arpa",
+            "a.local",
+            "a.localhost",
+            "A.CORP.:443",
+            "nas",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "127.8.8.8",
+            "0.1.2.3",
+            "169.254.169.254",
+            "100.64.0.1",
+            "198.18.0.1",
+            "198.19.255.255:5000",
+            "192.0.0.8",
+            "224.0.0.1",
+            "255.255.255.255",
+            "[::]",
+            "[::1]",
+            "[::10.0.0.1]",
+            "[::8.8.8.8]",
+            "[::ffff:10.0.0.1]:80",
+            "[::ffff:0:10.0.0.1]",
+            "[64:ff9b::10.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[64:ff9b:1::8.8.8.8]",
+            "[2002:a00:1::]",
+            "[fc00::1]",
+            "[fdff::1]",
+            "[fe80::1]",
+            "[febf::1]",
+            "[fec0::1]",
+            "[feff::1]",
+            "[ff02::1]",
+        ] {
+            assert!(is_private(host), "{host}");
+        }
+        for host in [
+            "quay.io",
+            "corp.example.org",
+            "acorp",
+            "home.example",
+            "8.8.8.8",
+            "172.32.0.1",
+            "198.20.0.1",
+            "100.128.0.1",
+            "192.0.2.1",
+            "[2606:4700::1]",
+            "[::ffff:8.8.8.8]",
+            "[64:ff9b::8.8.8.8]",
+            "[2002:808:808::]",
+            "[2001:db8::1]",
+        ] {
+            assert_eq!(is_private(host), host == "acorp", "{host}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::auth::{self, Login, Logins, Wanted};
 use super::choices::Api;
 use super::doctor::{self, Cause, Sight};
 use super::guard;
-use super::name::{Repository, default_endpoint, is_digest, is_private};
+use super::name::{Repository, default_endpoint, is_digest};
 use super::pace::Pace;
 use super::plan::Image;
 use super::quay;
@@ -98,6 +98,8 @@ struct Host {
     took: bool,
     /// When it last did.
     took_at: u64,
+    /// How often it did.
+    taken: u64,
     /// Whether a password helped.
     took_login: bool,
     /// Whether something it was asked came to nothing.
@@ -112,7 +114,9 @@ struct Host {
     tokens_probed: Option<bool>,
     probed: Option<bool>,
     is_probing: bool,
-    /// Questions in a row that came to nothing.
+    /// When it was last asked whether it answers at all.
+    checked_at: Option<u64>,
+    /// Requests in a row that failed.
     failures: u32,
     /// Why it is not asked any more.
     verdict: Option<Trouble>,
@@ -121,8 +125,12 @@ struct Host {
 
 /// How often a question is tried that may only have met a host that is overloaded.
 const PATIENCE: u32 = 2 * TRIES;
-/// Questions in a row that come to nothing until a host is given up.
-const FAILURES: u32 = 6;
+/// Requests in a row that fail until a host is asked whether it answers at all.
+const FAILURES: u32 = 12;
+/// So many others must pass while a question is refused for overload, until that is taken for its own trouble.
+const OTHERS: u64 = 10;
+/// Milliseconds until it is asked that again.
+const CHECK_AGAIN: u64 = 5_000;
 
 impl Host {
     /// When it may be sent something.
@@ -152,6 +160,13 @@ enum Purpose {
     Sniff(Ask),
     /// Whether anything answers there.
     Probe,
+    /// Whether a host whose requests fail answers anything well.
+    Check {
+        /// Why it is given up otherwise.
+        trouble: Trouble,
+        /// How often it was asked before.
+        tried: u32,
+    },
     /// Whether anything answers at the token service.
     TokenProbe(Repository),
 }
@@ -199,6 +214,8 @@ pub struct Run {
     held_back: Vec<Ask>,
     /// What is sent before any question.
     urgent: VecDeque<(Purpose, String, Request, Duration)>,
+    /// The same, not before a moment.
+    urgent_later: Vec<(u64, (Purpose, String, Request, Duration))>,
     waiting: HashMap<Ask, Vec<usize>>,
     /// How many answers each image waits for; it is looked at again when all are there.
     lacking: Vec<usize>,
@@ -207,8 +224,12 @@ pub struct Run {
     /// Questions that were sent and have no answer yet, numbered in the order in which they began.
     begun: HashMap<Ask, u64>,
     tries: HashMap<Ask, u32>,
-    /// When a question last met what may have been overload.
+    /// When a question first met what may have been overload.
     refused_at: HashMap<Ask, u64>,
+    /// How often a question was answered "too many requests", and how many others its host had answered when that began.
+    limited: HashMap<Ask, (u32, u64)>,
+    /// Why the last try of a question failed.
+    last_trouble: HashMap<Ask, Trouble>,
     hosts: BTreeMap<String, Host>,
     tokens: HashMap<Repository, Held>,
     /// Repositories that answered 401, and questions for which a token was renewed.
@@ -261,6 +282,7 @@ impl Run {
             parked: HashMap::new(),
             held_back: Vec::new(),
             urgent: VecDeque::new(),
+            urgent_later: Vec::new(),
             waiting: HashMap::new(),
             lacking: vec![0; rows_len],
             flying: HashMap::new(),
@@ -268,6 +290,8 @@ impl Run {
             begun: HashMap::new(),
             tries: HashMap::new(),
             refused_at: HashMap::new(),
+            limited: HashMap::new(),
+            last_trouble: HashMap::new(),
             hosts: BTreeMap::new(),
             tokens: HashMap::new(),
             refusals: HashSet::new(),
@@ -430,6 +454,7 @@ impl Run {
                 answered_preflighted: false,
                 took: false,
                 took_at: 0,
+                taken: 0,
                 took_login: false,
                 is_failing: false,
                 hides_digest: false,
@@ -439,6 +464,7 @@ impl Run {
                 tokens_probed: None,
                 probed: None,
                 is_probing: false,
+                checked_at: None,
                 failures: 0,
                 verdict: None,
                 cause: None,
@@ -452,12 +478,14 @@ impl Run {
     /// not get the registry's login by that.
     fn login_place(&self, repository: &Repository) -> Repository {
         let (endpoint, usual) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
-        let host = guard::Address::parse(&endpoint).map_or("", |a| a.host);
-        let is_usual = guard::Address::parse(&usual).is_some_and(|a| a.host == host);
-        if is_usual { repository.clone() } else { Repository { host: host.to_owned(), ..repository.clone() } }
+        let host = |url: &str| guard::Address::parse(url).map_or(String::new(), |a| a.host.to_owned());
+        // Over http it is the same host too: whether a login goes there is another question.
+        let https = |url: &str| url.replacen("http://", "https://", 1);
+        let is_usual = guard::is_same_origin(&https(&endpoint), &https(&usual));
+        if is_usual { repository.clone() } else { Repository { host: host(&endpoint), ..repository.clone() } }
     }
 
-    /// The login for a repository. One for a host that is asked by https is sent over nothing less, whoever names another endpoint.
+    /// The login for a repository, if it may be sent to where its API is.
     fn login(&self, repository: &Repository) -> Option<Login> {
         let place = self.login_place(repository);
         if self.is_lowered(&place, repository) {
@@ -466,26 +494,31 @@ impl Run {
         self.client.logins.of(&place).cloned()
     }
 
-    /// Whether a login would go over plain http to a host whose login is for https; a registry of a private network, as TripleO's
-    /// undercloud has one, may have no https.
+    /// Whether a login would go over plain http to a host whose logins are for https: all but this machine, and those of which the
+    /// authfile says http. No link, endpoint or flag makes a login one for http.
     fn is_lowered(&self, place: &Repository, repository: &Repository) -> bool {
         let is_http = |url: &str| url.starts_with("http://");
-        is_http(&self.endpoint(&repository.host)) && !is_http(&default_endpoint(&place.host)) && !is_private(&place.host)
+        is_http(&self.endpoint(&repository.host))
+            && !is_http(&default_endpoint(&place.host))
+            && !self.client.logins.is_plain(place)
     }
 
-    /// Why the login that was found for a repository does not do for what it wants.
-    fn unusable_login(&self, repository: &Repository, response: &Response) -> Option<String> {
+    /// Why no login answers for a repository, and what helps: there is none that may be sent, or the one there is is not of the kind that
+    /// is wanted.
+    fn unusable_login(&self, repository: &Repository, response: &Response) -> Option<(String, &'static str)> {
         let place = self.login_place(repository);
         let is_basic = response.challenge.as_deref().and_then(auth::wanted) == Some(Wanted::Basic);
+        const AGAIN: &str = "log in again (podman login)";
         match self.client.logins.of(&place) {
-            Some(_) if self.is_lowered(&place, repository) => {
-                Some(format!("the login for {} is sent over https alone, not to {}", place.host, self.endpoint(&repository.host)))
-            }
+            _ if self.is_lowered(&place, repository) => Some((
+                format!("a login is sent over https only, and {} is not", self.endpoint(&repository.host)),
+                "reach it by https, or write its key in the authfile with http:// if its network is trusted",
+            )),
             Some(Login::Refresh { password: None, .. }) if is_basic => {
-                Some("it wants user and password, and there is an identity token alone".to_owned())
+                Some(("it wants user and password, and there is an identity token alone".to_owned(), AGAIN))
             }
             Some(_) => None,
-            None => self.client.logins.unusable(&place).map(str::to_owned),
+            None => self.client.logins.unusable(&place).map(|why| (why.to_owned(), AGAIN)),
         }
     }
 
@@ -509,6 +542,10 @@ impl Run {
     pub fn next(&mut self, now: Moment) -> Next {
         self.now = now;
         self.look(usize::MAX);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.urgent_later).into_iter().partition(|(at, _)| *at <= now.ms);
+        self.urgent_later = later;
+        self.urgent.extend(due.into_iter().map(|(_, urgent)| urgent));
         if let Some((purpose, host, request, limit)) = self.urgent.pop_front() {
             return Next::Send(self.launch(purpose, host, request, limit));
         }
@@ -517,7 +554,7 @@ impl Run {
         for (_, ask) in due {
             self.put_back(ask);
         }
-        let mut soonest = self.later.iter().map(|(at, _)| *at).min();
+        let mut soonest = self.later.iter().map(|(at, _)| *at).chain(self.urgent_later.iter().map(|(at, _)| *at)).min();
         let mut full: HashSet<String> = HashSet::new();
         let mut i = 0;
         while let Some(ask) = self.queue.get(i) {
@@ -582,7 +619,8 @@ impl Run {
         let left = clock.left(now);
         if left.is_zero() {
             let what = format!("it took longer than {} s in all", IMAGE_LIMIT.as_secs());
-            self.learn(ask, Err(Trouble { what, cure: "retry".to_owned() }));
+            let trouble = self.last_trouble.get(&ask).cloned().unwrap_or(Trouble { what, cure: "retry".to_owned() });
+            self.learn(ask, Err(trouble));
             return None;
         }
         let name = ask.host().to_owned();
@@ -675,6 +713,7 @@ impl Run {
                     _ => self.put_back(ask),
                 }
             }
+            Purpose::Check { trouble, tried } => self.take_check(trouble, tried, &flight, &outcome),
             Purpose::Probe => {
                 let host = self.host(&flight.host);
                 host.probed = Some(outcome.is_ok());
@@ -698,6 +737,10 @@ impl Run {
         let name = flight.host.clone();
         if let (Some(verdict), Err(_)) = (self.host(&name).verdict.clone(), &outcome) {
             return self.learn(ask, Err(verdict));
+        }
+        if may_pass(&outcome) {
+            let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
+            self.last_trouble.insert(ask.clone(), trouble);
         }
         let is_browser = self.client.caller == Caller::Browser;
         let response = match &outcome {
@@ -743,12 +786,15 @@ impl Run {
                     let was_sent = flight.request.authorization.is_some();
                     // A token that everybody is given is no login.
                     let was_login = was_sent && self.login(repository).is_some();
-                    self.lock(repository, was_login);
-                    if let Some(why) = self.unusable_login(repository, response).filter(|_| !was_login) {
-                        let what = format!("the registry wants a login ({status}), and {why}");
-                        let trouble = Trouble { what, cure: "log in anew (podman login)".to_owned() };
+                    let unusable = self.unusable_login(repository, response).filter(|_| !was_login);
+                    // A page has no form for a login that it would not send.
+                    if !self.is_lowered(&self.login_place(repository), repository) {
+                        self.lock(repository, was_login);
+                    }
+                    if let Some((why, hint)) = unusable {
+                        let what = format!("the registry wants a login ({status}): {why}");
                         self.note(&ask, flight, outcome);
-                        return self.learn(ask, Err(trouble));
+                        return self.learn(ask, Err(Trouble { what, cure: hint.to_owned() }));
                     }
                     if is_browser && status == 401 && response.challenge.is_none() && !was_sent {
                         let cause = Cause::Unexposed;
@@ -769,6 +815,7 @@ impl Run {
                 host.pace.took();
                 host.took = true;
                 host.took_at = now;
+                host.taken += 1;
                 host.failures = 0;
                 let has_digest = response.digest.as_deref().is_some_and(is_digest);
                 host.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
@@ -960,6 +1007,10 @@ impl Run {
             doctor::Next::Slow if is_quay || host.took_at > flight.sent => self.may_be_refused(ask, flight, Err(unsaid()), None),
             doctor::Next::Slow => {
                 host.pace.refused(flight.sent, now.ms, None, now.random);
+                self.count_failure(&flight.host, &Err(unsaid()));
+                if tries > 1 {
+                    self.check(&flight.host, super::registry::failed(&unsaid()));
+                }
                 self.put_off(ask, flight, Err(unsaid()), tries, backoff(tries, now.random));
             }
             doctor::Next::Retry => {
@@ -986,31 +1037,51 @@ impl Run {
         }
     }
 
-    /// Takes a refusal for overload: the host is left alone for a while, and this question goes first then.
+    /// Takes a refusal for overload: the host is left alone for a while, and this question goes first then. Where others pass and this
+    /// one is refused again and again, it is its own trouble, and the others do not wait for it.
     fn refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
-        let now = self.now;
+        let (now, name, repository) = (self.now, flight.host.clone(), ask.repository().cloned());
         let left = self.clocks.entry(clock_of(&ask)).or_default().left(now.ms);
+        let trouble = match &outcome {
+            Ok(response) => super::registry::refused(response),
+            Err(failure) => super::registry::failed(failure),
+        };
         if let Some(told) = told.filter(|told| *told >= IMAGE_LIMIT) {
             let status = outcome.as_ref().map_or(429, |r| r.status);
-            let what = format!("{} lets no more requests through for {} s ({status})", flight.host, told.as_secs());
+            let what = format!("{name} lets no more requests through for {} s ({status})", told.as_secs());
             let trouble = Trouble { what, cure: "retry then".to_owned() };
-            self.give_up(&flight.host, trouble.clone());
-            return self.learn(ask, Err(trouble));
+            self.learn(ask, Err(trouble.clone()));
+            if self.host(&name).took_at <= flight.sent {
+                self.check(&name, trouble);
+            }
+            return;
         }
-        let pace = &mut self.host(&flight.host).pace;
-        pace.refused(flight.sent, now.ms, told, now.random);
-        if pace.is_hopeless(now.ms) {
-            let trouble = match &outcome {
-                Ok(response) => super::registry::refused(response),
-                Err(failure) => super::registry::failed(failure),
-            };
-            self.give_up(&flight.host, trouble.clone());
-            self.learn(ask, Err(trouble));
-        } else if told.is_some_and(|told| told >= left) {
+        let taken = self.host(&name).taken;
+        let (times, before) = self.limited.entry(ask.clone()).or_insert((0, taken));
+        *times += 1;
+        let (times, others) = (*times, taken - *before);
+        let host = self.host(&name);
+        if others >= OTHERS && times > 2 {
+            let pause = backoff(times, now.random);
+            if pause >= left {
+                return self.record(ask, flight, outcome);
+            }
+            self.retries += 1;
+            return self.later.push((now.ms + pause.as_millis() as u64, ask));
+        }
+        host.pace.refused(flight.sent, now.ms, told, now.random);
+        let (is_hopeless, pause) = (host.pace.is_hopeless(now.ms), host.pace.pause(now.ms));
+        if is_hopeless {
+            self.learn(ask, Err(trouble.clone()));
+        } else if told.unwrap_or(pause) >= left {
             self.record(ask, flight, outcome);
         } else {
             self.retries += 1;
             self.put_back(ask);
+        }
+        let is_other = |other: &&Ask| other.host() == name && other.repository() != repository.as_ref();
+        if is_hopeless || times > 2 && others < OTHERS && self.waiting.keys().find(is_other).is_some() {
+            self.check(&name, trouble);
         }
     }
 
@@ -1018,22 +1089,30 @@ impl Run {
     /// own trouble, and the others do not wait for it.
     fn may_be_refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
         let (now, tries) = (self.now, self.tries.get(&ask).copied().unwrap_or(1));
-        let Some(before) = self.refused_at.insert(ask.clone(), now.ms) else { return self.refused(ask, flight, outcome, told) };
+        let Some(first) = self.refused_at.get(&ask).copied() else {
+            self.refused_at.insert(ask.clone(), now.ms);
+            return self.refused(ask, flight, outcome, told);
+        };
         let host = self.host(&flight.host);
-        let others_pass = host.took_at > before;
+        let others_pass = host.took_at > first;
         if !others_pass || tries < TRIES {
             host.pace.refused(flight.sent, now.ms, told, now.random);
             if host.pace.is_hopeless(now.ms) {
                 return self.refused(ask, flight, outcome, told);
             }
         }
-        if others_pass && tries >= PATIENCE {
-            return self.put_off(ask, flight, outcome, tries, Duration::ZERO);
-        }
+        let name = flight.host.clone();
         // Behind the others, to see whether they pass.
         let pause = host.pace.pause(now.ms) + backoff(tries, now.random);
+        if others_pass && tries >= PATIENCE || pause >= self.clocks.entry(clock_of(&ask)).or_default().left(now.ms) {
+            return self.record(ask, flight, outcome);
+        }
         self.retries += 1;
         self.later.push((now.ms + pause.as_millis() as u64, ask));
+        if !others_pass && tries > 1 {
+            let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
+            self.check(&name, trouble);
+        }
     }
 
     /// Takes what may pass by itself.
@@ -1054,6 +1133,7 @@ impl Run {
         let tries = *tries;
         let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
         let pause = told.unwrap_or_default().max(backoff(tries, now.random));
+        self.count_failure(&flight.host, &outcome);
         let host = self.host(&flight.host);
         host.is_failing = true;
         if !host.took || told.is_some() {
@@ -1091,15 +1171,88 @@ impl Run {
             self.give_up(&name, trouble.clone());
             return self.learn(ask, Err(trouble));
         }
-        self.host(&name).failures += 1;
         self.record(ask.clone(), flight, outcome);
-        // Where one question after the other comes to nothing, so will the rest.
-        let host = self.host(&name);
-        if host.failures >= if host.took { FAILURES } else { 1 }
+        // Where the first question of all comes to nothing, so may the rest.
+        if !self.host(&name).took
             && let Some(Err(trouble)) = self.facts.answers.get(&ask).cloned()
         {
-            self.give_up(&name, trouble);
+            self.check(&name, trouble);
         }
+    }
+
+    /// Counts a request that failed. Where one after the other does, it is the host's trouble, or that of a few repositories alone.
+    fn count_failure(&mut self, name: &str, outcome: &Result<Response, Failure>) {
+        let host = self.host(name);
+        host.failures += 1;
+        if host.took && host.failures >= FAILURES {
+            let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
+            self.check(name, trouble);
+        }
+    }
+
+    /// Asks whether a host answers anything well, by a question that is about no repository: some that fail must not take all others of
+    /// their host with them. Meanwhile nothing else is sent there.
+    fn check(&mut self, name: &str, trouble: Trouble) {
+        let now = self.now.ms;
+        let url = format!("{}/v2/", self.endpoint(name));
+        // What is left is ended by its own tries.
+        let is_needed = self.waiting.keys().any(|ask| ask.host() == name);
+        let host = self.host(name);
+        let was_checked = host.checked_at.is_some_and(|at| now < at + CHECK_AGAIN);
+        if !is_needed || was_checked || host.verdict.is_some() || std::mem::replace(&mut host.is_probing, true) {
+            return;
+        }
+        host.checked_at = Some(now);
+        let purpose = Purpose::Check { trouble, tried: 0 };
+        self.urgent.push_back((purpose, name.to_owned(), Request::get(url, BODY_LIMIT), PROBE_LIMIT));
+    }
+
+    /// Takes what a host answered to [`check`](Self::check).
+    fn take_check(&mut self, trouble: Trouble, tried: u32, flight: &Flight, outcome: &Result<Response, Failure>) {
+        let (name, now) = (&flight.host, self.now);
+        let is_hidden = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
+        if is_hidden && flight.request.method != Method::Probe {
+            // It may answer, and keep that from the page.
+            let request = Request { method: Method::Probe, ..Request::get(flight.request.url.clone(), 0) };
+            return self.urgent.push_back((Purpose::Check { trouble, tried }, name.clone(), request, PROBE_LIMIT));
+        }
+        let (page, endpoint) = (self.client.page.clone(), self.endpoint(name));
+        let host = self.host(name);
+        if outcome.is_ok() && !may_pass(outcome) {
+            host.is_probing = false;
+            host.failures = 0;
+            // Of what a page cannot see nothing more is known than that something answers.
+            if flight.request.method != Method::Probe {
+                host.pace.took();
+                host.took = true;
+                host.took_at = now.ms;
+                host.taken += OTHERS;
+            }
+            return;
+        }
+        // It may refuse everybody for a while.
+        let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
+        let is_limit = matches!(outcome, Ok(response) if matches!(response.status, 429 | 503));
+        if is_limit && !host.pace.is_hopeless(now.ms) && told.is_none_or(|told| told < IMAGE_LIMIT) {
+            host.is_probing = false;
+            return;
+        }
+        // One that has answered before may only be started again.
+        if host.took && tried + 1 < TRIES && *outcome != Err(Failure::Offline) {
+            let due = now.ms + backoff(tried + 1, now.random).as_millis() as u64;
+            let request = Request::get(format!("{endpoint}/v2/"), BODY_LIMIT);
+            let again = (Purpose::Check { trouble, tried: tried + 1 }, name.clone(), request, PROBE_LIMIT);
+            return self.urgent_later.push((due, again));
+        }
+        host.is_probing = false;
+        let cause = match outcome {
+            Err(Failure::Offline) => Some(Cause::Offline),
+            Err(_) if self.client.caller == Caller::Browser => Some(doctor::silence(&page, &endpoint)),
+            _ => None,
+        };
+        let trouble = cause.as_ref().map_or(trouble, |cause| cause.trouble(name, &endpoint));
+        self.host(name).cause = cause;
+        self.give_up(name, trouble);
     }
 
     /// Notes what was exchanged for a question, and ends it or puts it first in the queue.
@@ -1241,11 +1394,14 @@ impl Run {
         self.parked.clear();
         self.held_back.clear();
         self.urgent.clear();
+        self.urgent_later.clear();
         self.flying.clear();
         self.clocks.clear();
         self.begun.clear();
         self.tries.clear();
         self.refused_at.clear();
+        self.limited.clear();
+        self.last_trouble.clear();
         self.token_tries.clear();
     }
 
@@ -1259,6 +1415,8 @@ impl Run {
         self.close(&ask);
         self.tries.remove(&ask);
         self.refused_at.remove(&ask);
+        self.limited.remove(&ask);
+        self.last_trouble.remove(&ask);
         self.kept.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
         if let (Ask::Tag { repository, .. }, Ok(Answer::Tag(Ok(_)))) = (&ask, &answer)
@@ -1364,7 +1522,7 @@ fn without_secrets(mut exchange: Exchange) -> Exchange {
 fn asked(purpose: &Purpose) -> Option<Ask> {
     match purpose {
         Purpose::Ask(ask) | Purpose::Sniff(ask) => Some(ask.clone()),
-        Purpose::Token(_) | Purpose::TokenProbe(_) | Purpose::Probe => None,
+        Purpose::Token(_) | Purpose::TokenProbe(_) | Purpose::Probe | Purpose::Check { .. } => None,
     }
 }
 

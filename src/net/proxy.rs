@@ -158,7 +158,8 @@ fn split_port(text: &str) -> (&str, Option<u16>) {
 impl Proxies {
     /// Reads the variables of the process.
     pub fn from_env() -> Self {
-        Self::read(|name| std::env::var(name).ok())
+        // One that is not UTF-8 names no proxy either, which is an error rather than a direct connection.
+        Self::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     fn read(get: impl Fn(&str) -> Option<String>) -> Self {

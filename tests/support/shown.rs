@@ -20,9 +20,8 @@ use crate::support::registry::{Image, NAMESPACE, PREFIX, PROMOTED, Registry, See
 use crate::support::site::Site;
 use crate::support::{CACHE, names, template};
 
-/// How long a run may take on a busy machine: where a registry dies, an image is asked for a minute (`wire::IMAGE_LIMIT`), and others
-/// begin theirs after that.
-pub const LIMIT: Duration = Duration::from_secs(300);
+/// How long a run may take on a busy machine: an image may be asked for a minute (`wire::IMAGE_LIMIT`).
+pub const LIMIT: Duration = Duration::from_secs(90);
 /// No name is known: what a test forgets to bring is missed, not fetched from the world.
 pub const NO_NAMES: &str = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
 /// The buttons of the three files.
