@@ -18,6 +18,7 @@ use overtag::engine::registry::{
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Locked, Next, Run};
 use overtag::engine::share;
+use overtag::engine::tag_list::TagList;
 use overtag::engine::wire::{Failure, LIST_LIMIT, Method, Moment, Request, Response, TRIES};
 use overtag::engine::{auth, guard};
 use serde_json::{Value, json};
@@ -997,6 +998,10 @@ fn page(tags: &[String], link: Option<&str>) -> Outcome {
     reply(200, &link.into_iter().collect::<Vec<_>>(), json!({ "name": "ns/x", "tags": tags }).to_string())
 }
 
+fn list(tags: &[String]) -> TagList {
+    tags.iter().map(String::as_str).collect()
+}
+
 fn versions(n: usize) -> Vec<String> {
     let mut all: Vec<String> = (0..n).map(|i| format!("1.{i}")).collect();
     all.sort();
@@ -1045,7 +1050,7 @@ fn a_list_of_tags_is_read_to_its_end_whatever_a_server_makes_of_n() {
     for (name, give) in servers {
         for caller in [Caller::Native, Caller::Browser] {
             let (answer, sent) = asked(&tags(), server(caller), |request| give(request, &all));
-            assert_eq!(answer, Ok(Answer::Tags(Ok(all.clone()))), "{name}");
+            assert_eq!(answer, Ok(Answer::Tags(Ok(list(&all)))), "{name}");
             assert!(sent.len() <= 40, "{name}: {}", sent.len());
             assert!(sent.iter().all(|r| r.url.starts_with("https://r.example/v2/ns/x/tags/list") && r.limit == LIST_LIMIT));
         }
@@ -1141,7 +1146,7 @@ fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
                 Some(_) => page_after(&parameter(&request.url, "last").unwrap_or_default()),
                 None => (broken.answer)(),
             });
-            assert_eq!(answer, Ok(Answer::Tags(Ok(all.clone()))), "{}", broken.name);
+            assert_eq!(answer, Ok(Answer::Tags(Ok(list(&all)))), "{}", broken.name);
             // The broken one is tried once at most, and not for each page.
             assert!(sent.len() <= 17, "{}: {} requests", broken.name, sent.len());
 
@@ -1418,7 +1423,7 @@ fn a_link_is_read_as_its_grammar_says() {
 #[test]
 fn what_a_list_of_tags_may_say_beside_tags() {
     let ask = |outcome: fn() -> Outcome| asked(&tags(), server(Caller::Native), move |_| outcome()).0;
-    assert_eq!(ask(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(vec![]))));
+    assert_eq!(ask(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(TagList::default()))));
     assert_eq!(ask(|| refusal(404, "NAME_UNKNOWN")), Ok(Answer::Tags(Err(Missing::Repository))));
     // That there is no list for us is final, and no absence.
     for status in [401, 403, 404, 405, 410, 501] {

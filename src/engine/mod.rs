@@ -21,6 +21,7 @@
 //! | [`guard`] | where a server may send us, and where a login may go |
 //! | [`auth`] | challenges, logins, tokens |
 //! | [`registry`] | questions and answers, and how an ordinary distribution registry is asked |
+//! | [`tag_list`] | the tags of a repository, compact |
 //! | [`quay`] | how Quay's own API is asked |
 //! | [`resolve`] | facts → what is written for an image, or which facts are lacking |
 //! | [`pace`] | how many requests a host is sent, and how fast |
@@ -59,6 +60,7 @@ pub mod resolve;
 pub mod run;
 pub mod share;
 pub mod snapshot;
+pub mod tag_list;
 pub mod template;
 pub mod time;
 pub mod timeline;

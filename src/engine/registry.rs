@@ -11,7 +11,7 @@
 //!   A page believes the code of one form alone where the body names the tag: distribution does so of a tag that it does not know
 //!   (`ErrTagUnknown`), and not of one in a form that was not asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
@@ -20,8 +20,9 @@ use sha2::{Digest, Sha256};
 
 use super::error::clean;
 use super::guard;
-use super::name::{Repository, is_digest, is_tag};
+use super::name::{Repository, is_digest};
 use super::quay::{self, Life, Overview};
+use super::tag_list::{Page, TagList};
 use super::time;
 use super::wire::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response, parameter};
 
@@ -272,7 +273,7 @@ pub enum Answer {
     /// To [`Ask::Labels`].
     Labels(Config),
     /// To [`Ask::Tags`].
-    Tags(Result<Vec<String>, Missing>),
+    Tags(Result<TagList, Missing>),
     /// To [`Ask::Overview`], and to [`Ask::Tags`] where digests come with them.
     Overview(Result<Overview, Missing>),
     /// To [`Ask::History`], newest first.
@@ -583,16 +584,13 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
     };
     // Behind the last tag of the newest page, whatever was asked for since.
     let behind = || -> Result<Step, Trouble> {
-        let tags = pages.last().map_or(Ok(Vec::new()), |page| read_tags(page))?;
+        let tags = pages.last().map_or(Ok(TagList::default()), |page| read_tags(page))?;
         let n = if in_pages { format!("n={PAGE}&") } else { String::new() };
-        send(format!("{base}?{n}last={}", tags.last().map_or("", String::as_str)))
+        send(format!("{base}?{n}last={}", tags.iter().next_back().unwrap_or_default()))
     };
     let whole = || {
-        let mut tags = BTreeSet::new();
-        for page in &pages {
-            tags.extend(read_tags(page)?);
-        }
-        answer(Answer::Tags(Ok(tags.into_iter().collect())))
+        let lists = pages.iter().map(|page| read_tags(page)).collect::<Result<Vec<_>, _>>()?;
+        answer(Answer::Tags(Ok(TagList::merged(lists))))
     };
     let Some(last) = last else { return send(first) };
     let response = match &last.outcome {
@@ -609,9 +607,9 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         Err(failure) => return Err(failed(failure)),
     };
     let brings_none = || -> Result<bool, Trouble> {
-        let before = pages.len().checked_sub(2).map_or(Ok(Vec::new()), |i| read_tags(pages[i]))?;
-        let known: BTreeSet<String> = before.into_iter().collect();
-        Ok(read_tags(response)?.iter().all(|tag| known.contains(tag)))
+        let before = pages.len().checked_sub(2).map_or(Ok(TagList::default()), |i| read_tags(pages[i]))?;
+        let (known, tags): (HashSet<&str>, _) = (before.iter().collect(), read_tags(response)?);
+        Ok(tags.iter().all(|tag| known.contains(tag)))
     };
     match linked(response, &last.request.url) {
         Some(_) if by == By::Last && brings_none()? => {
@@ -653,15 +651,13 @@ fn incomplete(pages: &[&Response], why: &str) -> Result<Step, Trouble> {
     answer(Answer::Refused(Trouble { what, cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }))
 }
 
-/// The tags of one page; what is no tag by the grammar could not be asked for either.
-fn read_tags(response: &Response) -> Result<Vec<String>, Trouble> {
-    let page: Value = serde_json::from_slice(&response.body).map_err(|_| malformed("the list of tags is no JSON"))?;
-    let list = match page.get("tags") {
-        None | Some(Value::Null) => &[],
-        Some(Value::Array(list)) => list.as_slice(),
-        Some(_) => return Err(malformed("the list of tags is no list")),
-    };
-    Ok(list.iter().filter_map(Value::as_str).filter(|t| is_tag(t)).map(str::to_owned).collect())
+/// The tags of one page.
+fn read_tags(response: &Response) -> Result<TagList, Trouble> {
+    let read = serde_json::from_slice::<Page>(&response.body).map(|page| page.0);
+    read.map_err(|e| match e.is_data() {
+        true => malformed("the list of tags is no list"),
+        false => malformed("the list of tags is no JSON"),
+    })
 }
 
 /// The address of `rel="next"` among the links of a `Link` header (RFC 8288), as seen from `current`; none where there is no such

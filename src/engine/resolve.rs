@@ -7,6 +7,7 @@
 //! A DLRN hash is repository-wide: once a few images (the *scouts*, the first of each channel in the list that carry it) have told
 //! theirs, another image needs only to show that its tag of that hash has its channel's digest: two requests an image.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::pattern::compare_versions;
 use super::plan::Image;
 use super::quay::{self, Active, Overview};
 use super::registry::{Answer, Ask, Checked, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
+use super::tag_list::TagList;
 
 /// What registries told us, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
@@ -397,14 +399,15 @@ impl Look<'_> {
     }
 
     /// All tags; none where there is no repository.
-    fn tags(&self, repository: &Repository) -> Step<Result<Vec<String>, Missing>> {
+    fn tags(&self, repository: &Repository) -> Step<Result<Cow<'_, TagList>, Missing>> {
         if self.is_quay(repository) {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
-            return Ok(all.map(|o| o.tags.keys().chain(&o.others).chain(&o.undigested).cloned().collect()));
+            let tags = |o: &Overview| o.tags.keys().chain(&o.others).chain(&o.undigested).map(String::as_str).collect();
+            return Ok(all.map(|overview| Cow::Owned(tags(overview))));
         }
         match self.at(Ask::Tags { repository: repository.clone() })? {
-            Answer::Tags(tags) => Ok(tags.clone()),
+            Answer::Tags(tags) => Ok(tags.as_ref().map(Cow::Borrowed).map_err(|missing| *missing)),
             _ => Ok(Err(Missing::Repository)),
         }
     }
@@ -593,13 +596,13 @@ impl Resolver {
                 Err(missing) => return self.missing(row, repository, &tag, missing, look),
             };
             let mut best: Option<String> = None;
-            for candidate in tags.iter().filter(|t| is_tag(t)) {
+            for candidate in tags.iter() {
                 let is_match = newest.is_found(candidate).map_err(|why| {
                     let what = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
                     Stop::Trouble(Trouble { what, cure: "write the regular expression more simply".to_owned() })
                 })?;
                 if is_match && best.as_ref().is_none_or(|b| compare_versions(b, candidate).is_lt()) {
-                    best = Some(candidate.clone());
+                    best = Some(candidate.to_owned());
                 }
             }
             match best {
@@ -922,8 +925,8 @@ impl Resolver {
                 "the registry has the tag, and says that it has no such repository when it is asked for its tags".to_owned();
             return Err(Stop::Refused(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
         };
-        let is_candidate = |t: &&String| **t != reference.tag && is_tag(t) && TagClass::of(t) < TagClass::DigestAlias;
-        let mut candidates: Vec<&String> = tags.iter().filter(is_candidate).collect();
+        let is_candidate = |t: &&str| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias;
+        let mut candidates: Vec<&str> = tags.iter().filter(is_candidate).collect();
         candidates.sort_by_key(|t| (TagClass::of(t), *t));
         for batch in candidates.chunks(BATCH) {
             let mut lacking = Vec::new();
@@ -931,9 +934,9 @@ impl Resolver {
                 match look.check(repository, tag, found.form) {
                     Ok(None) => {}
                     Ok(Some(digest)) => {
-                        out.seen.insert((*tag).clone(), digest.clone());
+                        out.seen.insert((*tag).to_owned(), digest.clone());
                         if digest == found.digest && lacking.is_empty() {
-                            out.tag = (*tag).clone();
+                            out.tag = (*tag).to_owned();
                             // Where its own label was read and names this very tag, `by_label` has ended the search.
                             out.by = "sibling";
                             return Ok(true);

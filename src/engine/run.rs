@@ -23,6 +23,7 @@ use super::quay;
 use super::registry::{Answer, Ask, Caller, Dialect, Exchange, Form, Server, Step, Trouble, step};
 use super::resolve::{Facts, Resolver, Row, Status, Summary, conclude};
 use super::snapshot::Snapshot;
+use super::tag_list::TagList;
 use super::wire::{
     BODY_LIMIT, Failure, IMAGE_LIMIT, Method, Moment, PROBE_LIMIT, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
     retry_after,
@@ -129,6 +130,10 @@ const PATIENCE: u32 = 2 * TRIES;
 const FAILURES: u32 = 12;
 /// So many others must pass while a question is refused for overload, until that is taken for its own trouble.
 const OTHERS: u64 = 10;
+/// Bytes from which a list of tags is called large.
+const LARGE_LIST: usize = 1 << 20;
+/// Bytes of all lists of tags of a run.
+const ALL_LISTS: usize = 256 << 20;
 /// Milliseconds until it is asked that again.
 const CHECK_AGAIN: u64 = 5_000;
 
@@ -557,8 +562,10 @@ impl Run {
         let mut soonest = self.later.iter().map(|(at, _)| *at).chain(self.urgent_later.iter().map(|(at, _)| *at)).min();
         let mut full: HashSet<String> = HashSet::new();
         let mut i = 0;
+        let may_list = self.may_list_tags();
         while let Some(ask) = self.queue.get(i) {
-            if full.contains(ask.host()) {
+            let is_list = matches!(ask, Ask::Tags { .. }) && !self.begun.contains_key(ask);
+            if full.contains(ask.host()) || is_list && !may_list {
                 i += 1;
                 continue;
             }
@@ -579,6 +586,26 @@ impl Run {
             i = 0;
         }
         soonest.map_or(Next::Idle, Next::Wait)
+    }
+
+    /// Whether one more list of tags may be asked for: until it is known how large they are, and where they are large, a few at a time, for
+    /// their bodies are in memory together.
+    fn may_list_tags(&self) -> bool {
+        let largest = self.tag_lists().map(TagList::bytes).max();
+        let most = match largest {
+            Some(bytes) if bytes < LARGE_LIST => return true,
+            Some(_) => 2,
+            None => 2,
+        };
+        self.begun.keys().filter(|ask| matches!(ask, Ask::Tags { .. })).count() < most
+    }
+
+    /// The lists of tags that are known.
+    fn tag_lists(&self) -> impl Iterator<Item = &TagList> {
+        self.facts.answers.values().filter_map(|answer| match answer {
+            Ok(Answer::Tags(Ok(list))) => Some(list),
+            _ => None,
+        })
     }
 
     /// Puts a question that is under way before all that began later or not at all, so that none waits for ever.
@@ -1405,7 +1432,14 @@ impl Run {
         self.token_tries.clear();
     }
 
-    fn learn(&mut self, ask: Ask, answer: Result<Answer, Trouble>) {
+    fn learn(&mut self, ask: Ask, mut answer: Result<Answer, Trouble>) {
+        if let Ok(Answer::Tags(Ok(list))) = &answer
+            && self.tag_lists().map(TagList::bytes).sum::<usize>() + list.bytes() > ALL_LISTS
+        {
+            let what = format!("the lists of tags of this run are larger than {} MiB together", ALL_LISTS >> 20);
+            let cure = "ask for fewer images at a time, or choose a pin that needs no list (label, digest)".to_owned();
+            answer = Err(Trouble { what, cure });
+        }
         // What a body said is in the answer now.
         for exchange in self.facts.exchanges.get_mut(&ask).into_iter().flatten() {
             if let Ok(response) = &mut exchange.outcome {

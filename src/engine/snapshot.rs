@@ -202,7 +202,7 @@ impl Snapshot {
                 }
                 (Ask::Tags { .. }, Ok(Answer::Refused(trouble))) => kept.no_list = Some(trouble.what.clone()),
                 (_, Ok(Answer::Tags(Ok(tags)))) => {
-                    lists.entry(name.clone()).or_default().extend(tags.iter().cloned());
+                    lists.entry(name.clone()).or_default().extend(tags.iter().map(str::to_owned));
                     kept.whole = true;
                 }
                 (_, Ok(Answer::Overview(Ok(overview)))) => {

@@ -141,6 +141,8 @@ impl Client {
         if has_body {
             let mut raw = Vec::new();
             let read = answer.into_body().into_reader().take(request.limit as u64 + 1).read_to_end(&mut raw);
+            // It grew by doubling, and may be kept for a while.
+            raw.shrink_to_fit();
             let is_read_for_headers = response.status == 401 || (300..400).contains(&response.status);
             match read {
                 Err(_) if is_read_for_headers => {}

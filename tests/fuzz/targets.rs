@@ -406,7 +406,7 @@ fn told(ask: &Ask, answer: &Answer) {
             }
         }
         (Ask::Tags { .. }, Answer::Tags(Ok(tags))) => {
-            assert!(tags.is_sorted());
+            assert!(tags.iter().is_sorted());
             tags.iter().for_each(|tag| assert!(is_tag(tag), "{tag:?} is no tag"));
         }
         (Ask::History { .. }, Answer::History(lives)) => {
@@ -456,8 +456,8 @@ fn snapshot(data: &[u8]) {
     ] {
         let Ok(answer) = read.answer(&ask) else { continue };
         told(&ask, &answer);
-        let listed = match answer {
-            Answer::Tags(Ok(tags)) => tags,
+        let listed: Vec<String> = match answer {
+            Answer::Tags(Ok(tags)) => tags.iter().map(str::to_owned).collect(),
             Answer::Overview(Ok(overview)) => overview.tags.into_keys().chain(overview.others).collect(),
             _ => continue,
         };
