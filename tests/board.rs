@@ -1243,7 +1243,7 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
                 _ => Err("the server answered 500".to_owned()),
             };
             asked.push(want.url.clone());
-            pipeline.take(want.clone(), &want.url, answer);
+            pipeline.take(want.clone(), &want.url, EPOCH + 3600, answer);
         }
     }
     assert_eq!(asked.iter().filter(|u| u.contains("_status")).count(), 1, "{asked:?}");

@@ -2401,6 +2401,48 @@ fn six_repositories_in_trouble_take_no_other_with_them() {
 }
 
 #[test]
+fn a_digest_that_only_a_header_names_is_confirmed_by_the_manifest() {
+    // An image without a label of its own and without other tags ends in its digest.
+    let own = |request: &Request, name: &str| -> Outcome {
+        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        let config = config(&json!({ "name": name }));
+        match parts(path) {
+            (_, "manifests", what) if what == CHANNEL || what == sha256(image(D2, &config).as_bytes()) => {
+                manifest(request, D2, &image(D2, &config))
+            }
+            (_, "manifests", _) => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
+            (_, "tags", _) => page(&[CHANNEL.to_owned()], None),
+            (_, "blobs", what) if what == sha256(config.as_bytes()) => reply(200, &[], &config),
+            _ => refusal(404, "BLOB_UNKNOWN"),
+        }
+    };
+    let name = |request: &Request| request.url.split('/').nth(5).unwrap_or_default().to_owned();
+    for caller in [native(), browser()] {
+        for pin in ["digest", "label,sibling,digest"] {
+            let case = format!("{:?}, {pin}", caller.caller);
+            let honest = drive(run(&names("r.example", 6), &format!("pin={pin}"), caller.clone()), |r, _| own(r, &name(r)));
+            for (i, row) in honest.rows.iter().enumerate() {
+                let digest = sha256(image(D2, &config(&json!({ "name": format!("i{i:03}") }))).as_bytes());
+                assert_eq!((row.pinned_by, &row.tag), ("digest", &digest), "{case}: {}", row.reason);
+            }
+            if pin == "digest" {
+                assert_eq!(honest.sent.len(), 6, "{case}: one request for each image");
+            }
+            // A cache that answers HEAD for another repository.
+            let mixed = drive(run(&names("r.example", 6), &format!("pin={pin}"), caller.clone()), |r, _| match r.method {
+                Method::Head => own(r, "i000"),
+                _ => own(r, &name(r)),
+            });
+            for (row, honest) in mixed.rows.iter().zip(&honest.rows) {
+                let is_right = row.status == Status::Error || row.tag == honest.tag;
+                assert!(is_right, "{case}: {} was written", row.tag);
+                assert!(row.status != Status::Error || row.reason.contains("a header names"), "{case}: {}", row.reason);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_host_that_dies_is_given_up_soon_after() {
     for caller in [native(), browser()] {
         for answer in [network as fn() -> Outcome, || Err(Failure::Timeout), || reply(502, &[], "")] {

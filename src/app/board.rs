@@ -799,8 +799,8 @@ fn Drawing(events: Vec<crate::engine::timeline::Event>, horizon: Option<u64>, ch
             .into_iter()
             .find(|s| span / (*s as f64) <= 16.0)
             .unwrap_or(3650 * 86_400);
-        let first = oldest.div_ceil(step) * step;
-        (first..=now).step_by(step as usize).map(move |t| {
+        let first = oldest.min(now).div_ceil(step) * step;
+        (first..=now).step_by(step as usize).take(20).map(move |t| {
             let text = if step < 86_400 { utc(t)[11..16].to_owned() } else { utc(t)[5..10].to_owned() };
             view! { <text class="tick" x=format!("{:.1}", at(t)) y=(high - 4).to_string()>{text}</text><path class="rule" d=format!("M{0:.1} 0V{1}", at(t), high - 16)></path> }
         })

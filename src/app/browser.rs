@@ -5,12 +5,15 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Blob, BlobPropertyBag, File, HtmlAnchorElement, HtmlElement, HtmlInputElement, Notification, NotificationOptions,
+    Blob, BlobPropertyBag, HtmlAnchorElement, HtmlElement, HtmlInputElement, Notification, NotificationOptions,
     NotificationPermission, Url,
 };
 
 use crate::engine::template::Source;
 use crate::engine::wire::LIST_LIMIT;
+
+/// Files that are read at once.
+const FILES: u32 = 50;
 
 fn body() -> Option<HtmlElement> {
     document().body()
@@ -122,13 +125,17 @@ pub async fn read_dropped(event: web_sys::DragEvent) -> Vec<Result<Source, Strin
 async fn read_all(files: Option<web_sys::FileList>) -> Vec<Result<Source, String>> {
     let mut out = Vec::new();
     let Some(files) = files else { return out };
-    let files: Vec<File> = (0..files.length()).filter_map(|i| files.get(i)).collect();
-    for file in files {
+    if files.length() > FILES {
+        return vec![Err(format!("{} files are too many at once: give up to {FILES}", files.length()))];
+    }
+    for file in (0..files.length()).filter_map(|i| files.get(i)) {
         let name = file.name();
-        out.push(match JsFuture::from(file.text()).await.ok().and_then(|t| t.as_string()) {
-            Some(_) if file.size() > LIST_LIMIT as f64 => Err(format!("{name} is larger than {} MiB", LIST_LIMIT >> 20)),
-            Some(text) => Ok(Source { name, text }),
-            None => Err(format!("{name} cannot be read")),
+        // Before it is read: it may be larger than the memory.
+        out.push(if file.size() > LIST_LIMIT as f64 {
+            Err(format!("{name} is larger than {} MiB", LIST_LIMIT >> 20))
+        } else {
+            let text = JsFuture::from(file.text()).await.ok().and_then(|text| text.as_string());
+            text.map(|text| Source { name: name.clone(), text }).ok_or_else(|| format!("{name} cannot be read"))
         });
     }
     out

@@ -25,7 +25,7 @@ use crate::engine::resolve::{Facts, Resolver};
 use crate::engine::run::{Client, Run};
 use crate::engine::share;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::template::{INCLUDES, Source, base_name, beside, included};
+use crate::engine::template::{Includes, Source, beside};
 use crate::engine::timeline::{self, Timeline};
 use crate::net::web::{self, Stopper};
 
@@ -83,7 +83,7 @@ impl Work {
     }
 
     fn new(run: Run, asked_at: u64) -> Self {
-        let pipeline = run.snapshot().and_then(|s| s.pipeline.clone()).unwrap_or_default();
+        let pipeline = run.snapshot().and_then(|s| kept_pipeline(s)).unwrap_or_default();
         Self {
             run: Rc::new(RefCell::new(run)),
             stopper: Stopper::default(),
@@ -282,7 +282,7 @@ impl Loader {
         if let Some(mut work) = before.clone().filter(|work| work.is_of(&asked_by, &images, snapshot.as_ref())) {
             work.stopper = Stopper::default();
             (work.reading, work.is_cancelled) = Default::default();
-            work.pipeline = Rc::new(RefCell::new(snapshot.and_then(|s| s.pipeline.clone()).unwrap_or_default()));
+            work.pipeline = Rc::new(RefCell::new(snapshot.as_deref().and_then(kept_pipeline).unwrap_or_default()));
             self.store.results.update(|r| r.pipeline = Arc::default());
             self.work.set_value(Some(work));
             return self.renew();
@@ -484,7 +484,7 @@ impl Loader {
                 if work.stopper.is_stopped() {
                     return;
                 }
-                work.pipeline.borrow_mut().take(want.clone(), &browser::beside(&want.url), text);
+                work.pipeline.borrow_mut().take(want.clone(), &browser::beside(&want.url), web::clock(), text);
                 work.reading.set(work.reading.get().saturating_sub(1));
                 self.renew();
             });
@@ -584,7 +584,7 @@ impl Loader {
             facts.asked_at = web::clock();
         }
         // Where the repositories of the hashes are.
-        let kept = snapshot.or(earlier).and_then(|s| s.pipeline.clone());
+        let kept = snapshot.or(earlier).as_deref().and_then(kept_pipeline);
         let mut pipeline = kept.clone().unwrap_or_default();
         while kept.is_none() {
             let Some(want) = pipeline.lacking(&prepared.settings, &|_| None, false).into_iter().next() else { break };
@@ -592,7 +592,7 @@ impl Loader {
             if stopper.is_stopped() {
                 return Ok(None);
             }
-            pipeline.take(want.clone(), &browser::beside(&want.url), text);
+            pipeline.take(want.clone(), &browser::beside(&want.url), web::clock(), text);
         }
         self.store.results.update(|r| r.pipeline = Arc::new(pipeline));
         Ok(<[Side; 2]>::try_from(out).ok())
@@ -664,7 +664,9 @@ impl Loader {
                     if wants.is_empty() {
                         break;
                     }
-                    wants.into_iter().for_each(|want| pipeline.take(want, "", Err("cancelled before it was known".to_owned())));
+                    wants
+                        .into_iter()
+                        .for_each(|want| pipeline.take(want, "", 0, Err("cancelled before it was known".to_owned())));
                 }
             }
         });
@@ -814,6 +816,11 @@ impl Loader {
     }
 }
 
+/// What a snapshot knows of the pipeline, less what cannot have been yet.
+fn kept_pipeline(snapshot: &Snapshot) -> Option<Pipeline> {
+    snapshot.pipeline.clone().map(|pipeline| pipeline.up_to(web::clock(), "the snapshot"))
+}
+
 fn unreadable_snapshot(why: &str, url: &str) -> Error {
     let cure = "check the address, or drop the file on this page";
     Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url, cure)
@@ -824,19 +831,14 @@ async fn fetch_all(address: &str, name: &str, stopper: &Stopper) -> Result<Files
     let text = web::fetch(address, stopper).await.map_err(|why| {
         Error::new(Kind::Registry, format!("the template cannot be read: {why}"), name, "check the address, or upload the file")
     })?;
-    let mut wanted = included(&text);
-    let mut files = Files { template: Some(Source { name: name.to_owned(), text }), ..Files::default() };
-    while let Some(include) = wanted.pop() {
-        if files.includes.len() >= INCLUDES || files.includes.iter().any(|f| base_name(&f.name) == base_name(&include)) {
-            continue;
-        }
-        // One that is not there is an error only if the template comes to it.
+    let template = Source { name: name.to_owned(), text };
+    let mut includes = Includes::of(&template);
+    while let Some(include) = includes.next_name()? {
         if let Ok(text) = web::fetch(&beside(address, &include), stopper).await {
-            wanted.extend(included(&text));
-            files.includes.push(Source { name: include, text });
+            includes.add(Source { name: include, text });
         }
     }
-    Ok(files)
+    Ok(Files { template: Some(template), includes: includes.found, ..Files::default() })
 }
 
 /// Host and port of an address as the browser will use it: `127.1` and `0x7f.1` are 127.0.0.1 to it. One that it cannot read is

@@ -170,7 +170,7 @@ pub fn Source(
     move || {
         let Some(Ok(snapshot)) = store.snapshot.get() else { return None };
         let now = store.now.get();
-        let (kind, text) = match snapshot.staleness(now) {
+        let (kind, text) = match snapshot.ahead_of(now).or(snapshot.staleness(now)) {
             Some(stale) => (Some("warning"), stale),
             None => {
                 let (at, ago) = (utc(snapshot.fetched()), age(now.saturating_sub(snapshot.fetched())));

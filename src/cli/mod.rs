@@ -98,8 +98,8 @@ fn address(invocation: &Invocation, key: &str, url: &str) -> Result<String, Erro
 fn snapshot_in(files: &Files) -> Result<Option<Arc<Snapshot>>, Error> {
     let Some(source) = &files.snapshot else { return Ok(None) };
     let snapshot = Snapshot::read(&source.text, &source.name)?;
-    if let Some(stale) = snapshot.staleness(now()?) {
-        say(&stale);
+    if let Some(notice) = snapshot.ahead_of(clock()).or(snapshot.staleness(now()?)) {
+        say(&notice);
     }
     Ok(Some(Arc::new(snapshot)))
 }
@@ -161,18 +161,13 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
         }
         (None, None) => return Ok(files),
     };
-    let mut wanted: Vec<String> = files.template.iter().flat_map(|t| template::included(&t.text)).collect();
-    while let Some(name) = wanted.pop() {
-        let base = template::base_name(&name);
-        if files.includes.len() >= template::INCLUDES || files.includes.iter().any(|f| template::base_name(&f.name) == base) {
-            continue;
-        }
-        // One that is not there is an error only if the template comes to it.
+    let mut includes = files.template.as_ref().map(template::Includes::of).unwrap_or_default();
+    while let Some(name) = includes.next_name()? {
         if let Ok(source) = beside(&name) {
-            wanted.extend(template::included(&source.text));
-            files.includes.push(source);
+            includes.add(source);
         }
     }
+    files.includes = includes.found;
     Ok(files)
 }
 
@@ -185,6 +180,13 @@ fn now() -> Result<u64, Error> {
             .map_err(|_| Error::usage(format!("`{}` is no number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")),
         Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())),
     }
+}
+
+/// The latest time that may be now: a file that is later was written by a clock that is wrong, or is read by one. A time that was
+/// fixed for the sake of equal bytes may be ahead.
+fn clock() -> u64 {
+    let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    now().map_or(system, |fixed| fixed.max(system))
 }
 
 fn prepare(invocation: &Invocation) -> Result<(), Error> {
@@ -396,7 +398,7 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
 fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snapshot>, stages: &[Stage]) -> Pipeline {
     let is_given = ["dlrn", "criteria", "zuul"].iter().any(|key| invocation.given.contains(key));
     if let Some(kept) = snapshot.and_then(|s| s.pipeline.clone()).filter(|_| !is_given) {
-        return kept;
+        return kept.up_to(clock(), "the snapshot");
     }
     let mut pipeline = Pipeline::default();
     // The address that it was read from, none of a file; and the text.
@@ -421,7 +423,7 @@ fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snap
             });
             for (want, read) in few.iter().zip(texts) {
                 let from = read.as_ref().map_or("", |(from, _)| from).to_owned();
-                pipeline.take(want.clone(), &from, read.map(|(_, text)| text));
+                pipeline.take(want.clone(), &from, clock(), read.map(|(_, text)| text));
             }
         }
     }

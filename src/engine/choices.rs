@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Error, nearest};
+use super::error::{Error, bounded, nearest};
 use super::name::is_tag;
 use super::pattern::Pattern;
 use super::release::{RELEASES, Release, Value};
@@ -142,6 +142,17 @@ pub const DEFAULT_RELEASE: &str = "demo";
 /// The release whose defaults a template of one's own has when none is chosen.
 pub const OWN_TEMPLATE_RELEASE: &str = "wallaby";
 
+/// Bytes of one value.
+const VALUE: usize = 2_000;
+/// Values of one name: roles, services; and substitutions.
+const REPEATED: usize = 200;
+/// Regular expressions of one name.
+const EXPRESSIONS: usize = 50;
+/// Words of a list: channels, labels, pins.
+const LISTED: usize = 20;
+/// The longest pause between refreshes, in seconds: a day. Browsers take one of 25 days for none at all.
+const REFRESH: u32 = 86_400;
+
 /// The definition of that key.
 pub fn definition(key: &str) -> Option<&'static Definition> {
     DEFINITIONS.iter().find(|d| d.key == key)
@@ -186,6 +197,43 @@ impl Choices {
         if let Some(d) = definition(key) {
             self.values.entry(d.key).or_default().push(value.into());
         }
+    }
+
+    /// Less what is longer or more than anybody needs and would be costly: that is reported.
+    fn bounded(&self) -> (Self, Vec<Error>) {
+        let (mut out, mut wrong) = (self.clone(), Vec::new());
+        let mut too_long = |key: &str, value: &str| {
+            let is_too_long = value.len() > VALUE;
+            if is_too_long {
+                let what = format!("the value has {} bytes, and may have {VALUE}", value.len());
+                wrong.push(Error::usage(what, format!("{}=", key.chars().take(50).collect::<String>()), "shorten it"));
+            }
+            is_too_long
+        };
+        out.set.retain(|name, value| !too_long(name, name) && !too_long(name, value));
+        out.values.iter_mut().for_each(|(key, values)| values.retain(|value| !too_long(key, value)));
+        out.values.retain(|_, values| !values.is_empty());
+        for (key, values) in &mut out.values {
+            let is_list = matches!(*key, "channels" | "label" | "pin");
+            let (most, count) = match is_list {
+                true => (LISTED, values.iter().map(|value| list(value).count()).sum()),
+                false => (if matches!(*key, "include" | "exclude") { EXPRESSIONS } else { REPEATED }, values.len()),
+            };
+            if count > most {
+                let what = format!("there are {count} of it, and may be {most}");
+                wrong.push(Error::usage(what, format!("{key}="), "leave some out; the first ones are used"));
+                match is_list {
+                    true => *values = vec![values.iter().flat_map(|value| list(value)).take(most).collect::<Vec<_>>().join(",")],
+                    false => values.truncate(most),
+                }
+            }
+        }
+        if out.set.len() > REPEATED {
+            let what = format!("there are {} substitutions, and may be {REPEATED}", out.set.len());
+            wrong.push(Error::usage(what, "set.NAME=", "leave some out; the first ones by name are used"));
+            out.set = out.set.into_iter().take(REPEATED).collect();
+        }
+        (out, wrong)
     }
 
     /// Forgets a key, so that its default holds.
@@ -424,7 +472,8 @@ impl Settings {
     /// Checks `choices`. Total: what is wrong is reported, and its default holds. `own_template` is whether a template was
     /// given as a file, beside the link.
     pub fn new(choices: &Choices, own_template: bool) -> (Self, Vec<Error>) {
-        let mut wrong = Vec::new();
+        let (choices, mut wrong) = choices.bounded();
+        let choices = &choices;
         let mut bad = |key: &str, value: &str, cure: String| {
             wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), cure));
         };
@@ -625,9 +674,9 @@ impl Settings {
             fine.then(|| url.to_owned())
         });
         let refresh = given("refresh").and_then(|text| {
-            let seconds = text.parse::<u32>().ok().filter(|n| *n >= 30);
+            let seconds = text.parse::<u32>().ok().filter(|n| (30..=REFRESH).contains(n));
             if seconds.is_none() {
-                bad("refresh", text, "give a number of seconds, at least 30".to_owned());
+                bad("refresh", text, format!("give a number of seconds from 30 to {REFRESH}"));
             }
             seconds.map(u64::from)
         });
@@ -664,7 +713,7 @@ impl Settings {
             api,
             snapshot,
         };
-        (settings, wrong)
+        (settings, bounded(wrong))
     }
 
     /// The tag that is asked for, as the template is given it.

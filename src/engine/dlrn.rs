@@ -20,12 +20,17 @@ use super::board::short;
 use super::choices::Settings;
 use super::error::{Error, clean};
 use super::guard;
-use super::name::TagClass;
-use super::time::{age, iso};
+use super::name::{TagClass, is_tag};
+use super::time::{CLOCKS_DIFFER, age, iso, utc};
 use super::yaml;
 
 /// Rows that DLRN gives at most for one question.
 const PROMOTIONS: usize = 100;
+/// Promotions that are kept at most.
+const KEPT: usize = 1_000;
+/// Channels of a promoter's file, and jobs of one of its channels.
+const CHANNELS: usize = 100;
+const JOBS_READ: usize = 500;
 /// Jobs whose builds Zuul is asked for at most.
 const JOBS: usize = 40;
 
@@ -254,16 +259,23 @@ impl Pipeline {
     }
 
     /// Takes what was fetched, or why it could not be. `from` is the whole address that it was read from; empty for a file of the user's
-    /// own, which may lead anywhere.
-    pub fn take(&mut self, want: Want, from: &str, text: Result<String, String>) {
+    /// own, which may lead anywhere. What is later than `now`, seconds since 1970, by more than clocks differ cannot be.
+    pub fn take(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
+        let latest = now.saturating_add(CLOCKS_DIFFER);
         let outcome = text.and_then(|text| match &want.what {
             What::Criteria => self.read_criteria(&want.url, from, &text),
-            What::Promotions => read_promotions(&text).map(|new| self.add(new)),
-            What::Votes(hash) => read_votes(&text).map(|votes| _ = self.votes.insert(hash.clone(), votes)),
-            What::Builds(job) => read_build(&text).map(|build| _ = self.builds.insert(job.clone(), build)),
+            What::Promotions => read_promotions(&text).map(|new| self.add(new, latest, &want.url)),
+            What::Votes(hash) => read_votes(&text).map(|mut votes| {
+                self.in_time(votes.iter_mut().map(|vote| &mut vote.at), latest, &want.url);
+                self.votes.insert(hash.clone(), votes);
+            }),
+            What::Builds(job) => read_build(&text).map(|mut build| {
+                self.in_time(build.iter_mut().map(|build| &mut build.at), latest, &want.url);
+                self.builds.insert(job.clone(), build);
+            }),
         });
         if let Err(why) = outcome {
-            self.troubles.insert(want.url.clone(), why);
+            self.troubles.insert(clean(&want.url), clean(&why));
         }
         self.fetched.insert(want.url);
     }
@@ -279,10 +291,36 @@ impl Pipeline {
         new
     }
 
-    fn add(&mut self, new: Vec<Promotion>) {
+    fn add(&mut self, mut new: Vec<Promotion>, latest: u64, url: &str) {
+        let late: Vec<String> =
+            new.extract_if(.., |p| p.at > latest).map(|p| format!("{} at {}", p.channel, utc(p.at))).collect();
+        if let Some(first) = late.first() {
+            let what = format!("{} promotions are later than the clock here and are ignored, the first: {first}", late.len());
+            self.notices.push(clean(&format!("{what}: {url}: compare the clocks")));
+        }
+        if new.len() > KEPT {
+            self.notices.push(clean(&format!("there are {} promotions, and the newest {KEPT} are read: {url}", new.len())));
+        }
         self.promotions.extend(new);
         self.promotions.sort_by(|a, b| (b.at, &a.channel, &a.hash).cmp(&(a.at, &b.channel, &b.hash)));
         self.promotions.dedup_by(|a, b| (a.at, &a.channel, &a.hash) == (b.at, &b.channel, &b.hash));
+        self.promotions.truncate(KEPT);
+    }
+
+    /// Less promotions that are later than `now`, seconds since 1970, as what a snapshot of the name `place` holds may be.
+    #[must_use]
+    pub fn up_to(mut self, now: u64, place: &str) -> Self {
+        let all = std::mem::take(&mut self.promotions);
+        self.add(all, now.saturating_add(CLOCKS_DIFFER), place);
+        self
+    }
+
+    /// Takes times that cannot be for the latest that can, and reports them.
+    fn in_time<'t>(&mut self, times: impl Iterator<Item = &'t mut u64>, latest: u64, url: &str) {
+        let late = times.filter(|at| **at > latest).map(|at| *at = latest).count();
+        if late > 0 {
+            self.notices.push(clean(&format!("{late} times are later than the clock here: {url}: compare the clocks")));
+        }
     }
 
     fn read_criteria(&mut self, name: &str, from: &str, text: &str) -> Result<(), String> {
@@ -291,14 +329,23 @@ impl Pipeline {
         let mut told: Vec<String> = notices.iter().map(ToString::to_string).collect();
         let mut tell = |what: String| told.push(format!("{what}: {}", clean(name)));
         let texts = |value: Option<&Value>| -> Vec<String> {
-            value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+            let list = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            list.filter(|name| clean(name) == *name).take(JOBS_READ).map(str::to_owned).collect()
         };
-        let is_names = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+        let is_name = |value: &Value| value.as_str().is_some_and(|name| clean(name) == name);
+        let is_names = |value: &Value| value.as_array().is_some_and(|list| list.len() <= JOBS_READ && list.iter().all(is_name));
         let Some(Value::Object(channels)) = file.get("promotions") else {
             return Err("it has no `promotions`, as a promoter's file has".to_owned());
         };
+        if channels.len() > CHANNELS {
+            return Err(format!("it has {} channels, and may have {CHANNELS}", channels.len()));
+        }
         for (channel, value) in channels {
             let of = clean(channel);
+            if !is_tag(channel) {
+                tell(format!("`{of}` is not a tag and is ignored"));
+                continue;
+            }
             match value.get("criteria") {
                 None | Some(Value::Null) => tell(format!("`{of}` has no `criteria`, so that it must pass nothing")),
                 Some(list) if is_names(list) => {}
@@ -319,10 +366,11 @@ impl Pipeline {
                 }
             }
             let candidate = value.get("candidate_label").filter(|label| !label.is_null());
-            if candidate.is_some_and(|label| !label.is_string()) {
-                tell(format!("the `candidate_label` of `{of}` is not a text and is ignored"));
+            let named = candidate.and_then(Value::as_str).filter(|label| is_tag(label));
+            if candidate.is_some() && named.is_none() {
+                tell(format!("the `candidate_label` of `{of}` is not a tag and is ignored"));
             }
-            let candidate = candidate.and_then(Value::as_str).unwrap_or_default().to_owned();
+            let candidate = named.unwrap_or_default().to_owned();
             let jobs = jobs.into_iter().map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
             self.criteria.insert(channel.clone(), Criteria { candidate, jobs });
         }
@@ -406,7 +454,7 @@ impl Pipeline {
             // What Zuul ran last may have been of any hash.
             let builds = criteria.jobs.iter().filter_map(|(job, _)| {
                 let build = self.builds.get(job)?;
-                let url = build.as_ref().and_then(|b| web_link(&b.url));
+                let url = build.as_ref().and_then(|b| guard::web_link(&b.url));
                 let sentence = format!("{}: {}.", clean(job), last_build(build.as_ref(), now));
                 Some(Blocker { job: job.clone(), kind: "build", sentence, url })
             });
@@ -433,39 +481,67 @@ impl Pipeline {
         let since = |at: u64| age(now.saturating_sub(at));
         let name = clean(job);
         let (kind, mut sentence, mut url) = match votes.iter().find(|v| v.running).or(votes.first()) {
-            Some(vote) if vote.running => {
-                ("running", format!("{name} has been running on {} for {}", short(hash), since(vote.at)), web_link(&vote.url))
+            Some(vote) if vote.running => (
+                "running",
+                format!("{name} has been running on {} for {}", short(hash), since(vote.at)),
+                guard::web_link(&vote.url),
+            ),
+            Some(vote) => {
+                ("failed", format!("{name} failed on {} {} ago", short(hash), since(vote.at)), guard::web_link(&vote.url))
             }
-            Some(vote) => ("failed", format!("{name} failed on {} {} ago", short(hash), since(vote.at)), web_link(&vote.url)),
             None => ("missing", format!("{name} has not reported for {}", short(hash)), None),
         };
         if let Some(build) = self.builds.get(job) {
             sentence.push_str(&format!("; {}", last_build(build.as_ref(), now)));
-            url = url.or_else(|| web_link(&build.as_ref()?.url));
+            url = url.or_else(|| guard::web_link(&build.as_ref()?.url));
         }
         Blocker { job: job.to_owned(), kind, sentence: sentence + ".", url }
     }
 
     /// Where the repository of a hash is: as DLRN told, or by DLRN's rule below the base that the promoter's file names.
     pub fn repository(&self, channel: &str, hash: &str) -> Option<String> {
-        let is_web = |url: &&String| url.starts_with("https://") || url.starts_with("http://");
-        if let Some(url) = self.promotions.iter().filter(|p| p.hash == hash).map(|p| &p.url).find(is_web) {
-            return Some(url.clone());
+        let told = self.promotions.iter().filter(|p| p.hash == hash).find_map(|p| guard::web_link(&p.url));
+        if told.is_some() {
+            return told;
         }
         let base = self.base.as_ref()?.trim_end_matches('/');
         let parts = format!("{}/{}/{hash}", hash.get(..2)?, hash.get(2..4)?);
-        match TagClass::of(hash) {
+        let url = match TagClass::of(hash) {
             // Below its channel; where the hash itself was asked for it is not known which that is.
             TagClass::Aggregate if TagClass::of(channel) == TagClass::Moving => Some(format!("{base}/{channel}/{parts}/")),
             TagClass::Dlrn => Some(format!("{base}/{parts}/")),
             _ => None,
-        }
+        };
+        url.and_then(|url| guard::web_link(&url))
     }
-}
 
-/// An address of the web, and nothing else that a link could do.
-fn web_link(url: &str) -> Option<String> {
-    (url.starts_with("https://") || url.starts_with("http://")).then(|| url.to_owned())
+    /// What of it none of its sources could have said, as a snapshot may; nothing is later than `latest`, seconds since 1970.
+    pub fn fault(&self, latest: u64) -> Option<&'static str> {
+        let is_url = |url: &String| url.is_empty() || guard::web_link(url).is_some();
+        let is_text = |text: &String| clean(text) == *text;
+        let is_hash = |hash: &String| TagClass::of(hash).is_hash();
+        let is_query = |query: &String| query.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        let is_promotion =
+            |p: &Promotion| p.at <= latest && is_tag(&p.channel) && is_hash(&p.hash) && is_query(&p.query) && is_url(&p.url);
+        let is_vote = |v: &Vote| v.at <= latest && is_text(&v.job) && is_url(&v.url);
+        let is_criteria = |(channel, c): (&String, &Criteria)| {
+            let mut jobs = c.jobs.iter().flat_map(|(job, others)| std::iter::once(job).chain(others));
+            is_tag(channel) && (c.candidate.is_empty() || is_tag(&c.candidate)) && jobs.all(is_text)
+        };
+        let is_build = |(job, build): (&String, &Option<Build>)| {
+            is_text(job) && build.as_ref().is_none_or(|b| b.at <= latest && is_text(&b.result) && is_url(&b.url))
+        };
+        let checks = [
+            ("promotions", self.promotions.len() <= KEPT && self.promotions.iter().all(is_promotion)),
+            ("votes", self.votes.keys().all(is_hash) && self.votes.values().flatten().all(is_vote)),
+            ("criteria", self.criteria.len() <= CHANNELS && self.criteria.iter().all(is_criteria)),
+            ("builds", self.builds.iter().all(is_build)),
+            ("api", self.api.iter().chain(&self.base).all(|url| guard::web_link(url).is_some())),
+            ("notices", self.notices.iter().all(is_text) && self.troubles.iter().all(|(a, b)| is_text(a) && is_text(b))),
+            ("fetched", self.fetched.iter().all(is_text)),
+        ];
+        checks.into_iter().find(|(_, is_sound)| !is_sound).map(|(name, _)| name)
+    }
 }
 
 /// How a job ended last in Zuul, in words without a full stop.
@@ -529,7 +605,8 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
             let base = url.split_once("/component/").map(|(base, _)| base).or_else(|| url.rsplitn(4, '/').nth(3));
             url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
         }
-        Some(Promotion { at: number(p, "timestamp")?, channel, hash, query, url })
+        let url = guard::web_link(&url).unwrap_or_default();
+        is_tag(&channel).then_some(Promotion { at: number(p, "timestamp")?, channel, hash, query, url })
     };
     let rows = objects(&body, "promotions")?;
     // Of a batch of components only the last row names the aggregate (measured, 0.26.1); the others are parts of it, and no promotion
@@ -551,14 +628,14 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
     let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
     let read = |v: &Value| {
-        let job = text(v, "job_id");
+        let job = clean(&text(v, "job_id"));
         let at = number(v, "timestamp")?;
         (!job.is_empty()).then(|| Vote {
             job,
             success: flag(v, "success"),
             running: flag(v, "in_progress"),
             at,
-            url: text(v, "url"),
+            url: guard::web_link(&text(v, "url")).unwrap_or_default(),
         })
     };
     let mut votes: Vec<Vote> = objects(&body, "votes")?.iter().filter_map(read).collect();
@@ -573,7 +650,8 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
 pub fn read_build(body: &str) -> Result<Option<Build>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
     let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);
-    let read = |b: &Value| Build { result: text(b, "result"), at: time(b), url: text(b, "log_url") };
+    let url = |b: &Value| guard::web_link(&text(b, "log_url")).unwrap_or_default();
+    let read = |b: &Value| Build { result: clean(&text(b, "result")), at: time(b), url: url(b) };
     Ok(objects(&body, "builds")?.first().map(read))
 }
 
@@ -587,6 +665,9 @@ mod tests {
             ("promotions: {a: [x]}", "`a` has no `criteria`"),
             ("promotions: {a: {}}", "`a` has no `criteria`"),
             ("promotions: {a: {criteria: x}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a b: {criteria: [x]}}", "`a b` is not a tag"),
+            ("promotions: {a: {criteria: [\"x\\ty\"]}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a: {criteria: [x], candidate_label: \"b\\nc\"}}", "the `candidate_label` of `a` is not a tag"),
             ("promotions: {a: {criteria: [x, 1]}}", "the criteria of `a` are not all names of jobs"),
             ("promotions: {a: {criteria: [x], alternative_criteria: [y]}}", "the alternative criteria of `a` are not a mapping"),
             ("promotions: {a: {criteria: [x], alternative_criteria: {y: [z]}}}", "an alternative for y, which is not among"),
@@ -598,7 +679,7 @@ mod tests {
             ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
         ] {
             let mut pipeline = Pipeline::default();
-            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, "", Ok(file.to_owned()));
+            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, "", 0, Ok(file.to_owned()));
             let told = pipeline.notices.join("\n");
             assert!(told.contains(words) && told.lines().count() == usize::from(!words.is_empty()), "{file}: {told}");
             assert!(words.is_empty() || told.contains("c.yaml"), "{file}: {told}");

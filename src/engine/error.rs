@@ -55,14 +55,37 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Text from outside, fit for one line: control characters become spaces.
+/// Text from outside, fit for one line of a terminal, a picture, a comment or a page: what ends a line, moves a cursor, or makes text read
+/// in another order than it is written becomes a space. All such text goes through here.
 ///
 /// ```
-/// assert_eq!(overtag::engine::error::clean("a\nb\u{1b}[31m"), "a b [31m");
+/// use overtag::engine::error::clean;
+/// assert_eq!(clean("a\nb\u{1b}[31m"), "a b [31m");
+/// assert_eq!(clean("a\u{202e}b\u{9b}2J\u{200b}c"), "a b 2J c");
 /// ```
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') { ' ' } else { c }).collect()
+    // Cc; the separators of lines and paragraphs; marks and overrides of direction; what has no width (Unicode TR 36, 2.10).
+    let is_unfit = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+            || matches!(c, '\u{e0000}'..='\u{e007f}')
+    };
+    text.chars().map(|c| if is_unfit(c) { ' ' } else { c }).collect()
 }
+
+/// Errors of which many say no more than a few: the first [`MOST`], and how many there are beyond.
+pub fn bounded(mut errors: Vec<Error>) -> Vec<Error> {
+    if errors.len() > MOST {
+        let more = errors.len() - MOST;
+        errors.truncate(MOST);
+        errors.push(Error::usage(format!("{more} further notices are not shown"), "", "correct these first"));
+    }
+    errors
+}
+
+/// Errors that are shown at once.
+pub const MOST: usize = 50;
 
 /// The one of `known` that is nearest to `wrong`, if it is near enough to be meant.
 ///
@@ -73,6 +96,10 @@ pub fn clean(text: &str) -> String {
 /// assert_eq!(nearest("zzz", ["train", "wallaby"]), None);
 /// ```
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // No name is as long, and a distance takes the product of both lengths.
+    if wrong.len() > 100 {
+        return None;
+    }
     // Two letters that changed places are one mistake.
     let distance = |known: &str| strsim::osa_distance(&wrong.to_lowercase(), &known.to_lowercase());
     let best = known.into_iter().map(|k| (distance(k), k)).min()?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::choices::{Choices, Missing, Settings};
 use super::error::{Error, Kind, clean};
-use super::name::with_host;
+use super::name::{Repository, with_host};
 use super::plan::{Files, Image, Plan};
 use super::resolve::{Row, Status, Summary};
 use super::run::Run;
@@ -187,12 +187,28 @@ impl<'a> Outcome<'a> {
         (listed, format!("{to}/{path}"))
     }
 
-    /// Warnings for the user of the files: images to be pushed by digest, which tripleo-common's uploader cannot do, and
-    /// parameters that fell to another image.
+    /// Warnings for the user of the files: images of one digest, images to be pushed by digest, which tripleo-common's uploader cannot
+    /// do, and parameters that fell to another image.
     pub fn cautions(&self) -> Vec<Error> {
-        let mut out: Vec<Error> = self.push_by_digest().into_iter().collect();
+        let mut out: Vec<Error> = self.one_digest().into_iter().chain(self.push_by_digest()).collect();
         out.extend(self.fallen());
         out
+    }
+
+    /// Images of several repositories that have one digest: their names and labels differ, so that their digests should. A cache that
+    /// mixes repositories up answers so, with content that is right in itself.
+    fn one_digest(&self) -> Option<Error> {
+        let mut by_digest: BTreeMap<&str, BTreeSet<&Repository>> = BTreeMap::new();
+        for line in self.lines.iter().filter(|line| line.row.written.is_some()) {
+            if let (Some(digest), Ok(reference)) = (&line.row.digest, &line.image.reference) {
+                by_digest.entry(digest).or_default().insert(&reference.repository);
+            }
+        }
+        let (digest, of) = by_digest.into_iter().max_by_key(|(_, of)| of.len()).filter(|(_, of)| of.len() >= ONE_DIGEST)?;
+        let what = format!("{} of different repositories have one digest, {digest}", images(of.len()));
+        let names: Vec<&str> = of.iter().take(3).map(|repository| repository.short()).collect();
+        let hint = "a cache may mix them up: compare with the registry behind it";
+        Some(Error::new(Kind::No, what, format!("the first: {}", names.join(", ")), hint))
     }
 
     /// tripleo-common 16.4.0 takes `name@sha256` for the repository to which it uploads, and fails.
@@ -318,7 +334,8 @@ impl<'a> Outcome<'a> {
             (None, Some(_)) => format!("Channel: {}, hash not known", self.asked_tag()),
             (None, None) => format!("Channel: {}, no registry was asked", self.asked_tag()),
         });
-        lines.extend(self.push_by_digest().map(|caution| format!("Note: {caution}")));
+        let notes = self.one_digest().into_iter().chain(self.push_by_digest());
+        lines.extend(notes.map(|caution| format!("Note: {caution}")));
         lines.push(format!("Images: {} asked for, {written} written, {} left out", self.lines.len(), self.lines.len() - written));
         if self.summary.no_public_repository > 0 {
             let hidden = images(self.summary.no_public_repository);
@@ -384,6 +401,9 @@ impl<'a> Outcome<'a> {
         format!("{report:#}\n")
     }
 }
+
+/// Repositories that have one digest until that is called strange: two may be two names of one image.
+const ONE_DIGEST: usize = 3;
 
 /// One error for each cause, by host: how many images, and three of them; the most frequent one comes last, and says of how many all are
 /// (`all`: "124 images"). The report has every image.

@@ -58,6 +58,17 @@ pub fn is_same_origin(a: &str, b: &str) -> bool {
     whole(a).is_some() && whole(a) == whole(b)
 }
 
+/// An address that may become a link: of the web, and nothing else that a link could do.
+///
+/// ```
+/// use overtag::engine::guard::web_link;
+/// assert_eq!(web_link("https://logs.example/1"), Some("https://logs.example/1".to_owned()));
+/// assert_eq!(web_link("javascript:alert(origin)//x"), None);
+/// ```
+pub fn web_link(url: &str) -> Option<String> {
+    Address::parse(url).map(|_| url.to_owned())
+}
+
 /// `target`, absolute or relative, as seen from `base`.
 pub fn join(base: &str, target: &str) -> Option<String> {
     let from = Address::parse(base)?;

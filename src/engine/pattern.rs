@@ -5,8 +5,13 @@ use std::collections::HashMap;
 
 use fancy_regex::{Regex, RegexBuilder};
 
-/// How much back-tracking one search may cost before it is given up; a runaway expression must not hang a page.
-const BACKTRACK_LIMIT: usize = 200_000;
+/// How much back-tracking one search may cost before it is given up; a runaway expression must not hang a page, nor may fifty of them
+/// on every image.
+const BACKTRACK_LIMIT: usize = 20_000;
+/// Bytes of a compiled expression: repeats of repeats grow.
+const SIZE_LIMIT: usize = 1 << 20;
+/// Characters of an expression.
+const LENGTH: usize = 1_000;
 
 /// A regular expression with the meaning of Python's `re.search`.
 #[derive(Clone, Debug)]
@@ -36,7 +41,10 @@ impl Pattern {
     }
 
     fn build(text: &str, translated: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(translated).backtrack_limit(BACKTRACK_LIMIT).build();
+        if text.chars().count() > LENGTH {
+            return Err(format!("it is longer than {LENGTH} characters"));
+        }
+        let regex = RegexBuilder::new(translated).backtrack_limit(BACKTRACK_LIMIT).delegate_size_limit(SIZE_LIMIT).build();
         let phrase = |e: fancy_regex::Error| e.to_string().lines().last().unwrap_or("it does not parse").trim().to_owned();
         Ok(Self { text: text.to_owned(), regex: regex.map_err(phrase)? })
     }

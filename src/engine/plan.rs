@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::catalogue::{self, Entry};
 use super::choices::{DEFINITIONS, Settings};
-use super::error::{Error, Kind, clean, nearest};
+use super::error::{Error, Kind, bounded, clean, nearest};
 use super::heat;
 use super::name::Reference;
 use super::template::{self, Source};
@@ -145,6 +145,7 @@ impl Plan {
             let cure = "an include decides alone, as for tripleo-common; leave out the one or the other";
             plan.warnings.push(Error::usage("the excludes do not count", "include= and exclude=", cure));
         }
+        plan.warnings = bounded(plan.warnings);
         Ok(plan)
     }
 }

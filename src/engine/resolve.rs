@@ -780,7 +780,9 @@ impl Resolver {
         let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
         let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
         let was_absent = look.facts.were_absent.contains(&(repository.clone(), tag.to_owned()));
+        let pins_digest = self.settings.pin.first() == Some(&Pin::Digest);
         let manifest = was_absent
+            || pins_digest && self.is_to_pin(tag)
             || self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label || self.labels_go_first());
         match look.at(Ask::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
             Answer::Tag(found) => Ok(found.clone()),
@@ -862,6 +864,7 @@ impl Resolver {
                 }
                 Pin::Sibling => self.by_sibling(reference, found, look, &mut out),
                 Pin::Digest => {
+                    self.confirm(reference, found, look)?;
                     out.tag = found.digest.clone();
                     out.by = "digest";
                     Ok(true)
@@ -883,6 +886,29 @@ impl Resolver {
         }
         // With what could not be read it might have been pinned.
         refused.map_or(Ok(out), |trouble| Err(Stop::Refused(trouble)))
+    }
+
+    /// Confirms by the content of the manifest a digest of which only a header is known: a cache may answer HEAD for another repository.
+    fn confirm(&self, reference: &Reference, found: &Found, look: &Look<'_>) -> Step<()> {
+        let (repository, tag) = (reference.repository.clone(), reference.tag.clone());
+        // Quay names digests in its own answers, and a file does not write them for a tag that is a digest itself.
+        if found.manifest.is_some() || look.is_quay(&repository) || is_digest(&tag) || reference.digest.is_some() {
+            return Ok(());
+        }
+        match look.at(Ask::Tag { repository, tag, manifest: true })? {
+            Answer::Tag(Ok(read)) if read.digest == found.digest => Ok(()),
+            Answer::Tag(Ok(read)) => {
+                let what = format!("a header names the digest {}, and the manifest has {}", found.digest, read.digest);
+                Err(Stop::Trouble(Trouble {
+                    what,
+                    cure: "retry: it may have moved just now, or a cache mixes up repositories".to_owned(),
+                }))
+            }
+            _ => {
+                let what = "the registry has the tag, and then says that it has not".to_owned();
+                Err(Stop::Trouble(Trouble { what, cure: "retry".to_owned() }))
+            }
+        }
     }
 
     /// Whether the image's own tag of a hash that others told has its digest.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::choices::{Choices, DEFINITIONS, definition};
-use super::error::{Error, nearest};
+use super::error::{Error, bounded, nearest};
 
 /// Reads the query of a link (`a=b&c=d`, with or without `?`, or a whole address). Never fails: what is not understood is reported
 /// and the rest counts. Values that are wrong are kept; `Settings::new` reports those.
@@ -14,6 +14,14 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
     let mut choices = Choices::default();
     let mut notices = Vec::new();
     let mut seen = BTreeSet::new();
+    let link = match link.len() > LINK {
+        true => {
+            let what = format!("the link has {} kB, and one of more than {} kB is not read", link.len() >> 10, LINK >> 10);
+            notices.push(Error::usage(what, "the link", "shorten it"));
+            ""
+        }
+        false => link,
+    };
     for (key, value) in form_urlencoded::parse(query(link).as_bytes()) {
         let name = key.strip_prefix("set.").unwrap_or(&key).to_owned();
         let known = definition(&name);
@@ -48,8 +56,11 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
             choices.put(&name, value);
         }
     }
-    (choices, notices)
+    (choices, bounded(notices))
 }
+
+/// Bytes of a link; servers take 8 kB, and browsers some more.
+const LINK: usize = 256 << 10;
 
 /// The place that a notice has when the whole link is refused.
 const REFUSED: &str = "v=";

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::dlrn::Pipeline;
-use super::error::{Error, Kind};
-use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
+use super::error::{Error, Kind, clean};
+use super::name::{Reference, Repository, TagClass, is_digest, is_host, is_tag};
 use super::quay::{self, Active, Life, Overview};
 use super::registry::{Answer, Ask, Checked, Config, Form, Found, Manifest, Missing, Trouble};
 use super::resolve::{Facts, Row, Status};
@@ -249,6 +249,10 @@ impl Snapshot {
             kept.list = list.filter_map(|tag| out.names.binary_search(&tag).ok()).collect();
         }
         out.cut_lives();
+        for kept in out.repositories.values_mut() {
+            let texts = kept.error.iter_mut().chain(&mut kept.no_list).chain(kept.no_labels.values_mut());
+            texts.for_each(|text| *text = clean(text));
+        }
         out
     }
 
@@ -367,14 +371,35 @@ impl Snapshot {
         }
         let read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
         let in_order = read.names.is_sorted_by(|a, b| a < b) && read.names.iter().all(|tag| is_tag(tag));
-        let is_sound = |kept: &Kept| {
-            kept.tags.iter().all(|(tag, digest)| (is_tag(tag) || is_digest(tag)) && digest.as_deref().is_none_or(is_digest))
-                && kept.list.iter().all(|i| read.names.get(*i).is_some_and(|tag| !kept.tags.contains_key(tag)))
-                && kept.history.values().all(|lives| lives.is_sorted_by(|a, b| a.start >= b.start))
-                && kept.history.values().flatten().all(|life| is_digest(&life.digest))
+        let in_time = |at: &u64| *at <= time::LATEST;
+        let is_text = |text: &String| clean(text) == *text;
+        let is_digest = |digest: &String| is_digest(digest);
+        let is_life = |life: &Life| {
+            let is_hash = life.hash.as_deref().is_none_or(|hash| TagClass::of(hash).is_hash());
+            is_digest(&life.digest) && is_hash && in_time(&life.start) && life.end.as_ref().is_none_or(in_time)
         };
-        match read.repositories.iter().find(|(_, kept)| !is_sound(kept)) {
-            Some((place, _)) => Err(wrong(format!("the snapshot is damaged (at {place})"))),
+        let is_sound = |(name, kept): (&String, &Kept)| {
+            Reference::parse(name).is_ok_and(|r| r.digest.is_none() && r.repository.to_string() == *name)
+                && kept.tags.iter().all(|(tag, digest)| (is_tag(tag) || is_digest(tag)) && digest.as_ref().is_none_or(is_digest))
+                && kept.list.iter().all(|i| read.names.get(*i).is_some_and(|tag| !kept.tags.contains_key(tag)))
+                && kept.moved.iter().all(|(tag, at)| (is_tag(tag) || is_digest(tag)) && in_time(at))
+                && kept.built.iter().all(|(digest, at)| is_digest(digest) && in_time(at))
+                && kept.labels.keys().chain(kept.no_labels.keys()).all(is_digest)
+                && kept.error.iter().chain(&kept.no_list).chain(kept.no_labels.values()).all(is_text)
+                && kept.history.iter().all(|(tag, lives)| is_tag(tag) && lives.len() <= LIVES && lives.iter().all(is_life))
+                && kept.history.values().all(|lives| lives.is_sorted_by(|a, b| a.start >= b.start))
+        };
+        let is_sound_head = read.fetched <= time::LATEST
+            && [&read.tool, &read.link].into_iter().all(is_text)
+            && read.plain_hosts.iter().all(|host| is_host(host));
+        if !is_sound_head {
+            return Err(wrong("the snapshot is damaged (at its head)".to_owned()));
+        }
+        if let Some(place) = read.pipeline.as_ref().and_then(|pipeline| pipeline.fault(time::LATEST)) {
+            return Err(wrong(format!("the snapshot is damaged (at its pipeline, {place})")));
+        }
+        match read.repositories.iter().find(|entry| !is_sound(*entry)) {
+            Some((place, _)) => Err(wrong(format!("the snapshot is damaged (at {})", clean(place)))),
             None if !in_order => Err(wrong("the snapshot is damaged (at its names)".to_owned())),
             None => Ok(Self { fetched_at: time::utc(read.fetched), ..read }),
         }
@@ -398,6 +423,20 @@ impl Snapshot {
     /// When the registries were asked, seconds since 1970.
     pub fn fetched(&self) -> u64 {
         self.fetched
+    }
+
+    /// What to say where it is later than `now`, seconds since 1970, by more than clocks differ, or holds promotions that are.
+    pub fn ahead_of(&self, now: u64) -> Option<String> {
+        let latest = now.saturating_add(time::CLOCKS_DIFFER);
+        let clock = || format!("later than the clock here ({})", time::utc(now));
+        if self.fetched > latest {
+            let at = &self.fetched_at;
+            return Some(format!("The snapshot is of {at}, {}: how old it is cannot be told; compare the clocks", clock()));
+        }
+        let lives = self.repositories.values().flat_map(|kept| kept.history.values().flatten());
+        let last = lives.map(|life| life.start).max().filter(|at| *at > latest)?;
+        let at = time::utc(last);
+        Some(format!("The snapshot holds promotions up to {at}, {}: compare the clocks", clock()))
     }
 
     /// What to say where it is older than a day; `now` in seconds since 1970.

@@ -1,13 +1,21 @@
 //! Points in time: seconds since 1970-01-01T00:00:00Z. "Now" always comes in as an argument.
 
+/// The last second of the year 9999.
+pub const LATEST: u64 = 253_402_300_799;
+/// Seconds by which two clocks may differ without a word.
+pub const CLOCKS_DIFFER: u64 = 300;
+
 /// `seconds` as `2017-05-30T00:49:16Z`.
 ///
 /// The calendar is Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>).
 ///
 /// ```
 /// assert_eq!(overtag::engine::time::utc(1_496_105_356), "2017-05-30T00:49:16Z");
+/// // What is later than any date is the last one.
+/// assert_eq!(overtag::engine::time::utc(u64::MAX), "9999-12-31T23:59:59Z");
 /// ```
 pub fn utc(seconds: u64) -> String {
+    let seconds = seconds.min(LATEST);
     let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
     let z = days + 719_468;
     let era = z.div_euclid(146_097);

@@ -6,7 +6,7 @@
 
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,8 +22,8 @@ use limits::{CHECKED, FACTOR, Guard, Guarded};
 const FUEL: u64 = 2_000_000;
 /// Bytes that a rendering may write.
 const OUTPUT_LIMIT: usize = 4 << 20;
-/// Files that a template may include.
-pub const INCLUDES: usize = 50;
+/// Files that a template may include, those that are not there too.
+const INCLUDES: usize = 50;
 /// Undefined variables that are reported; after so many the reader has understood.
 const REPORTED: usize = 20;
 
@@ -94,9 +94,14 @@ fn operand<'a>(sources: &'a [(&'a Source, Guarded)], number: usize) -> Option<(&
 /// use overtag::engine::template::included;
 /// assert_eq!(included("{% include 'ceph.j2' %}{%- from \"m/macros.j2\" import x %}"), ["ceph.j2", "m/macros.j2"]);
 /// ```
+///
+/// One more than may be included is enough to know.
 pub fn included(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for block in text.split("{%").skip(1) {
+        if out.len() > INCLUDES {
+            break;
+        }
         let block = block.split("%}").next().unwrap_or("").trim_start_matches(['-', '+']).trim_start();
         let Some(rest) = ["include", "import", "from", "extends"].iter().find_map(|w| block.strip_prefix(w)) else { continue };
         let rest = rest.trim_start();
@@ -108,6 +113,58 @@ pub fn included(text: &str) -> Vec<String> {
         }
     }
     out
+}
+
+/// The files that a template includes, while they are read one by one.
+///
+/// ```
+/// use overtag::engine::template::{Includes, Source};
+/// let mut includes = Includes::of(&Source { name: "t.j2".to_owned(), text: "{% include 'a.j2' %}".to_owned() });
+/// assert_eq!(includes.next_name().unwrap().as_deref(), Some("a.j2"));
+/// includes.add(Source { name: "a.j2".to_owned(), text: "{% include 'folder/a.j2' %}{% include 'b.j2' %}".to_owned() });
+/// // One that is not there is an error only if the template comes to it.
+/// assert_eq!(includes.next_name().unwrap().as_deref(), Some("b.j2"));
+/// assert_eq!(includes.next_name().unwrap(), None);
+/// assert_eq!(includes.found.len(), 1);
+/// ```
+#[derive(Debug, Default)]
+pub struct Includes {
+    /// Those that were read.
+    pub found: Vec<Source>,
+    template: String,
+    wanted: Vec<String>,
+    asked: BTreeSet<String>,
+}
+
+impl Includes {
+    /// Those of a template.
+    pub fn of(template: &Source) -> Self {
+        Self { template: template.name.clone(), wanted: included(&template.text), ..Self::default() }
+    }
+
+    /// The name of the file that is to be read next, beside the template; none where that was all.
+    ///
+    /// # Errors
+    /// There are more than 50, which is a request each.
+    pub fn next_name(&mut self) -> Result<Option<String>, Error> {
+        while let Some(name) = self.wanted.pop() {
+            if !self.asked.insert(base_name(&name).to_owned()) {
+                continue;
+            }
+            if self.asked.len() > INCLUDES {
+                let what = format!("the template includes more than {INCLUDES} files");
+                return Err(Error::template(what, self.template.as_str(), "write what they have in common into one"));
+            }
+            return Ok(Some(name));
+        }
+        Ok(None)
+    }
+
+    /// Takes a file that was read.
+    pub fn add(&mut self, source: Source) {
+        self.wanted.extend(included(&source.text));
+        self.found.push(source);
+    }
 }
 
 /// The address of `name` beside the template at `url`.
