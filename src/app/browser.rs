@@ -30,6 +30,11 @@ pub fn address() -> String {
     format!("{}{}", location.origin().unwrap_or_default(), location.pathname().unwrap_or_default())
 }
 
+/// The address of the page with its query.
+pub fn whole_address() -> String {
+    window().location().href().unwrap_or_default()
+}
+
 /// Scheme, host and port of the page.
 pub fn origin() -> String {
     window().location().origin().unwrap_or_default()
@@ -275,18 +280,7 @@ pub fn clear_greeting() {
     }
 }
 
-/// Says that the page met a fault of its own and stopped: nothing of it can be trusted to go on.
-pub fn mourn() {
-    let Some(body) = body() else { return };
-    if let Ok(Some(main)) = document().query_selector("main") {
-        _ = main.set_attribute("aria-busy", "false");
-    }
-    if let Ok(notice) = document().create_element("p") {
-        _ = notice.set_attribute("role", "alert");
-        notice.set_class_name("notice");
-        notice.set_text_content(Some(
-            "overtag met a fault of its own and stopped. The link is still in the address bar: reload the page.",
-        ));
-        _ = body.prepend_with_node_1(&notice);
-    }
+/// Whether the page is shown within another one.
+pub fn is_framed() -> bool {
+    window().top().is_ok_and(|top| top.is_none_or(|top| top != window()))
 }

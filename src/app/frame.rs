@@ -226,13 +226,19 @@ fn Notices(store: Store) -> impl IntoView {
             Some(view! {
                 <div class="notice" data-kind="warning">
                     <p>"This link asks a registry on your own network, " <code>{named}</code> ". Nothing was sent yet."</p>
-                    <button
-                        class="button"
-                        type="button"
-                        on:click=move |_| store.allowed.update(|a| a.extend(hosts.clone()))
-                    >
-                        "Allow this registry"
-                    </button>
+                    {match browser::is_framed() {
+                        // A click in a frame may be meant for the page around it.
+                        true => view! { <a href=browser::whole_address() target="_blank" rel="noopener">"Open it in its own window to allow this"</a> }.into_any(),
+                        false => view! {
+                            <button
+                                class="button"
+                                type="button"
+                                on:click=move |_| store.allowed.update(|a| a.extend(hosts.clone()))
+                            >
+                                "Allow this registry"
+                            </button>
+                        }.into_any(),
+                    }}
                 </div>
             })
         }

@@ -29,10 +29,8 @@ mod ui;
 /// Puts the page into the document.
 #[cfg(target_arch = "wasm32")]
 pub fn main() {
-    std::panic::set_hook(Box::new(|fault| {
-        console_error_panic_hook::hook(fault);
-        browser::mourn();
-    }));
+    // The page says that it crashed in start.js: there it also hears of what is no panic.
+    console_error_panic_hook::set_once();
     browser::clear_greeting();
     leptos::mount::mount_to_body(frame::App);
 }

@@ -141,14 +141,16 @@ pub fn Logins(
                 <p>{what}</p>
                 <label class="field">
                     <span>"User"</span>
-                    <input class="input" autocomplete="username" prop:value=user on:input=move |e| user.set(event_target_value(&e)) />
+                    // Not a login of this page's own origin: browsers fill those in by themselves, and a link may name any registry.
+                    <input class="input" autocomplete="off" name="registry-user" prop:value=user on:input=move |e| user.set(event_target_value(&e)) />
                 </label>
                 <label class="field">
                     <span>"Password"</span>
                     <input
                         class="input"
                         type="password"
-                        autocomplete="current-password"
+                        autocomplete="new-password"
+                        name="registry-password"
                         prop:value=password
                         on:input=move |e| password.set(event_target_value(&e))
                     />
