@@ -24,8 +24,9 @@ const announce = (text) => {
   document.body.prepend(notice);
 };
 const crashed = "overtag crashed. Your link is still in the address bar; reload the page. If it crashes again, leave out the file or template that you gave last.";
-// A trap of the program (a panic, memory, the stack) comes as one of these; what extensions and cancelled requests throw does not.
-const isFatal = (error) => error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+// A trap of the program (a panic, memory, the stack) comes as one of these; a cancelled request does not. By name: Firefox has an
+// InternalError of its own for the stack.
+const isFatal = (error) => ["RuntimeError", "RangeError", "InternalError"].includes(error?.name);
 addEventListener("error", (event) => isFatal(event.error) && announce(crashed));
 addEventListener("unhandledrejection", (event) => isFatal(event.reason) && announce(crashed));
 

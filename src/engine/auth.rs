@@ -219,20 +219,19 @@ impl Authfile {
         if !is_one {
             return Err(wrong("the file has no \"auths\""));
         }
-        for (key, helper) in object("credHelpers").into_iter().flatten() {
+        // Of two keys for one place the one for https counts.
+        let keys = || ["credHelpers", "auths"].iter().filter_map(|name| object(name)).flat_map(|o| o.keys());
+        let is_plain = |key: &str| key.starts_with("http://");
+        let secure: BTreeSet<String> = keys().filter(|key| !is_plain(key)).map(|key| place_of(key)).collect();
+        let counts = |key: &str| !is_plain(key) || !secure.contains(&place_of(key));
+        out.logins.plain = keys().filter(|key| is_plain(key) && counts(key)).map(|key| place_of(key)).collect();
+        for (key, helper) in object("credHelpers").into_iter().flatten().filter(|(key, _)| counts(key)) {
             // An empty one switches the store off for that host.
             let helper = helper.as_str().unwrap_or_default().to_owned();
-            let place = place_of(key);
-            if key.starts_with("http://") {
-                out.logins.plain.insert(place.clone());
-            }
-            out.helpers.insert(place, (helper, key.clone()));
+            out.helpers.insert(place_of(key), (helper, key.clone()));
         }
-        for (key, entry) in object("auths").into_iter().flatten() {
+        for (key, entry) in object("auths").into_iter().flatten().filter(|(key, _)| counts(key)) {
             let place = place_of(key);
-            if key.starts_with("http://") {
-                out.logins.plain.insert(place.clone());
-            }
             match login_of(entry) {
                 Ok(Some(login)) => out.logins.put(&place, login),
                 Ok(None) if out.helpers.contains_key(&place) || out.store.is_some() => {}

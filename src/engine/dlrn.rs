@@ -377,6 +377,8 @@ impl Pipeline {
         let mut address = |key: &str| {
             let given = file.get(key).filter(|value| !value.is_null())?;
             let url = given.as_str().filter(|url| guard::Address::parse(url).is_some());
+            // What only becomes a link leads nobody anywhere by itself.
+            let from = if key == "api_url" { from } else { "" };
             let may = url.map_or(Err("it is not an address".to_owned()), |url| {
                 if from.is_empty() { Ok(()) } else { guard::may_lead(from, url) }
             });
@@ -515,30 +517,39 @@ impl Pipeline {
         url.and_then(|url| guard::web_link(&url))
     }
 
-    /// What of it none of its sources could have said, as a snapshot may; nothing is later than `latest`, seconds since 1970.
-    pub fn fault(&self, latest: u64) -> Option<&'static str> {
-        let is_url = |url: &String| url.is_empty() || guard::web_link(url).is_some();
-        let is_text = |text: &String| clean(text) == *text;
+    /// Takes from what a snapshot holds of it texts and links as its sources give them, and says what they could not have said; nothing
+    /// is later than `latest`, seconds since 1970.
+    pub fn tidy(&mut self, latest: u64) -> Option<&'static str> {
+        let link = |url: &mut String| *url = guard::web_link(url).unwrap_or_default();
+        let text = |text: &mut String| *text = clean(text);
+        self.promotions.truncate(KEPT);
+        self.promotions.iter_mut().for_each(|p| link(&mut p.url));
+        for vote in self.votes.values_mut().flatten() {
+            text(&mut vote.job);
+            link(&mut vote.url);
+        }
+        for build in self.builds.values_mut().flatten() {
+            text(&mut build.result);
+            link(&mut build.url);
+        }
+        for (job, others) in self.criteria.values_mut().flat_map(|c| &mut c.jobs) {
+            text(job);
+            others.iter_mut().for_each(text);
+        }
+        self.notices.iter_mut().for_each(text);
+        self.troubles = self.troubles.iter().map(|(url, why)| (clean(url), clean(why))).collect();
+        self.api = self.api.take().and_then(|url| guard::web_link(&url));
+        self.base = self.base.take().and_then(|url| guard::web_link(&url));
         let is_hash = |hash: &String| TagClass::of(hash).is_hash();
         let is_query = |query: &String| query.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        let is_promotion =
-            |p: &Promotion| p.at <= latest && is_tag(&p.channel) && is_hash(&p.hash) && is_query(&p.query) && is_url(&p.url);
-        let is_vote = |v: &Vote| v.at <= latest && is_text(&v.job) && is_url(&v.url);
-        let is_criteria = |(channel, c): (&String, &Criteria)| {
-            let mut jobs = c.jobs.iter().flat_map(|(job, others)| std::iter::once(job).chain(others));
-            is_tag(channel) && (c.candidate.is_empty() || is_tag(&c.candidate)) && jobs.all(is_text)
-        };
-        let is_build = |(job, build): (&String, &Option<Build>)| {
-            is_text(job) && build.as_ref().is_none_or(|b| b.at <= latest && is_text(&b.result) && is_url(&b.url))
-        };
+        let is_promotion = |p: &Promotion| p.at <= latest && is_tag(&p.channel) && is_hash(&p.hash) && is_query(&p.query);
+        let is_criteria =
+            |(channel, c): (&String, &Criteria)| is_tag(channel) && (c.candidate.is_empty() || is_tag(&c.candidate));
         let checks = [
-            ("promotions", self.promotions.len() <= KEPT && self.promotions.iter().all(is_promotion)),
-            ("votes", self.votes.keys().all(is_hash) && self.votes.values().flatten().all(is_vote)),
+            ("promotions", self.promotions.iter().all(is_promotion)),
+            ("votes", self.votes.keys().all(is_hash) && self.votes.values().flatten().all(|vote| vote.at <= latest)),
             ("criteria", self.criteria.len() <= CHANNELS && self.criteria.iter().all(is_criteria)),
-            ("builds", self.builds.iter().all(is_build)),
-            ("api", self.api.iter().chain(&self.base).all(|url| guard::web_link(url).is_some())),
-            ("notices", self.notices.iter().all(is_text) && self.troubles.iter().all(|(a, b)| is_text(a) && is_text(b))),
-            ("fetched", self.fetched.iter().all(is_text)),
+            ("builds", self.builds.values().flatten().all(|build| build.at <= latest)),
         ];
         checks.into_iter().find(|(_, is_sound)| !is_sound).map(|(name, _)| name)
     }

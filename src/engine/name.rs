@@ -172,7 +172,7 @@ pub fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.ends_with(".localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Names below these never belong to a public host: RFC 6761, 6762 (appendix G) and 8375, and ICANN's `.internal`.
+/// Names below these are used in private networks: RFC 6761, 6762 (appendix G) and 8375, and ICANN's `.internal`.
 const PRIVATE_NAMES: [&str; 10] =
     [".local", ".localdomain", ".internal", ".intranet", ".private", ".corp", ".home", ".home.arpa", ".lan", ".localhost"];
 
@@ -224,7 +224,8 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0, ..] => true,
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x64, 0xff9b, 1, ..] => true,
+        // Local NAT64, discarded addresses, and Teredo, which is no more.
+        [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0, ..] | [0x2001, 0, ..] => true,
         [0x2002, high, low, ..] => v4(high, low),
         // Unique local, link-local, site-local, multicast.
         [first, ..] => first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80 || first & 0xffc0 == 0xfec0 || first >= 0xff00,

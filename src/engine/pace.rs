@@ -98,6 +98,11 @@ impl Pace {
         self.paused_until = self.paused_until.max(now + pause);
     }
 
+    /// Nothing is under way any more.
+    pub fn forget(&mut self) {
+        self.flying = 0;
+    }
+
     /// Leaves the host alone until then.
     pub fn hold(&mut self, until: u64) {
         self.paused_until = self.paused_until.max(until);

@@ -119,6 +119,8 @@ struct Host {
     checked_at: Option<u64>,
     /// Requests in a row that failed.
     failures: u32,
+    /// Refusals in a row that ask for a wait longer than an image has.
+    long_waits: u32,
     /// Why it is not asked any more.
     verdict: Option<Trouble>,
     cause: Option<Cause>,
@@ -128,14 +130,14 @@ struct Host {
 const PATIENCE: u32 = 2 * TRIES;
 /// Requests in a row that fail until a host is asked whether it answers at all.
 const FAILURES: u32 = 12;
+/// Milliseconds from one such check of a host to the next.
+const CHECK_AGAIN: u64 = 5_000;
 /// So many others must pass while a question is refused for overload, until that is taken for its own trouble.
 const OTHERS: u64 = 10;
 /// Bytes from which a list of tags is called large.
 const LARGE_LIST: usize = 1 << 20;
 /// Bytes of all lists of tags of a run.
 const ALL_LISTS: usize = 256 << 20;
-/// Milliseconds until it is asked that again.
-const CHECK_AGAIN: u64 = 5_000;
 
 impl Host {
     /// When it may be sent something.
@@ -165,7 +167,7 @@ enum Purpose {
     Sniff(Ask),
     /// Whether anything answers there.
     Probe,
-    /// Whether a host whose requests fail answers anything well.
+    /// Whether a host whose requests fail still answers.
     Check {
         /// Why it is given up otherwise.
         trouble: Trouble,
@@ -471,6 +473,7 @@ impl Run {
                 is_probing: false,
                 checked_at: None,
                 failures: 0,
+                long_waits: 0,
                 verdict: None,
                 cause: None,
             };
@@ -517,7 +520,12 @@ impl Run {
         match self.client.logins.of(&place) {
             _ if self.is_lowered(&place, repository) => Some((
                 format!("a login is sent over https only, and {} is not", self.endpoint(&repository.host)),
-                "reach it by https, or write its key in the authfile with http:// if its network is trusted",
+                match self.client.caller {
+                    Caller::Browser => "reach it by https",
+                    Caller::Native => {
+                        "reach it by https, or write its key in the authfile with http:// if its network is trusted"
+                    }
+                },
             )),
             Some(Login::Refresh { password: None, .. }) if is_basic => {
                 Some(("it wants user and password, and there is an identity token alone".to_owned(), AGAIN))
@@ -529,7 +537,12 @@ impl Run {
 
     /// Notes that a login is wanted, or that the one that was sent is refused.
     fn lock(&mut self, repository: &Repository, was_sent: bool) {
-        let host = self.login_place(repository).host;
+        let place = self.login_place(repository);
+        // A page has no form for a login that it would not send.
+        if self.is_lowered(&place, repository) {
+            return;
+        }
+        let host = place.host;
         self.locked.insert(host, if was_sent { Locked::Refused } else { Locked::Wanted });
     }
 
@@ -562,10 +575,9 @@ impl Run {
         let mut soonest = self.later.iter().map(|(at, _)| *at).chain(self.urgent_later.iter().map(|(at, _)| *at)).min();
         let mut full: HashSet<String> = HashSet::new();
         let mut i = 0;
-        let may_list = self.may_list_tags();
         while let Some(ask) = self.queue.get(i) {
             let is_list = matches!(ask, Ask::Tags { .. }) && !self.begun.contains_key(ask);
-            if full.contains(ask.host()) || is_list && !may_list {
+            if full.contains(ask.host()) || is_list && !self.may_list_tags(ask.host()) {
                 i += 1;
                 continue;
             }
@@ -588,16 +600,14 @@ impl Run {
         soonest.map_or(Next::Idle, Next::Wait)
     }
 
-    /// Whether one more list of tags may be asked for: until it is known how large they are, and where they are large, a few at a time, for
-    /// their bodies are in memory together.
-    fn may_list_tags(&self) -> bool {
-        let largest = self.tag_lists().map(TagList::bytes).max();
-        let most = match largest {
-            Some(bytes) if bytes < LARGE_LIST => return true,
-            Some(_) => 2,
-            None => 2,
-        };
-        self.begun.keys().filter(|ask| matches!(ask, Ask::Tags { .. })).count() < most
+    /// Whether one more list of tags may be asked of a host: until it is known how large they are, and where they are large, a few at a
+    /// time, for their bodies are in memory together.
+    fn may_list_tags(&self, host: &str) -> bool {
+        let is_list = |ask: &Ask| matches!(ask, Ask::Tags { .. }) && ask.host() == host;
+        let is_large = self.tag_lists().any(|list| list.bytes() >= LARGE_LIST);
+        let is_known = self.facts.answers.keys().any(is_list);
+        let most = if is_large { 2 } else { 4 };
+        is_known && !is_large || self.begun.keys().filter(|ask| is_list(ask)).count() < most
     }
 
     /// The lists of tags that are known.
@@ -814,10 +824,7 @@ impl Run {
                     // A token that everybody is given is no login.
                     let was_login = was_sent && self.login(repository).is_some();
                     let unusable = self.unusable_login(repository, response).filter(|_| !was_login);
-                    // A page has no form for a login that it would not send.
-                    if !self.is_lowered(&self.login_place(repository), repository) {
-                        self.lock(repository, was_login);
-                    }
+                    self.lock(repository, was_login);
                     if let Some((why, hint)) = unusable {
                         let what = format!("the registry wants a login ({status}): {why}");
                         self.note(&ask, flight, outcome);
@@ -844,6 +851,7 @@ impl Run {
                 host.took_at = now;
                 host.taken += 1;
                 host.failures = 0;
+                host.long_waits = 0;
                 let has_digest = response.digest.as_deref().is_some_and(is_digest);
                 host.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
                 let is_refused = matches!(status, 401 | 403) && flight.request.authorization.is_some();
@@ -1078,7 +1086,11 @@ impl Run {
             let what = format!("{name} lets no more requests through for {} s ({status})", told.as_secs());
             let trouble = Trouble { what, cure: "retry then".to_owned() };
             self.learn(ask, Err(trouble.clone()));
-            if self.host(&name).took_at <= flight.sent {
+            let host = self.host(&name);
+            host.long_waits += 1;
+            if host.long_waits >= 2 * FAILURES {
+                self.give_up(&name, trouble);
+            } else if host.took_at <= flight.sent {
                 self.check(&name, trouble);
             }
             return;
@@ -1089,7 +1101,7 @@ impl Run {
         let (times, others) = (*times, taken - *before);
         let host = self.host(&name);
         if others >= OTHERS && times > 2 {
-            let pause = backoff(times, now.random);
+            let pause = backoff(times, now.random).max(told.unwrap_or_default());
             if pause >= left {
                 return self.record(ask, flight, outcome);
             }
@@ -1107,7 +1119,7 @@ impl Run {
             self.put_back(ask);
         }
         let is_other = |other: &&Ask| other.host() == name && other.repository() != repository.as_ref();
-        if is_hopeless || times > 2 && others < OTHERS && self.waiting.keys().find(is_other).is_some() {
+        if is_hopeless || times > 2 && others < OTHERS && self.waiting.keys().any(|other| is_other(&other)) {
             self.check(&name, trouble);
         }
     }
@@ -1199,7 +1211,7 @@ impl Run {
             return self.learn(ask, Err(trouble));
         }
         self.record(ask.clone(), flight, outcome);
-        // Where the first question of all comes to nothing, so may the rest.
+        // Where nothing was answered so far, the host itself may be down.
         if !self.host(&name).took
             && let Some(Err(trouble)) = self.facts.answers.get(&ask).cloned()
         {
@@ -1230,8 +1242,10 @@ impl Run {
             return;
         }
         host.checked_at = Some(now);
+        // One that never answered asked for no pause.
+        let due = if host.took { now + host.pace.pause(now).as_millis() as u64 } else { now };
         let purpose = Purpose::Check { trouble, tried: 0 };
-        self.urgent.push_back((purpose, name.to_owned(), Request::get(url, BODY_LIMIT), PROBE_LIMIT));
+        self.urgent_later.push((due, (purpose, name.to_owned(), Request::get(url, BODY_LIMIT), PROBE_LIMIT)));
     }
 
     /// Takes what a host answered to [`check`](Self::check).
@@ -1245,33 +1259,36 @@ impl Run {
         }
         let (page, endpoint) = (self.client.page.clone(), self.endpoint(name));
         let host = self.host(name);
-        if outcome.is_ok() && !may_pass(outcome) {
-            host.is_probing = false;
+        if host.verdict.is_some() {
+            return self.release(name);
+        }
+        // Others may have been answered meanwhile.
+        let is_answered = host.checked_at.is_some_and(|at| host.took_at > at);
+        let is_hopeless = host.pace.is_hopeless(now.ms);
+        if is_answered || outcome.is_ok() && !may_pass(outcome) && !is_hopeless {
             host.failures = 0;
             // Of what a page cannot see nothing more is known than that something answers.
-            if flight.request.method != Method::Probe {
-                host.pace.took();
+            if !is_answered && flight.request.method != Method::Probe {
                 host.took = true;
                 host.took_at = now.ms;
                 host.taken += OTHERS;
             }
-            return;
+            return self.release(name);
         }
         // It may refuse everybody for a while.
         let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
-        let is_limit = matches!(outcome, Ok(response) if matches!(response.status, 429 | 503));
-        if is_limit && !host.pace.is_hopeless(now.ms) && told.is_none_or(|told| told < IMAGE_LIMIT) {
-            host.is_probing = false;
-            return;
+        let is_limit = matches!(outcome, Ok(r) if r.status == 429 || r.status == 503 && host.took);
+        if is_limit && !is_hopeless && told.is_none_or(|told| told < IMAGE_LIMIT) {
+            host.pace.refused(flight.sent, now.ms, told, now.random);
+            return self.release(name);
         }
         // One that has answered before may only be started again.
-        if host.took && tried + 1 < TRIES && *outcome != Err(Failure::Offline) {
+        if host.took && tried + 1 < TRIES && !is_limit && !is_hopeless && *outcome != Err(Failure::Offline) {
             let due = now.ms + backoff(tried + 1, now.random).as_millis() as u64;
             let request = Request::get(format!("{endpoint}/v2/"), BODY_LIMIT);
             let again = (Purpose::Check { trouble, tried: tried + 1 }, name.clone(), request, PROBE_LIMIT);
             return self.urgent_later.push((due, again));
         }
-        host.is_probing = false;
         let cause = match outcome {
             Err(Failure::Offline) => Some(Cause::Offline),
             Err(_) if self.client.caller == Caller::Browser => Some(doctor::silence(&page, &endpoint)),
@@ -1280,6 +1297,16 @@ impl Run {
         let trouble = cause.as_ref().map_or(trouble, |cause| cause.trouble(name, &endpoint));
         self.host(name).cause = cause;
         self.give_up(name, trouble);
+        self.release(name);
+    }
+
+    /// Lets a host's questions go on after it was probed.
+    fn release(&mut self, name: &str) {
+        self.host(name).is_probing = false;
+        let (own, others) = std::mem::take(&mut self.held_back).into_iter().partition(|ask| ask.host() == name);
+        self.held_back = others;
+        let own: Vec<Ask> = own;
+        own.into_iter().for_each(|ask| self.put_back(ask));
     }
 
     /// Notes what was exchanged for a question, and ends it or puts it first in the queue.
@@ -1428,6 +1455,10 @@ impl Run {
         self.tries.clear();
         self.refused_at.clear();
         self.limited.clear();
+        for host in self.hosts.values_mut() {
+            host.is_probing = false;
+            host.pace.forget();
+        }
         self.last_trouble.clear();
         self.token_tries.clear();
     }

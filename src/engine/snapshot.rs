@@ -116,6 +116,12 @@ struct Kept {
 type Shares<'a> = HashMap<(&'a str, &'a str), usize>;
 
 impl Kept {
+    /// Texts as they may be shown.
+    fn tidy(&mut self) {
+        let texts = self.error.iter_mut().chain(&mut self.no_list).chain(self.no_labels.values_mut());
+        texts.for_each(|text| *text = clean(text));
+    }
+
     /// The hashes by which a digest is named.
     fn hashes<'a>(&'a self, digest: &'a str) -> impl Iterator<Item = &'a str> + Clone {
         let same = self.tags.iter().filter(move |(tag, of)| of.as_deref() == Some(digest) && TagClass::of(tag).is_hash());
@@ -249,10 +255,7 @@ impl Snapshot {
             kept.list = list.filter_map(|tag| out.names.binary_search(&tag).ok()).collect();
         }
         out.cut_lives();
-        for kept in out.repositories.values_mut() {
-            let texts = kept.error.iter_mut().chain(&mut kept.no_list).chain(kept.no_labels.values_mut());
-            texts.for_each(|text| *text = clean(text));
-        }
+        out.repositories.values_mut().for_each(Kept::tidy);
         out
     }
 
@@ -369,10 +372,9 @@ impl Snapshot {
             let what = format!("the snapshot is of version {}, and this overtag reads version {VERSION}", head.overtag_snapshot);
             return Err(Error::usage(what, name, "read it with a newer overtag"));
         }
-        let read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
+        let mut read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
         let in_order = read.names.is_sorted_by(|a, b| a < b) && read.names.iter().all(|tag| is_tag(tag));
         let in_time = |at: &u64| *at <= time::LATEST;
-        let is_text = |text: &String| clean(text) == *text;
         let is_digest = |digest: &String| is_digest(digest);
         let is_life = |life: &Life| {
             let is_hash = life.hash.as_deref().is_none_or(|hash| TagClass::of(hash).is_hash());
@@ -385,17 +387,17 @@ impl Snapshot {
                 && kept.moved.iter().all(|(tag, at)| (is_tag(tag) || is_digest(tag)) && in_time(at))
                 && kept.built.iter().all(|(digest, at)| is_digest(digest) && in_time(at))
                 && kept.labels.keys().chain(kept.no_labels.keys()).all(is_digest)
-                && kept.error.iter().chain(&kept.no_list).chain(kept.no_labels.values()).all(is_text)
                 && kept.history.iter().all(|(tag, lives)| is_tag(tag) && lives.len() <= LIVES && lives.iter().all(is_life))
                 && kept.history.values().all(|lives| lives.is_sorted_by(|a, b| a.start >= b.start))
         };
         let is_sound_head = read.fetched <= time::LATEST
-            && [&read.tool, &read.link].into_iter().all(is_text)
+            && [&read.tool, &read.link].into_iter().all(|text| clean(text) == *text)
             && read.plain_hosts.iter().all(|host| is_host(host));
         if !is_sound_head {
             return Err(wrong("the snapshot is damaged (at its head)".to_owned()));
         }
-        if let Some(place) = read.pipeline.as_ref().and_then(|pipeline| pipeline.fault(time::LATEST)) {
+        read.repositories.values_mut().for_each(Kept::tidy);
+        if let Some(place) = read.pipeline.as_mut().and_then(|pipeline| pipeline.tidy(time::LATEST)) {
             return Err(wrong(format!("the snapshot is damaged (at its pipeline, {place})")));
         }
         match read.repositories.iter().find(|entry| !is_sound(*entry)) {

@@ -238,7 +238,9 @@ pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Result<Run, Err
             client.proxies.of(&run.endpoint(host))?;
         }
     }
-    let start = Instant::now();
+    // One clock for the whole process: what a run noted goes on counting where it is driven again.
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
     let now = || Moment { ms: start.elapsed().as_millis() as u64, unix: unix(), random: random() };
     let shared = Mutex::new(run);
     let changed = Condvar::new();
