@@ -160,8 +160,9 @@ fn the_page_is_whole_under_the_policy_of_the_site_and_the_policy_is_strict() {
     assert_eq!(console_errors(&page), [""; 0]);
 
     // What is put into the page runs nothing and looks like nothing.
-    let js =
-        "const add = (name, text) => document.head.append(Object.assign(document.createElement(name), { textContent: text }));
+    let js = "const add = (name, text) => {
+                try { document.head.append(Object.assign(document.createElement(name), { textContent: text })) } catch {}
+              };
               add('script', 'window.ran = 1');
               add('style', 'body { color: rgb(1, 2, 3) }');
               const looks = getComputedStyle(document.body).color === 'rgb(1, 2, 3)';
@@ -172,7 +173,10 @@ fn the_page_is_whole_under_the_policy_of_the_site_and_the_policy_is_strict() {
               }))";
     assert_eq!(page.eval(js, &[]), json!([null, false]));
     let refused = console_errors(&page);
-    assert!(refused.len() >= 2 && refused.iter().all(|e| e.contains("Content Security Policy")), "{refused:#?}");
+    assert!(
+        refused.len() >= 2 && refused.iter().all(|e| e.contains("Content Security Policy") || e.contains("Trusted")),
+        "{refused:#?}"
+    );
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn every_file_of_the_page_has_its_type_and_is_kept_as_long_as_it_may_be() {
         let cache = if is_page { "no-cache" } else { "public, max-age=31536000, immutable" };
         assert_eq!((answer.status, answer.header("content-type")), (200, kind), "{name}");
         assert_eq!(answer.header("cache-control"), cache, "{name}");
-        assert!(is_page || answer.body == fs::read(&entry).expect("it is there"), "{name}");
+        assert_eq!(answer.body, fs::read(&entry).expect("it is there"), "{name}");
         kinds.insert(kind);
     }
     assert_eq!(kinds.len(), 4);
@@ -207,28 +211,29 @@ fn every_file_of_the_page_has_its_type_and_is_kept_as_long_as_it_may_be() {
     assert_eq!((missing.status, missing.header("cache-control")), (404, ""));
     assert_eq!((missing.header("x-content-type-options"), missing.header("referrer-policy")), ("nosniff", "no-referrer"));
 
-    // Each answer has its own number, the tag and the policy have the same, and nobody keeps a page of an earlier number.
-    let nonces = [get(""), get("index.html")].map(|answer| {
-        let (policy, text) = (answer.header("content-security-policy"), String::from_utf8_lossy(&answer.body));
-        let nonce = policy.split_once("'nonce-").and_then(|(_, rest)| rest.split_once('\'')).expect("a nonce").0.to_owned();
-        assert!(text.contains(&format!("<script type=\"module\" nonce=\"{nonce}\">")), "{text}");
-        assert_eq!(text.matches("<script").count(), 1, "{text}");
-        assert_eq!((answer.header("etag"), answer.header("last-modified")), ("", ""));
-        nonce
-    });
-    assert!(nonces[0] != nonces[1] && nonces[0].len() == 32, "{nonces:?}");
+    // The wall may be framed by others, and nothing else by anybody. The rest of the policy is that of the page itself.
+    let own = fs::read_to_string(dist().join("index.html")).expect("index.html");
+    let own =
+        own.split_once("Content-Security-Policy\" content=\"").and_then(|(_, rest)| rest.split_once('"')).expect("a policy").0;
+    for (path, ancestors) in [
+        ("", "'none'"),
+        ("?view=board", "'none'"),
+        ("?embed=0", "'none'"),
+        ("?view=board&embed=1", "*"),
+        ("snapshot.json", "'none'"),
+    ] {
+        assert_eq!(get(path).header("content-security-policy"), format!("{own}; frame-ancestors {ancestors}"), "{path}");
+    }
 }
 
 #[test]
-fn what_was_packed_beforehand_is_sent_packed_but_never_the_page_itself() {
+fn what_was_packed_beforehand_is_sent_packed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
-    for name in ["index.html", "a-0123456789abcdef.css"] {
-        fs::write(path(name), "packed beforehand").expect("written");
-        let packed = Command::new("gzip").arg("-9").arg(path(name)).status().expect("gzip runs");
-        assert!(packed.success() && path(&format!("{name}.gz")).is_file());
-    }
-    fs::copy(dist().join("index.html"), path("index.html")).expect("copied");
+    let name = "a-0123456789abcdef.css";
+    fs::write(path(name), "packed beforehand").expect("written");
+    let packed = Command::new("gzip").arg("-9").arg(path(name)).status().expect("gzip runs");
+    assert!(packed.success() && path(&format!("{name}.gz")).is_file());
     fs::write(path("a-0123456789abcdef.css"), "plain").expect("written");
     let (site, _snapshots) = host(folder.path());
     let packed = fs::read(path("a-0123456789abcdef.css.gz")).expect("it is there");
@@ -238,9 +243,6 @@ fn what_was_packed_beforehand_is_sent_packed_but_never_the_page_itself() {
     assert_eq!((css.header("content-type"), css.header("vary")), ("text/css", "Accept-Encoding"));
     assert!(css.header("cache-control").contains("immutable"));
     assert_eq!(get("a-0123456789abcdef.css", "identity").body, b"plain");
-    let page = page(&options());
-    page.open(&site.origin);
-    assert_eq!(page.eval("return document.querySelectorAll('script[nonce]').length", &[]), json!(1));
 }
 
 #[test]

@@ -148,6 +148,18 @@ fn what_is_open_is_written_to() {
         let (status, out, err) = run(folder.path(), &format!("rm -f out link pipe; {script}; {both}"));
         assert_eq!((status, out.as_str()), (Some(0), want), "{script}: {err}");
     }
+    // Two positions in one file: the second text would overwrite the first.
+    let both = "overtag prepare --output-images-file /dev/fd/3 --output-env-file /dev/fd/4";
+    let (status, _, err) = run(folder.path(), &format!("{both} 3>two 4>two"));
+    assert_eq!(status, Some(2), "{err}");
+    for harmless in ["3>two 4>&3", "3>>two 4>>two", ">two 3>&1 4>&1"] {
+        let (_, out, err) = run(folder.path(), &format!("rm -f two; {both} {harmless}; grep -c '^[cp].*:$' two"));
+        assert_eq!(out, "2\n", "{harmless}: {err}");
+    }
+    // Each thread has such a folder too.
+    let (_, out, err) =
+        run(folder.path(), "echo kept >two; overtag prepare --output-env-file /proc/thread-self/fd/1 >>two; grep -c kept two");
+    assert_eq!(out, "1\n", "{err}");
     // A reader that goes away ends nothing with an error.
     let (_, out, err) = run(folder.path(), "overtag prepare | head -n 1 | cut -c 1-3; echo ${PIPESTATUS[0]}");
     assert_eq!(out, "# o\n0\n", "{err}");
@@ -180,9 +192,12 @@ fn a_history_that_cannot_be_read_is_never_written_over() {
     assert_eq!(run(folder.path(), &snapshot("--since s.json --output s.json")).0, Some(0), "the first has none before it");
     let good = fs::read_to_string(folder.path().join("s.json")).expect("it is there");
     let later = good.replacen("\"overtag_snapshot\":1", "\"overtag_snapshot\":2", 1);
-    for (bad, word) in
-        [(later.as_str(), "version 2"), (&good[..good.len() / 2], "damaged"), ("", "not a snapshot"), ("\u{0}", "not a snapshot")]
-    {
+    for (bad, word) in [
+        (later.as_str(), "version 2"),
+        (&good[..good.len() / 2], "not a snapshot"),
+        ("", "not a snapshot"),
+        ("\u{0}", "not a snapshot"),
+    ] {
         fs::write(folder.path().join("s.json"), bad).expect("written");
         for to in ["s.json", "./s.json"] {
             let (status, _, err) = run(folder.path(), &snapshot(&format!("--since s.json --output {to}")));

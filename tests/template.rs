@@ -159,6 +159,74 @@ fn a_runaway_template_ends_in_an_error() {
 }
 
 #[test]
+fn a_call_that_makes_much_of_little_is_refused() {
+    let layers = |begin: &str, more: &str, n: usize| format!("{begin}{}{{{{ x|length }}}}", more.repeat(n));
+    let large = "{% set s = 'a' * 900000 %}{% set l = [s, s, s, s, s, s, s, s] %}";
+    let many = format!("{large}{}", "{% set l = (l|chain(l))|list %}".repeat(13));
+    let mut templates: Vec<String> = [
+        "{{ [[[1]]]|tojson(indent=1000000000) }}",
+        "{% set x = range(90000)|list %}{{ x|tojson(10000)|length }}",
+        "{% set s = 'a' * 100000 %}{{ s.replace('a', s)|length }}",
+        "{% set s = 'a' * 100000 %}{{ s.replace('', s)|length }}",
+        "{% set s = 'a' * 100000 %}{% set l = range(50000)|list %}{{ s.join(l)|length }}",
+        "{% set f = '{0}' * 90000 %}{% set a = 'a' * 30000 %}{{ f.format(a)|length }}",
+        "{{ '{:>900000000}'.format('a')|length }}",
+        "{{ '{:.900000000f}'.format(1.0)|length }}",
+        "{{ '{:>{}}'.format('a', 900000000)|length }}",
+        "{% set l = range(90000)|list %}{% set f = '{0}' * 30000 %}{{ f.format(l)|length }}",
+        "{% set s = 'a' * 900000 %}{{ s.strip('b' * 900000 ~ 'a')|length }}",
+        "{% set s = 'a' * 900000 %}{{ s|trim('b' * 900000 ~ 'a')|length }}",
+        "{% set l = range(90000)|list %}{% set f = '%(a)s' * 30000 %}{{ f|format(a=l)|length }}",
+        "{{ 'a\nb'|indent(1000000000) }}",
+        "{% set x = 1000000 * tag|list %}",
+        "{% set x = 3 * 'abc'|list %}",
+        "{{ ','.join(900000 * tag|list)|length }}",
+    ]
+    .map(str::to_owned)
+    .into();
+    for end in [
+        "l|sort",
+        "l|max",
+        "l|unique|list",
+        "l|join|length",
+        "l|tojson|length",
+        "l|string|length",
+        "l|pprint|length",
+        "'{}'.format(l)|length",
+    ] {
+        templates.push(format!("{many}{{% set z = {end} %}}"));
+    }
+    for template in &templates {
+        let error = rendered(template, &[], &[("tag", text("t"))]).expect_err(template);
+        assert!(error.contains("own.j2"), "{error}");
+    }
+    // What is only computed late does not add up.
+    for (template, length) in [
+        (layers("{% set x = [1] %}", "{% set x = x|chain([]) %}", 3000), "1"),
+        (layers("{% set x = [1] %}", "{% set x = []|chain(x) %}", 3000), "1"),
+        (layers("{% set x = [1] %}", "{% set x = x[0:] %}", 3000), "1"),
+        (layers("{% set x = [1] %}", "{% set x = x + [] %}", 3000), "1"),
+        (layers("{% set x = {'a': 1} %}", "{% set x = x|chain({}) %}", 3000), "1"),
+    ] {
+        assert_eq!(rendered(&template, &[], &[]).as_deref(), Ok(length));
+    }
+    // And what is ordinary is as it was.
+    for (template, want) in [
+        ("{{ 'a-b'.replace('-', '_') }}{{ ', '.join(['a', 'b']) }}", "a_ba, b"),
+        ("{{ '{}:{:>4}'.format('a', 'b') }}{{ '%s-%03d'|format('a', 7) }}", "a:   ba-007"),
+        ("{{ '  a '|trim }}{{ 'xax'|trim('x') }}{{ 'xax'.strip('x') }}", "aaa"),
+        (
+            "{{ [1, 2]|chain([3])|list }}{{ {'a': 1}|chain({'b': 2})|length }}{{ (1, 2)[0:1] }}{{ [1, 2][1:] }}",
+            "[1, 2, 3]2(1,)[2]",
+        ),
+        ("{{ {'b': 1, 'a': [2]}|tojson }}{{ [1]|tojson(indent=2) }}", "{\"a\": [2], \"b\": 1}[\n  1\n]"),
+        ("{{ range(3) }}{{ range(3)|map('string')|list|length }}{{ 'a b'.split() }}", "[0, 1, 2]3[\"a\", \"b\"]"),
+    ] {
+        assert_eq!(rendered(template, &[], &[]).as_deref(), Ok(want), "{template}");
+    }
+}
+
+#[test]
 fn a_chain_that_would_overflow_the_stack_is_refused_with_its_place() {
     for (begin, middle, end) in [
         ("{% if 0 %}", "{% elif 0 %}", "{% endif %}"),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::engine::choices::{Choices, DEFINITIONS, Group, definition};
+use crate::engine::error::clean;
 use crate::engine::share;
 
 /// What is to be done.
@@ -316,7 +317,8 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
         _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let text = error.to_string();
+    // It repeats what was typed.
+    let text = error.to_string().lines().map(clean).collect::<Vec<_>>().join("\n") + "\n";
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         eprint!("{text}");
         return ExitCode::from(2);

@@ -182,8 +182,8 @@ fn now() -> Result<u64, Error> {
     }
 }
 
-/// The latest time that may be now: a file that is later was written by a clock that is wrong, or is read by one. A time that was
-/// fixed for the sake of equal bytes may be ahead.
+/// The latest time that may be now: a file that is later was written, or is read, by a machine whose clock is wrong. A time that
+/// `SOURCE_DATE_EPOCH` fixes may be ahead.
 fn clock() -> u64 {
     let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     now().map_or(system, |fixed| fixed.max(system))

@@ -4,7 +4,7 @@
 //! that way is either written to as it is open (standard output, a pipe, a device) or refused before anything is touched (a file that is
 //! mounted by itself, as `docker run -v FILE:FILE` does it).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -86,10 +86,15 @@ fn place_of(path: &Path) -> Result<Place, Error> {
         };
         let folder = folder.canonicalize().map_err(|e| failed(&e, path))?;
         let name = at.file_name().unwrap_or_default().to_owned();
-        // `/dev/stdout` leads here by way of `/proc/self/fd/1`.
-        let own = Path::new("/proc").join(std::process::id().to_string()).join("fd");
-        if let (true, Some(number)) = (folder == own, name.to_str().and_then(|n| n.parse().ok())) {
+        // `/dev/stdout` leads here by way of `/proc/self/fd/1`; each thread has such a folder too.
+        let own = Path::new("/proc").join(std::process::id().to_string());
+        if let (true, true, Some(number)) =
+            (folder.starts_with(&own), folder.ends_with("fd"), name.to_str().and_then(|n| n.parse().ok()))
+        {
             return Ok(Place::Descriptor(number));
+        }
+        if folder.starts_with("/proc") {
+            return Err(wrong("this belongs to another process, or is not a file", "give a path of your own"));
         }
         let full = folder.join(&name);
         match fs::read_link(&full) {
@@ -129,6 +134,7 @@ fn refuse_same(texts: &[(Option<&Path>, &str)], places: &[Place]) -> Result<(), 
 fn are_one(a: &Place, b: &Place) -> bool {
     match (a, b) {
         (Place::File(a), Place::File(b)) => is_one_file(a, b),
+        (Place::Descriptor(a), Place::Descriptor(b)) => a != b && write_over_each_other(*a, *b),
         (Place::Descriptor(number), Place::File(file)) | (Place::File(file), Place::Descriptor(number)) => {
             let behind = fs::metadata(format!("/proc/self/fd/{number}"));
             behind.is_ok_and(|a| fs::metadata(file).is_ok_and(|b| is_one(&a, &b)))
@@ -149,6 +155,27 @@ fn is_one_file(a: &Path, b: &Path) -> bool {
     let folder = |path: &Path| fs::metadata(path.parent()?).ok();
     let is_same_folder = folder(a).zip(folder(b)).is_some_and(|(a, b)| is_one(&a, &b));
     is_same_inode() == Some(true) || is_same_folder && lower(a) == lower(b)
+}
+
+/// Whether two descriptors of one file have a position each, so that what is written by one overwrites what the other wrote.
+fn write_over_each_other(a: i32, b: i32) -> bool {
+    let of = |number: i32| fs::metadata(format!("/proc/self/fd/{number}")).ok().filter(Metadata::is_file);
+    let info = |number: i32, key: &str| {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(|value| value.trim().to_owned()))
+    };
+    // <https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html>: flags in octal; 0o2000 is O_APPEND.
+    let appends =
+        |number: i32| info(number, "flags").and_then(|f| i64::from_str_radix(&f, 8).ok()).is_some_and(|f| f & 0o2000 != 0);
+    if !of(a).zip(of(b)).is_some_and(|(a, b)| is_one(&a, &b)) || appends(a) && appends(b) {
+        return false;
+    }
+    // A position that is shared moves for both.
+    let Ok(at) = nix::unistd::lseek(a, 0, nix::unistd::Whence::SeekCur) else { return false };
+    let before = info(b, "pos");
+    let moved = nix::unistd::lseek(a, at + 1, nix::unistd::Whence::SeekSet).is_ok() && info(b, "pos") != before;
+    _ = nix::unistd::lseek(a, at, nix::unistd::Whence::SeekSet);
+    !moved
 }
 
 /// Writes to an open descriptor by its number: to open it once more would give another position in the file.
@@ -213,7 +240,9 @@ fn keep_owner(file: &File, old: &Metadata) -> io::Result<()> {
 /// `.NAME.overtag-`, with which the names of temporary files for `place` begin.
 fn prefix(place: &Path) -> OsString {
     let mut prefix = OsString::from(".");
-    prefix.push(place.file_name().unwrap_or_default());
+    // With what is added a long name would be too long.
+    let name = place.file_name().unwrap_or_default().as_bytes();
+    prefix.push(OsStr::from_bytes(&name[..name.len().min(200)]));
     prefix.push(MARK);
     prefix
 }
@@ -225,7 +254,7 @@ fn create_beside(place: &Path) -> io::Result<NamedTempFile> {
         // Less what the umask takes away.
         let permissions = Permissions::from_mode(0o666);
         let file = tempfile::Builder::new().prefix(&prefix(place)).permissions(permissions).tempfile_in(folder)?;
-        // Not every file system has locks; another run takes such a file for an old one only while it is written.
+        // Not every file system has locks; without them a run at the same time may remove it, and this one fails.
         _ = file.as_file().try_lock();
         // Another run may have removed it before it was locked.
         if file.as_file().metadata()?.nlink() > 0 {

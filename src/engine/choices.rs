@@ -205,7 +205,7 @@ impl Choices {
         let mut too_long = |key: &str, value: &str| {
             let is_too_long = value.len() > VALUE;
             if is_too_long {
-                let what = format!("the value has {} bytes, and may have {VALUE}", value.len());
+                let what = format!("the value is {} bytes long; at most {VALUE} are allowed", value.len());
                 wrong.push(Error::usage(what, format!("{}=", key.chars().take(50).collect::<String>()), "shorten it"));
             }
             is_too_long
@@ -220,8 +220,8 @@ impl Choices {
                 false => (if matches!(*key, "include" | "exclude") { EXPRESSIONS } else { REPEATED }, values.len()),
             };
             if count > most {
-                let what = format!("there are {count} of it, and may be {most}");
-                wrong.push(Error::usage(what, format!("{key}="), "leave some out; the first ones are used"));
+                let what = format!("`{key}` has {count} values; at most {most} are allowed");
+                wrong.push(Error::usage(what, format!("{key}="), "leave some out"));
                 match is_list {
                     true => *values = vec![values.iter().flat_map(|value| list(value)).take(most).collect::<Vec<_>>().join(",")],
                     false => values.truncate(most),
@@ -229,8 +229,8 @@ impl Choices {
             }
         }
         if out.set.len() > REPEATED {
-            let what = format!("there are {} substitutions, and may be {REPEATED}", out.set.len());
-            wrong.push(Error::usage(what, "set.NAME=", "leave some out; the first ones by name are used"));
+            let what = format!("there are {} substitutions; at most {REPEATED} are allowed", out.set.len());
+            wrong.push(Error::usage(what, "set.NAME=", "leave some out"));
             out.set = out.set.into_iter().take(REPEATED).collect();
         }
         (out, wrong)

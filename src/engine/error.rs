@@ -74,7 +74,7 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_unfit(c) { ' ' } else { c }).collect()
 }
 
-/// Errors of which many say no more than a few: the first [`MOST`], and how many there are beyond.
+/// The first [`MOST`] of a list of errors, and one that says how many more there are.
 pub fn bounded(mut errors: Vec<Error>) -> Vec<Error> {
     if errors.len() > MOST {
         let more = errors.len() - MOST;

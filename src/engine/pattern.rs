@@ -10,6 +10,8 @@ use fancy_regex::{Regex, RegexBuilder};
 const BACKTRACK_LIMIT: usize = 20_000;
 /// Bytes of a compiled expression: repeats of repeats grow.
 const SIZE_LIMIT: usize = 1 << 20;
+/// The largest number of a repeat: what is empty and repeated costs no back-tracking.
+const REPEATS: u32 = 1_000;
 /// Characters of an expression.
 const LENGTH: usize = 1_000;
 
@@ -260,6 +262,13 @@ fn check(chars: &[char]) -> Result<Edits, String> {
             c if here.is_verbose && is_blank(c) => (1, item),
             '*' | '+' | '?' | '{' => match if c == '{' { counted(chars, i)? } else { Some(1) } {
                 None => (1, Item::Something),
+                Some(took)
+                    if text(i, i + took)
+                        .split(|c: char| !c.is_ascii_digit())
+                        .any(|n| n.len() > 9 || n.parse::<u32>().is_ok_and(|n| n > REPEATS)) =>
+                {
+                    return Err(format!("it repeats more than {REPEATS} times"));
+                }
                 Some(_) if item == Item::Repeated => return Err("it repeats what is repeated already".to_owned()),
                 Some(_) if item != Item::Something => return Err("there is nothing to repeat".to_owned()),
                 Some(took) => (took + usize::from(matches!(at(i + took), Some('?' | '+'))), Item::Repeated),

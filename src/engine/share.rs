@@ -16,7 +16,7 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
     let mut seen = BTreeSet::new();
     let link = match link.len() > LINK {
         true => {
-            let what = format!("the link has {} kB, and one of more than {} kB is not read", link.len() >> 10, LINK >> 10);
+            let what = format!("the link is {} kB long; at most {} kB are allowed", link.len() >> 10, LINK >> 10);
             notices.push(Error::usage(what, "the link", "shorten it"));
             ""
         }

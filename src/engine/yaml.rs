@@ -17,6 +17,8 @@ use super::error::{Error, clean};
 
 /// Mappings and lists inside each other. PyYAML gives up at about 250.
 const DEPTH: usize = 100;
+/// Values of a document.
+const VALUES: usize = 200_000;
 /// Bytes that aliases may add by repeating what they name.
 const REPEATED: usize = 16 << 20;
 /// Bytes that a value takes in memory beside its text, about.
@@ -45,7 +47,7 @@ pub struct Document {
 /// ```
 ///
 /// # Errors
-/// What is no YAML, and what PyYAML's safe loader refuses; nesting deeper than 100; aliases that add up to more than 16 MiB.
+/// What is no YAML, and what PyYAML's safe loader refuses; nesting deeper than 100; more than 200,000 values; aliases that add up to more than 16 MiB.
 pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let located = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "correct the YAML");
@@ -58,7 +60,7 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
     let mut events = Parser::new();
     events.set_input(&mut bytes);
     let unended = (!is_ended).then_some(masked.as_str());
-    let mut reader = Reader { events, unended, mask, anchors: HashMap::new(), repeated: 0, duplicates: Vec::new() };
+    let mut reader = Reader { events, unended, mask, anchors: HashMap::new(), repeated: 0, values: 0, duplicates: Vec::new() };
     let value = reader.document().map_err(located)?;
     let notice = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "remove one of them");
     Ok(Document { value, notices: reader.duplicates.into_iter().map(notice).collect() })
@@ -166,6 +168,8 @@ struct Reader<'p, 't> {
     /// What each anchor names, and its size; nothing while it is being read.
     anchors: HashMap<String, Option<(Value, usize)>>,
     repeated: usize,
+    /// How many values there were so far.
+    values: usize,
     duplicates: Vec<Fault>,
 }
 
@@ -216,6 +220,10 @@ impl Reader<'_, '_> {
     fn value(&mut self, event: EventData, at: Mark, depth: usize) -> Result<(Value, usize), Fault> {
         if depth > DEPTH {
             return Err(fault(format!("the nesting is deeper than {DEPTH}"), at));
+        }
+        self.values += 1;
+        if self.values > VALUES {
+            return Err(fault(format!("there are more than {VALUES} values"), at));
         }
         let (anchor, (value, size)) = match event {
             EventData::Alias { anchor } => {

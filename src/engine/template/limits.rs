@@ -1,9 +1,10 @@
 //! Bounds on templates that anybody may have written: what they may hold, and how large their values may grow.
 //!
-//! minijinja's fuel counts instructions and bytes, but not the parts of nested lists: half a kilobyte of template makes a list whose text
-//! would fill every memory. So [`Guarded::new`] adds a filter behind every operand of a template, `x ~ [y]` becomes
-//! `x|__checked(0) ~ [y|__checked(1)]|__checked(2)`, and [`Guard::check`] measures what passes through. No value can grow by more than
-//! one expression before it is measured again. Chains that would overflow the stack of the parser are refused before it sees them.
+//! minijinja's fuel counts instructions and bytes, but not the parts of nested lists, nor what Python's methods and some filters make:
+//! half a kilobyte of template makes a list whose text would fill every memory. So [`Guarded::new`] adds a filter behind every operand of
+//! a template, `x ~ [y]` becomes `x|__checked(0) ~ [y|__checked(1)]|__checked(2)`, and [`Guard::check`] measures what passes through:
+//! one operator makes of measured values no more than memory holds. Calls whose result has another size are estimated first
+//! ([`check_call`]). Chains that would overflow the stack of the parser are refused before it sees them.
 //!
 //! The number tells where in the source an operand is: that is also how a variable that is not defined is found.
 
@@ -25,8 +26,14 @@ const SOURCE: usize = 1 << 20;
 const TOKENS: usize = 1_000;
 /// `elif` in one template, for the same reason.
 const ELIFS: usize = 300;
-/// Parts of one value: items of lists and mappings, those within them too.
+/// Parts of one value: items of lists and mappings, those within them too, and each [`PART`] bytes of their texts.
 const PARTS: usize = 100_000;
+/// Bytes of text that count as one part.
+const PART: usize = 64;
+/// Bytes that one call may make.
+const CALL: usize = 4 << 20;
+/// Comparisons of characters in one call.
+const COMPARED: usize = 16 << 20;
 /// Parts that are measured in one rendering.
 const MEASURED: usize = 4_000_000;
 /// Lists within lists.
@@ -254,8 +261,8 @@ impl Scanner {
             Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) => {
                 if let Some(level) = level {
                     level.from.get_or_insert(start);
-                    // What is written out cannot grow.
-                    if !is_postfix {
+                    // What is written out cannot grow; what a filter makes of it can.
+                    if !is_postfix && !matches!(after, Some(Token::Pipe)) {
                         *level = Level::default();
                     }
                 }
@@ -295,10 +302,10 @@ impl Scanner {
             return Seen::Nothing;
         }
         let Some(level) = self.levels.last_mut() else { return Seen::Nothing };
-        let is_factor = std::mem::take(&mut level.is_factor) || matches!(after, Some(Token::Mul));
+        let is_factor = level.is_factor || matches!(after, Some(Token::Mul));
         let from = level.from.unwrap_or(start);
         if !matches!(after, Some(Token::Pipe)) {
-            level.from = None;
+            *level = Level::default();
         }
         Seen::Operand { from, is_factor }
     }
@@ -359,6 +366,79 @@ impl Guard {
     }
 }
 
+/// A list that is computed anew whenever it is looked at, as an ordinary one: layers of such add up.
+pub fn realized(value: Value) -> Value {
+    let is_lazy = match value.kind() {
+        ValueKind::Iterable => true,
+        ValueKind::Seq => value.downcast_object_ref::<Vec<Value>>().is_none() && !value.is_tuple(),
+        _ => false,
+    };
+    if !is_lazy {
+        return value;
+    }
+    match value.try_iter() {
+        Ok(parts) => Value::from(parts.collect::<Vec<_>>()),
+        Err(_) => value,
+    }
+}
+
+/// Refuses calls that make, or compare, much more than they are given. `text` is what they are called on.
+///
+/// # Errors
+/// Such a call.
+pub fn check_call(name: &str, text: &str, args: &[Value]) -> Result<(), Error> {
+    let length = |i: usize| args.get(i).and_then(Value::as_str).map_or(0, str::len);
+    let (made, compared) = match name {
+        "replace" => {
+            let old = args.first().and_then(Value::as_str).unwrap_or_default();
+            let found = if old.is_empty() { text.len() + 1 } else { text.matches(old).count() };
+            (text.len().saturating_add(found.saturating_mul(length(1))), 0)
+        }
+        "join" => {
+            let parts = args.first().and_then(|list| list.try_iter().ok()).map_or(0, |parts| parts.take(PARTS).count());
+            (parts.saturating_mul(text.len()).saturating_add(args.first().map_or(0, bytes)), 0)
+        }
+        "format" => {
+            // A width or precision is written in the text, or comes as a number.
+            let written = text
+                .split(|c: char| !c.is_ascii_digit())
+                .map(|n| n.parse::<usize>().unwrap_or(usize::from(!n.is_empty()) * CALL));
+            let given = args.iter().filter_map(|arg| arg.as_usize()).filter(|_| text.contains('*') || text.contains("{}:"));
+            let width = written.chain(given).max().unwrap_or(0);
+            let holes = text.matches(['{', '%']).count();
+            let each = args.iter().map(bytes).fold(width, usize::saturating_add);
+            (text.len().saturating_add(holes.saturating_mul(each)), 0)
+        }
+        "strip" | "lstrip" | "rstrip" | "trim" => (0, text.len().saturating_mul(length(0))),
+        "tojson" | "indent" => {
+            let width = args.iter().filter_map(Value::as_usize).max().unwrap_or(0);
+            (width.saturating_mul(text.len().max(PARTS)), 0)
+        }
+        _ => (0, 0),
+    };
+    if made > CALL || compared > COMPARED {
+        let what = format!("`{name}` would make too much of what it is given");
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
+    }
+    Ok(())
+}
+
+/// Bytes of the text of a value, about.
+fn bytes(value: &Value) -> usize {
+    match value.kind() {
+        ValueKind::String => value.as_str().map_or(0, str::len),
+        ValueKind::Seq | ValueKind::Iterable => value
+            .try_iter()
+            .map_or(0, |parts| parts.take(PARTS).map(|part| bytes(&part).saturating_add(4)).fold(0, usize::saturating_add)),
+        ValueKind::Map => {
+            let pair =
+                |key: Value| bytes(&key).saturating_add(value.get_item(&key).map_or(0, |part| bytes(&part))).saturating_add(4);
+            value.try_iter().map_or(0, |keys| keys.take(PARTS).map(pair).fold(0, usize::saturating_add))
+        }
+        _ => 24,
+    }
+}
+
 /// Takes the parts of a value from `left`; false where there are more.
 ///
 /// # Errors
@@ -367,6 +447,12 @@ fn measure(value: &Value, depth: usize, left: &mut usize) -> Result<bool, Error>
     let is_map = match value.kind() {
         ValueKind::Seq | ValueKind::Iterable => false,
         ValueKind::Map => true,
+        ValueKind::String => {
+            let parts = value.as_str().map_or(0, str::len) / PART;
+            let is_small = parts <= *left;
+            *left = left.saturating_sub(parts);
+            return Ok(is_small);
+        }
         _ => return Ok(true),
     };
     if depth == 0 {
@@ -407,6 +493,7 @@ mod tests {
             ("{{ a.b['c'].d(e, f=g)|h(i)|j }}", "{{ a.b['c'].d(e°, f=g°)°|h(i°)°|j° }}"),
             ("{{ a ~ 'b' + [c, 1] * 2 }}", "{{ a° ~ 'b' + [c°, 1]^ * 2 }}"),
             ("{{ 3 * a * b }}{{ f(*c) }}", "{{ 3 * a^ * b^ }}{{ f(*c°)° }}"),
+            ("{{ 3 * a|list }}{{ 3 * 'a'|list + b }}", "{{ 3 * a^|list^ }}{{ 3 * 'a'|list^ + b° }}"),
             ("{{ a is defined and b is not none }}", "{{ a° is defined° and b° is not none }}"),
             (
                 "{{ a is divisibleby 3 }}{{ a is eq(b) }}{{ a is in b }}",

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use minijinja::value::{Kwargs, Value as Jinja, ValueKind};
-use minijinja::{AutoEscape, Environment, ErrorKind, escape_formatter};
+use minijinja::value::{Kwargs, Rest, Value as Jinja, ValueKind, ValueOrKwargs};
+use minijinja::{AutoEscape, Environment, ErrorKind, State, escape_formatter};
 
 use super::error::{Error, clean};
 use super::release::Value;
@@ -94,11 +94,10 @@ fn operand<'a>(sources: &'a [(&'a Source, Guarded)], number: usize) -> Option<(&
 /// use overtag::engine::template::included;
 /// assert_eq!(included("{% include 'ceph.j2' %}{%- from \"m/macros.j2\" import x %}"), ["ceph.j2", "m/macros.j2"]);
 /// ```
-///
-/// One more than may be included is enough to know.
 pub fn included(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for block in text.split("{%").skip(1) {
+        // One too many is enough to know.
         if out.len() > INCLUDES {
             break;
         }
@@ -207,7 +206,50 @@ fn sorted_json(value: &Jinja, indent: Option<Jinja>, args: Kwargs) -> Result<Jin
             _ => Ok(value.clone()),
         }
     }
+    let width = indent.clone().or_else(|| args.peek::<Jinja>("indent").ok());
+    limits::check_call("tojson", "", &width.into_iter().collect::<Vec<_>>())?;
     minijinja::filters::tojson(&sorted(value)?, indent, args)
+}
+
+/// Python's methods, their results estimated first.
+fn method(state: &mut State<'_, '_>, value: &Jinja, name: &str, args: &[Jinja]) -> Result<Jinja, minijinja::Error> {
+    limits::check_call(name, value.as_str().unwrap_or_default(), args)?;
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args)
+}
+
+/// Jinja2's `trim`.
+fn trim(value: &Jinja, characters: Option<Jinja>) -> Result<String, minijinja::Error> {
+    let text = value.to_string();
+    let Some(characters) = characters else { return Ok(text.trim().to_owned()) };
+    limits::check_call("trim", &text, std::slice::from_ref(&characters))?;
+    let characters: Vec<char> = characters.as_str().unwrap_or_default().chars().collect();
+    Ok(text.trim_matches(&characters[..]).to_owned())
+}
+
+/// Jinja2's `format`.
+fn format(state: &mut State<'_, '_>, value: &Jinja, args: Rest<ValueOrKwargs>) -> Result<Jinja, minijinja::Error> {
+    let given: Vec<Jinja> = args.iter().map(|arg| (**arg).clone()).collect();
+    limits::check_call("format", value.as_str().unwrap_or_default(), &given)?;
+    minijinja::filters::format(state, value, args)
+}
+
+/// `chain`, which minijinja has beside Jinja2's filters, without layers of lists that are computed anew.
+fn chain(value: &Jinja, others: Rest<Jinja>) -> Result<Jinja, minijinja::Error> {
+    let all: Vec<&Jinja> = std::iter::once(value).chain(others.iter()).collect();
+    if all.iter().all(|value| value.kind() == ValueKind::Map) {
+        let mut pairs = Vec::new();
+        for map in all {
+            for key in map.try_iter()? {
+                pairs.push((key.clone(), map.get_item(&key)?));
+            }
+        }
+        return Ok(Jinja::from_pairs(pairs));
+    }
+    let mut parts = Vec::new();
+    for list in all {
+        parts.extend(list.try_iter()?);
+    }
+    Ok(Jinja::from(parts))
 }
 
 /// The text, and the numbers of the operands that were printed and are not defined.
@@ -221,13 +263,16 @@ fn run(sources: &[(&Source, Guarded)], variables: &BTreeMap<&str, Jinja>) -> Res
     let (guard, undefined) = (Arc::new(Guard::default()), Arc::new(Mutex::new(Undefined::default())));
     let mut env = Environment::new();
     env.set_auto_escape_callback(|_| AutoEscape::None);
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(method);
     env.set_debug(true);
     env.add_filter("tojson", sorted_json);
+    env.add_filter("trim", trim);
+    env.add_filter("format", format);
+    env.add_filter("chain", chain);
     let (checks, seen) = (guard.clone(), undefined.clone());
     env.add_filter(CHECKED, move |value: Jinja, number: usize| -> Result<Jinja, minijinja::Error> {
         seen.lock().unwrap_or_else(PoisonError::into_inner).last = value.is_undefined().then_some(number);
-        checks.check(&value).map(|()| value)
+        checks.check(&value).map(|()| limits::realized(value))
     });
     let seen = undefined.clone();
     env.add_filter(FACTOR, move |value: Jinja, number: usize| -> Result<Jinja, minijinja::Error> {
