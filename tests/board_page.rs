@@ -689,7 +689,7 @@ fn a_link_from_elsewhere_leads_to_no_private_host_without_leave() {
     fs::copy(folder.path().join("c.yaml"), &beside).expect("it is copied");
     visit(&page, &format!("{elsewhere}?view=board&criteria=c-test.yaml"));
     fs::remove_file(&beside).expect("it is removed");
-    assert_shows(&page, &["on a private network"]);
+    assert_shows(&page, &["`api_url` is ignored", "is in a private network"]);
     assert_eq!(private.count(), 0, "{}", private.log_text());
 }
 

@@ -126,9 +126,13 @@ pub fn Logins(
     let form = move |(host, locked): (String, Locked)| {
         let (user, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
         let to = host.clone();
+        // A login for https is never sent over http; one that is typed here for http is.
+        let is_plain =
+            store.prepared.with_untracked(|p| p.settings.endpoints.values().any(|url| *url == format!("http://{host}")));
         let submit = move |e: leptos::ev::SubmitEvent| {
             e.prevent_default();
-            store.logins.update(|l| l.put(&to, Login::new(user.get_untracked(), password.get_untracked())));
+            let login = Login::new(user.get_untracked(), password.get_untracked());
+            store.logins.update(|l| if is_plain { l.put_plain(&to, login) } else { l.put(&to, login) });
             password.set(String::new());
             loader.retry();
         };
@@ -137,8 +141,9 @@ pub fn Logins(
             Locked::Refused => format!("{host} refuses this login for some images."),
         };
         view! {
-            <form class="login" aria-label=format!("Log in to {host}") on:submit=submit>
+            <form class="login" aria-label=format!("Log in to {host}") autocomplete="off" on:submit=submit>
                 <p>{what}</p>
+                {is_plain.then(|| view! { <p>{format!("It is reached by http://{host}, which is not encrypted: whoever is on the way can read what you type.")}</p> })}
                 <label class="field">
                     <span>"User"</span>
                     // Not a login of this page's own origin: browsers fill those in by themselves, and a link may name any registry.

@@ -139,6 +139,12 @@ impl Logins {
         self.by_place.insert(host.to_owned(), login);
     }
 
+    /// Keeps a login for a host that is reached by plain http, and was typed as one for that.
+    pub fn put_plain(&mut self, host: &str, login: Login) {
+        self.plain.insert(host.to_owned());
+        self.put(host, login);
+    }
+
     /// The login for a repository: that of the longest path that it is below, as containers-auth.json(5) has it.
     pub fn of(&self, repository: &Repository) -> Option<&Login> {
         below(repository).find_map(|place| self.by_place.get(&place))

@@ -82,6 +82,15 @@ pub fn overview_request(endpoint: &str, repository: &Repository) -> Request {
     request(format!("{endpoint}/api/v1/repository/{}?includeTags=true", repository.path))
 }
 
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// The request for the public repositories of a namespace.
+pub fn list_request(endpoint: &str, namespace: &str) -> Request {
+    request(format!("{endpoint}/api/v1/repository?namespace={}&public=true&repo_kind=image", encoded(namespace)))
+}
+
 /// Whether an answer is one that this API gives: JSON with its names.
 pub fn speaks(response: &Response) -> bool {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
@@ -407,12 +416,11 @@ fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]
         names.extend(list.iter().filter_map(|r| text(r, "name")));
         next = text(&body, "next_page");
     }
-    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let first = format!("{}/api/v1/repository?namespace={}&public=true&repo_kind=image", server.endpoint, encoded(namespace));
+    let first = list_request(server.endpoint, namespace);
     match (exchanged.len(), next) {
-        (0, _) => Ok(Step::Send(request(first))),
+        (0, _) => Ok(Step::Send(first)),
         (PAGES.., Some(_)) => Err(malformed("the pages of Quay's list of repositories do not come to an end")),
-        (_, Some(token)) => Ok(Step::Send(request(format!("{first}&next_page={}", encoded(&token))))),
+        (_, Some(token)) => Ok(Step::Send(request(format!("{}&next_page={}", first.url, encoded(&token))))),
         (_, None) => Ok(Step::Done(Ok(Answer::Repositories(names)))),
     }
 }

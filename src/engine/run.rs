@@ -16,7 +16,7 @@ use super::auth::{self, Login, Logins, Wanted};
 use super::choices::Api;
 use super::doctor::{self, Cause, Sight};
 use super::guard;
-use super::name::{Repository, default_endpoint, is_digest};
+use super::name::{Repository, default_endpoint, is_digest, is_private};
 use super::pace::Pace;
 use super::plan::Image;
 use super::quay;
@@ -511,6 +511,12 @@ impl Run {
             && !self.client.logins.is_plain(place)
     }
 
+    /// Whether a page may ask for a login that is for plain http from the start: its form says so, and the registry is in the visitor's own
+    /// network.
+    fn may_be_typed(&self, place: &Repository) -> bool {
+        self.client.caller == Caller::Browser && is_private(&place.host)
+    }
+
     /// Why no login answers for a repository, and what helps: there is none that may be sent, or the one there is is not of the kind that
     /// is wanted.
     fn unusable_login(&self, repository: &Repository, response: &Response) -> Option<(String, &'static str)> {
@@ -518,6 +524,7 @@ impl Run {
         let is_basic = response.challenge.as_deref().and_then(auth::wanted) == Some(Wanted::Basic);
         const AGAIN: &str = "log in again (podman login)";
         match self.client.logins.of(&place) {
+            None if self.is_lowered(&place, repository) && self.may_be_typed(&place) => None,
             _ if self.is_lowered(&place, repository) => Some((
                 format!("a login is sent over https only, and {} is not", self.endpoint(&repository.host)),
                 match self.client.caller {
@@ -539,7 +546,7 @@ impl Run {
     fn lock(&mut self, repository: &Repository, was_sent: bool) {
         let place = self.login_place(repository);
         // A page has no form for a login that it would not send.
-        if self.is_lowered(&place, repository) {
+        if self.is_lowered(&place, repository) && !self.may_be_typed(&place) {
             return;
         }
         let host = place.host;
@@ -1118,9 +1125,17 @@ impl Run {
             self.retries += 1;
             self.put_back(ask);
         }
-        let is_other = |other: &&Ask| other.host() == name && other.repository() != repository.as_ref();
-        if is_hopeless || times > 2 && others < OTHERS && self.waiting.keys().any(|other| is_other(&other)) {
-            self.check(&name, trouble);
+        let is_other = |other: &Ask| other.host() == name && other.repository() != repository.as_ref();
+        match self.host(&name).dialect {
+            // Its limit is one for all that it is asked.
+            Dialect::Quay if is_hopeless => self.give_up(&name, trouble),
+            Dialect::Quay => {}
+            Dialect::Distribution if is_hopeless => self.check(&name, trouble),
+            Dialect::Distribution => {
+                if times > 2 && others < OTHERS && self.waiting.keys().any(is_other) {
+                    self.check(&name, trouble);
+                }
+            }
         }
     }
 
@@ -1148,7 +1163,7 @@ impl Run {
         }
         self.retries += 1;
         self.later.push((now.ms + pause.as_millis() as u64, ask));
-        if !others_pass && tries > 1 {
+        if !others_pass && tries > 1 && self.host(&name).dialect == Dialect::Distribution {
             let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
             self.check(&name, trouble);
         }
@@ -1232,20 +1247,23 @@ impl Run {
     /// Asks whether a host answers anything well, by a question that is about no repository: some that fail must not take all others of
     /// their host with them. Meanwhile nothing else is sent there.
     fn check(&mut self, name: &str, trouble: Trouble) {
-        let now = self.now.ms;
-        let url = format!("{}/v2/", self.endpoint(name));
+        let (now, endpoint) = (self.now.ms, self.endpoint(name));
         // What is left is ended by its own tries.
-        let is_needed = self.waiting.keys().any(|ask| ask.host() == name);
+        let Some(open) = self.waiting.keys().find(|ask| ask.host() == name && ask.repository().is_some()) else { return };
+        let request = match (self.hosts.get(name).map(|host| host.dialect), open.repository()) {
+            (Some(Dialect::Quay), Some(repository)) => quay::list_request(&endpoint, quay::split(repository).0),
+            _ => Request::get(format!("{endpoint}/v2/"), BODY_LIMIT),
+        };
         let host = self.host(name);
         let was_checked = host.checked_at.is_some_and(|at| now < at + CHECK_AGAIN);
-        if !is_needed || was_checked || host.verdict.is_some() || std::mem::replace(&mut host.is_probing, true) {
+        if was_checked || host.verdict.is_some() || std::mem::replace(&mut host.is_probing, true) {
             return;
         }
         host.checked_at = Some(now);
         // One that never answered asked for no pause.
         let due = if host.took { now + host.pace.pause(now).as_millis() as u64 } else { now };
         let purpose = Purpose::Check { trouble, tried: 0 };
-        self.urgent_later.push((due, (purpose, name.to_owned(), Request::get(url, BODY_LIMIT), PROBE_LIMIT)));
+        self.urgent_later.push((due, (purpose, name.to_owned(), request, PROBE_LIMIT)));
     }
 
     /// Takes what a host answered to [`check`](Self::check).
@@ -1285,7 +1303,10 @@ impl Run {
         // One that has answered before may only be started again.
         if host.took && tried + 1 < TRIES && !is_limit && !is_hopeless && *outcome != Err(Failure::Offline) {
             let due = now.ms + backoff(tried + 1, now.random).as_millis() as u64;
-            let request = Request::get(format!("{endpoint}/v2/"), BODY_LIMIT);
+            let request = match flight.request.method {
+                Method::Probe => Request::get(flight.request.url.clone(), BODY_LIMIT),
+                _ => flight.request.clone(),
+            };
             let again = (Purpose::Check { trouble, tried: tried + 1 }, name.clone(), request, PROBE_LIMIT);
             return self.urgent_later.push((due, again));
         }
