@@ -29,7 +29,7 @@ mod ui;
 /// Puts the page into the document.
 #[cfg(target_arch = "wasm32")]
 pub fn main() {
-    // The page says that it crashed in start.js: there it also hears of what is no panic.
+    // start.js announces a crash: it also hears of crashes that are not panics.
     console_error_panic_hook::set_once();
     browser::clear_greeting();
     leptos::mount::mount_to_body(frame::App);

@@ -143,7 +143,7 @@ pub fn Logins(
         view! {
             <form class="login" aria-label=format!("Log in to {host}") autocomplete="off" on:submit=submit>
                 <p>{what}</p>
-                {is_plain.then(|| view! { <p>{format!("It is reached by http://{host}, which is not encrypted: whoever is on the way can read what you type.")}</p> })}
+                {is_plain.then(|| view! { <p>{format!("It is reached by http://{host}, which is not encrypted: everybody on the way can read what you type.")}</p> })}
                 <label class="field">
                     <span>"User"</span>
                     // Not a login of this page's own origin: browsers fill those in by themselves, and a link may name any registry.

@@ -224,7 +224,7 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0, ..] => true,
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        // Local NAT64, discarded addresses, and Teredo, which is no more.
+        // Local NAT64, discarded addresses, and Teredo, which is retired.
         [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0, ..] | [0x2001, 0, ..] => true,
         [0x2002, high, low, ..] => v4(high, low),
         // Unique local, link-local, site-local, multicast.

@@ -607,7 +607,7 @@ impl Run {
         soonest.map_or(Next::Idle, Next::Wait)
     }
 
-    /// Whether one more list of tags may be asked of a host: until it is known how large they are, and where they are large, a few at a
+    /// Whether one more list of tags may be requested from a host: until it is known how large they are, and where they are large, a few at a
     /// time, for their bodies are in memory together.
     fn may_list_tags(&self, host: &str) -> bool {
         let is_list = |ask: &Ask| matches!(ask, Ask::Tags { .. }) && ask.host() == host;

@@ -360,7 +360,7 @@ impl Snapshot {
     /// Reads a snapshot.
     ///
     /// # Errors
-    /// What is no snapshot, or one of a later version.
+    /// What is not a snapshot, or one of a later version.
     pub fn read(text: &str, name: &str) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Head {

@@ -366,7 +366,7 @@ impl Guard {
     }
 }
 
-/// A list that is computed anew whenever it is looked at, as an ordinary one: layers of such add up.
+/// A list that is computed each time it is read, as an ordinary one: layers of such add up.
 pub fn realized(value: Value) -> Value {
     let is_lazy = match value.kind() {
         ValueKind::Iterable => true,

@@ -233,7 +233,7 @@ fn format(state: &mut State<'_, '_>, value: &Jinja, args: Rest<ValueOrKwargs>) -
     minijinja::filters::format(state, value, args)
 }
 
-/// `chain`, which minijinja has beside Jinja2's filters, without layers of lists that are computed anew.
+/// `chain`, which minijinja has beside Jinja2's filters, without layers of lists that are computed each time.
 fn chain(value: &Jinja, others: Rest<Jinja>) -> Result<Jinja, minijinja::Error> {
     let all: Vec<&Jinja> = std::iter::once(value).chain(others.iter()).collect();
     if all.iter().all(|value| value.kind() == ValueKind::Map) {
