@@ -613,8 +613,7 @@ impl Run {
         let is_list = |ask: &Ask| matches!(ask, Ask::Tags { .. }) && ask.host() == host;
         let is_large = self.tag_lists().any(|list| list.bytes() >= LARGE_LIST);
         let is_known = self.facts.answers.keys().any(is_list);
-        let most = if is_large { 2 } else { 4 };
-        is_known && !is_large || self.begun.keys().filter(|ask| is_list(ask)).count() < most
+        is_known && !is_large || self.begun.keys().filter(|ask| is_list(ask)).count() < 2
     }
 
     /// The lists of tags that are known.

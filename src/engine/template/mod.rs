@@ -1,7 +1,7 @@
 //! Renders templates; the only user of minijinja.
 //!
 //! Jinja2 as TripleO's templates use it: no escaping, undefined prints as nothing, Python's string methods, includes from beside
-//! the template. A template comes from anybody, so it has a budget ([`limits`]): an endless loop, a huge value or output is an error, not a
+//! the template. A template comes from anybody, so it has a budget (`limits`): an endless loop, a huge value or output is an error, not a
 //! hang.
 
 mod limits;
