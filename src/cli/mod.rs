@@ -258,7 +258,7 @@ fn check_names(plan: &Plan) -> Result<(), Error> {
     }
 }
 
-/// A line on a terminal that says how far a run is, and whom it waits for; elsewhere only a long wait is told.
+/// A line on a terminal that says how far a run is, and whom it waits for; elsewhere only a wait of more than 2 s is printed.
 fn progress() -> impl Fn(&Run, u64) + Sync {
     let shown = Mutex::new((Instant::now(), None::<Instant>));
     let is_terminal = std::io::stderr().is_terminal();
@@ -274,7 +274,7 @@ fn progress() -> impl Fn(&Run, u64) + Sync {
             }
             return;
         }
-        let wait = run.waits_for(ms).filter(|(_, pause)| pause.as_secs() >= 1);
+        let wait = run.waits_for(ms).filter(|(_, pause)| pause.as_millis() > 2000);
         let wait = wait.map(|(host, pause)| format!("waiting {} s for {host}", pause.as_millis().div_ceil(1000)));
         if is_terminal {
             let (_, summary) = run.conclude();
