@@ -299,7 +299,7 @@ impl Pipeline {
             self.notices.push(clean(&format!("{what}: {url}: compare the clocks")));
         }
         if new.len() > KEPT {
-            self.notices.push(clean(&format!("there are {} promotions, and the newest {KEPT} are read: {url}", new.len())));
+            self.notices.push(clean(&format!("only the newest {KEPT} of {} promotions are read: {url}", new.len())));
         }
         self.promotions.extend(new);
         self.promotions.sort_by(|a, b| (b.at, &a.channel, &a.hash).cmp(&(a.at, &b.channel, &b.hash)));
@@ -338,7 +338,7 @@ impl Pipeline {
             return Err("it has no `promotions`, as a promoter's file has".to_owned());
         };
         if channels.len() > CHANNELS {
-            return Err(format!("it has {} channels, and may have {CHANNELS}", channels.len()));
+            return Err(format!("it has {} channels; at most {CHANNELS} are allowed", channels.len()));
         }
         for (channel, value) in channels {
             let of = clean(channel);

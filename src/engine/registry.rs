@@ -653,11 +653,8 @@ fn incomplete(pages: &[&Response], why: &str) -> Result<Step, Trouble> {
 
 /// The tags of one page.
 fn read_tags(response: &Response) -> Result<TagList, Trouble> {
-    let read = serde_json::from_slice::<Page>(&response.body).map(|page| page.0);
-    read.map_err(|e| match e.is_data() {
-        true => malformed("the list of tags is no list"),
-        false => malformed("the list of tags is no JSON"),
-    })
+    let read = serde_json::from_slice::<Page>(&response.body).map(Page::into_tags);
+    read.map_err(|e| malformed(if e.is_data() { "`tags` is not a list" } else { "the list of tags is not JSON" }))
 }
 
 /// The address of `rel="next"` among the links of a `Link` header (RFC 8288), as seen from `current`; none where there is no such

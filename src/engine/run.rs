@@ -178,6 +178,21 @@ enum Purpose {
     TokenProbe(Repository),
 }
 
+/// What was tried in vain for a question.
+#[derive(Debug, Default)]
+struct Attempts {
+    /// Requests that failed.
+    failed: u32,
+    /// When one first met what may have been overload.
+    overloaded_at: Option<u64>,
+    /// Requests that were answered "too many requests".
+    limited: u32,
+    /// How many others its host had answered well when the first of those came.
+    others_before: u64,
+    /// Why the last one failed.
+    last_trouble: Option<Trouble>,
+}
+
 #[derive(Clone, Debug)]
 struct Flight {
     purpose: Purpose,
@@ -230,13 +245,8 @@ pub struct Run {
     clocks: HashMap<Repository, Clock>,
     /// Questions that were sent and have no answer yet, numbered in the order in which they began.
     begun: HashMap<Ask, u64>,
-    tries: HashMap<Ask, u32>,
-    /// When a question first met what may have been overload.
-    refused_at: HashMap<Ask, u64>,
-    /// How often a question was answered "too many requests", and how many others its host had answered when that began.
-    limited: HashMap<Ask, (u32, u64)>,
-    /// Why the last try of a question failed.
-    last_trouble: HashMap<Ask, Trouble>,
+    /// What was tried in vain for a question since it was last answered.
+    attempts: HashMap<Ask, Attempts>,
     hosts: BTreeMap<String, Host>,
     tokens: HashMap<Repository, Held>,
     /// Repositories that answered 401, and questions for which a token was renewed.
@@ -295,10 +305,7 @@ impl Run {
             flying: HashMap::new(),
             clocks: HashMap::new(),
             begun: HashMap::new(),
-            tries: HashMap::new(),
-            refused_at: HashMap::new(),
-            limited: HashMap::new(),
-            last_trouble: HashMap::new(),
+            attempts: HashMap::new(),
             hosts: BTreeMap::new(),
             tokens: HashMap::new(),
             refusals: HashSet::new(),
@@ -662,7 +669,8 @@ impl Run {
         let left = clock.left(now);
         if left.is_zero() {
             let what = format!("it took longer than {} s in all", IMAGE_LIMIT.as_secs());
-            let trouble = self.last_trouble.get(&ask).cloned().unwrap_or(Trouble { what, cure: "retry".to_owned() });
+            let last = self.attempts(&ask).last_trouble.take();
+            let trouble = last.unwrap_or(Trouble { what, cure: "retry".to_owned() });
             self.learn(ask, Err(trouble));
             return None;
         }
@@ -783,7 +791,7 @@ impl Run {
         }
         if may_pass(&outcome) {
             let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
-            self.last_trouble.insert(ask.clone(), trouble);
+            self.attempts(&ask).last_trouble = Some(trouble);
         }
         let is_browser = self.client.caller == Caller::Browser;
         let response = match &outcome {
@@ -1012,11 +1020,9 @@ impl Run {
 
     /// Works out why a browser could not read a host, and goes on accordingly.
     fn look_into(&mut self, ask: Ask, flight: Flight, offline: bool) {
-        let tries = self.tries.entry(ask.clone()).or_default();
-        if !matches!(flight.purpose, Purpose::Probe) {
-            *tries += 1;
-        }
-        let (tries, page, endpoint, now) = (*tries, self.client.page.clone(), self.endpoint(&flight.host), self.now);
+        let attempts = self.attempts(&ask);
+        attempts.failed += u32::from(!matches!(flight.purpose, Purpose::Probe));
+        let (tries, page, endpoint, now) = (attempts.failed, self.client.page.clone(), self.endpoint(&flight.host), self.now);
         let host = self.host(&flight.host);
         host.is_failing = true;
         let is_quay = host.dialect == Dialect::Quay;
@@ -1102,9 +1108,12 @@ impl Run {
             return;
         }
         let taken = self.host(&name).taken;
-        let (times, before) = self.limited.entry(ask.clone()).or_insert((0, taken));
-        *times += 1;
-        let (times, others) = (*times, taken - *before);
+        let attempts = self.attempts(&ask);
+        if attempts.limited == 0 {
+            attempts.others_before = taken;
+        }
+        attempts.limited += 1;
+        let (times, others) = (attempts.limited, taken - attempts.others_before);
         let host = self.host(&name);
         if others >= OTHERS && times > 2 {
             let pause = backoff(times, now.random).max(told.unwrap_or_default());
@@ -1141,9 +1150,11 @@ impl Run {
     /// Takes what is overload, most likely. Where it happens to one question again and again while others pass, it is that question's
     /// own trouble, and the others do not wait for it.
     fn may_be_refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
-        let (now, tries) = (self.now, self.tries.get(&ask).copied().unwrap_or(1));
-        let Some(first) = self.refused_at.get(&ask).copied() else {
-            self.refused_at.insert(ask.clone(), now.ms);
+        let now = self.now;
+        let attempts = self.attempts(&ask);
+        let tries = attempts.failed;
+        let Some(first) = attempts.overloaded_at else {
+            attempts.overloaded_at = Some(now.ms);
             return self.refused(ask, flight, outcome, told);
         };
         let host = self.host(&flight.host);
@@ -1178,12 +1189,12 @@ impl Run {
         {
             // Overload by another name: nginx says it so unless it is told otherwise.
             let told = response.retry_after.as_deref().and_then(|text| retry_after(text, now.unix));
-            *self.tries.entry(ask.clone()).or_default() += 1;
+            self.attempts(&ask).failed += 1;
             return self.may_be_refused(ask, flight, outcome, told);
         }
-        let tries = self.tries.entry(ask.clone()).or_default();
-        *tries += 1;
-        let tries = *tries;
+        let attempts = self.attempts(&ask);
+        attempts.failed += 1;
+        let tries = attempts.failed;
         let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
         let pause = told.unwrap_or_default().max(backoff(tries, now.random));
         self.count_failure(&flight.host, &outcome);
@@ -1194,6 +1205,10 @@ impl Run {
             host.pace.hold(now.ms + pause.min(IMAGE_LIMIT).as_millis() as u64);
         }
         self.put_off(ask, flight, outcome, tries, pause);
+    }
+
+    fn attempts(&mut self, ask: &Ask) -> &mut Attempts {
+        self.attempts.entry(ask.clone()).or_default()
     }
 
     /// Puts a question off, or ends it where it was tried often enough.
@@ -1340,7 +1355,7 @@ impl Run {
     }
 
     fn note(&mut self, ask: &Ask, flight: Flight, outcome: Result<Response, Failure>) {
-        let tries = self.tries.remove(ask).unwrap_or(0).max(1);
+        let tries = self.attempts.remove(ask).map_or(0, |attempts| attempts.failed).max(1);
         let exchange = Exchange { request: flight.request, outcome, tries };
         self.facts.exchanges.entry(ask.clone()).or_default().push(without_secrets(exchange));
     }
@@ -1382,7 +1397,7 @@ impl Run {
                 self.lacking[i] = self.lacking[i].saturating_sub(1);
                 images.insert(i);
             }
-            self.tries.remove(ask);
+            self.attempts.remove(ask);
             self.close(ask);
             self.facts.exchanges.remove(ask);
         }
@@ -1472,14 +1487,11 @@ impl Run {
         self.flying.clear();
         self.clocks.clear();
         self.begun.clear();
-        self.tries.clear();
-        self.refused_at.clear();
-        self.limited.clear();
+        self.attempts.clear();
         for host in self.hosts.values_mut() {
             host.is_probing = false;
             host.pace.forget();
         }
-        self.last_trouble.clear();
         self.token_tries.clear();
     }
 
@@ -1498,10 +1510,7 @@ impl Run {
             }
         }
         self.close(&ask);
-        self.tries.remove(&ask);
-        self.refused_at.remove(&ask);
-        self.limited.remove(&ask);
-        self.last_trouble.remove(&ask);
+        self.attempts.remove(&ask);
         self.kept.remove(&ask);
         let mut images = self.waiting.remove(&ask).unwrap_or_default();
         if let (Ask::Tag { repository, .. }, Ok(Answer::Tag(Ok(_)))) = (&ask, &answer)

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::name::is_tag;
 
@@ -74,52 +75,34 @@ impl<'a> FromIterator<&'a str> for TagList {
 }
 
 /// The body of `tags/list`: `{"name": "ns/x", "tags": ["a", "b"]}`; `tags` may be null or missing.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Page(pub TagList);
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    tags: Option<TagList>,
+}
 
-impl<'de> Deserialize<'de> for Page {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Body;
-        impl<'de> Visitor<'de> for Body {
-            type Value = Page;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a page of tags")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Page, A::Error> {
-                let mut page = Page::default();
-                while let Some(key) = map.next_key::<String>()? {
-                    match key.as_str() {
-                        "tags" => page.0 = map.next_value::<Option<List>>()?.map_or_else(TagList::default, |list| list.0),
-                        _ => _ = map.next_value::<IgnoredAny>()?,
-                    }
-                }
-                Ok(page)
-            }
-        }
-        deserializer.deserialize_map(Body)
+impl Page {
+    /// Its tags.
+    pub fn into_tags(self) -> TagList {
+        self.tags.unwrap_or_default()
     }
 }
 
-/// The list itself. An item that is not a text is passed over.
-struct List(TagList);
-
-impl<'de> Deserialize<'de> for List {
+/// An item that is not a text is passed over.
+impl<'de> Deserialize<'de> for TagList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Items;
         impl<'de> Visitor<'de> for Items {
-            type Value = List;
+            type Value = TagList;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of tags")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TagList, A::Error> {
                 let mut list = TagList::default();
                 while items.next_element_seed(Item(&mut list))?.is_some() {}
                 list.text.shrink_to_fit();
-                Ok(List(list))
+                Ok(list)
             }
         }
         deserializer.deserialize_seq(Items)
@@ -129,7 +112,7 @@ impl<'de> Deserialize<'de> for List {
 /// One item, which goes where it belongs without a text of its own.
 struct Item<'a>(&'a mut TagList);
 
-impl<'de> serde::de::DeserializeSeed<'de> for Item<'_> {
+impl<'de> DeserializeSeed<'de> for Item<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -186,8 +169,9 @@ mod tests {
 
     #[test]
     fn a_page_is_read_whatever_its_items_are() {
-        let read =
-            |text: &str| serde_json::from_str::<Page>(text).ok().map(|page| page.0.iter().map(str::to_owned).collect::<Vec<_>>());
+        let read = |text: &str| {
+            serde_json::from_str::<Page>(text).ok().map(|page| page.into_tags().iter().map(str::to_owned).collect::<Vec<_>>())
+        };
         let none = Some(Vec::new());
         assert_eq!(
             read(r#"{"name":"x","tags":["b","a\u002d1",3,-1,0.5,null,true,["c"],{"d":"e"},"no tag","","é"]}"#),

@@ -47,7 +47,8 @@ pub struct Document {
 /// ```
 ///
 /// # Errors
-/// What is not YAML, and what PyYAML's safe loader refuses; nesting deeper than 100; more than 200,000 values; aliases that add up to more than 16 MiB.
+/// What is not YAML, and what PyYAML's safe loader refuses; nesting deeper than 100; more than 200,000 values; aliases that add up to
+/// more than 16 MiB.
 pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let located = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "correct the YAML");

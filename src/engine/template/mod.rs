@@ -301,7 +301,7 @@ fn run(sources: &[(&Source, Guarded)], variables: &BTreeMap<&str, Jinja>) -> Res
     let template = env.template_from_named_str(&template.name, &guarded.text)?;
     let mut out = Limited(Vec::new());
     template.render_captured_to(variables, &mut out)?;
-    let text = String::from_utf8(out.0).map_err(|_| minijinja::Error::new(ErrorKind::WriteFailure, "the output is no text"))?;
+    let text = String::from_utf8(out.0).map_err(|_| minijinja::Error::new(ErrorKind::WriteFailure, "the output is not UTF-8"))?;
     let printed = std::mem::take(&mut undefined.lock().unwrap_or_else(PoisonError::into_inner).printed);
     Ok((text, printed))
 }
