@@ -586,6 +586,8 @@ fn a_preflight_that_wants_a_login_is_told_apart_and_its_lines_help() {
     visit(&page, &link);
     assert_unknown(&page);
     assert!(!page.text().contains("overtag prepare"), "before a login nothing is wrong: {}", doctor(&page));
+    assert_shows(&page, &["which is not encrypted"]);
+    looks(&page, "login-plain", "form.login");
     log_in(&page, HOST, USER, PASSWORD);
     assert_unknown(&page);
     assert_told(&page, &["wants a login", "OPTIONS", NGINX]);
@@ -963,23 +965,6 @@ fn a_promotion_is_seen_against_an_earlier_snapshot() {
 }
 
 // -- how it looks
-
-/// Has axe look at the page in light and dark, wide and narrow, and keeps pictures of what `part` is in.
-fn looks(page: &Page, name: &str, part: &str) {
-    for (width, height, at) in [(1280, 900, "laptop"), (360, 740, "phone")] {
-        page.set_window(width, height, 1.0);
-        for scheme in ["light", "dark"] {
-            page.prefer(&[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]);
-            assert_accessible(page, &format!("{name}, {at}, {scheme}"));
-            page.eval("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", &[json!(part)]);
-            screenshot(page, &format!("{name}-{at}-{scheme}"));
-        }
-        let widths = page.eval("return [document.documentElement.scrollWidth, innerWidth]", &[]);
-        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name}, {at}: {widths}");
-    }
-    page.set_window(1280, 900, 1.0);
-    page.prefer(&[("prefers-reduced-motion", "reduce")]);
-}
 
 #[test]
 fn the_doctor_is_in_nobody_s_way() {

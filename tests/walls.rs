@@ -163,6 +163,7 @@ fn what_kills_the_program_is_announced_and_the_link_stays() {
             &[],
         );
         assert_eq!((state, page.url()), (json!(["false", 1]), before), "{js}");
+        looks(&page, "crashed", "[role=alert]");
         proxy.release();
     }
     // What is nobody's fault is not a crash.
@@ -184,6 +185,7 @@ fn a_program_that_cannot_be_loaded_is_announced() {
     page.open(&site.url);
     page.wait_for("/could not be loaded/.test(document.querySelector('[role=alert]')?.textContent)", PATIENCE);
     assert!(!page.text().contains("Loading"), "{}", page.text());
+    looks(&page, "not-loaded", "[role=alert]");
 }
 
 /// Copies what a folder holds.
@@ -204,19 +206,20 @@ fn a_wall_is_shown_in_frames_and_nothing_with_buttons_is() {
     page.open(&format!("{}outer.html", site.url));
     let frames = "[...document.querySelectorAll('iframe')].map(f => f.contentDocument)";
     page.wait_for(
-        &format!("{frames}.filter(d => d.querySelector('main')?.getAttribute('aria-busy') === 'false').length === 2"),
+        &format!("{frames}.filter(d => d.querySelector('main.view')?.getAttribute('aria-busy') === 'false').length === 2"),
         LIMIT,
     );
     page.wait_for(&format!("{frames}.filter(d => d.querySelector('a[target=_blank]')).length === 2"), LIMIT);
     let shown = page.eval(
         &format!(
-            "return {frames}.map(d => [d.querySelectorAll('main').length, d.querySelectorAll('button, input, form').length])"
+            "return {frames}.map(d => [d.querySelectorAll('main.view').length, d.querySelectorAll('button, input, form').length])"
         ),
         &[],
     );
     let has_program: Vec<u64> = shown.as_array().expect("a list").iter().map(|f| f[0].as_u64().expect("a number")).collect();
     assert_eq!(has_program, [1, 0, 0, 1], "{shown}");
     assert!(shown[1] == json!([0, 0]) && shown[2] == json!([0, 0]), "{shown}");
+    screenshot(&page, "frames");
 }
 
 #[test]

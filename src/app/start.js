@@ -14,7 +14,7 @@ let isDown = false;
 const announce = (text) => {
   if (isDown) return;
   isDown = true;
-  document.querySelector(".greeting")?.remove();
+  document.querySelector(".greeting p")?.remove();
   document.querySelector("main")?.setAttribute("aria-busy", "false");
   const notice = document.createElement("p");
   notice.setAttribute("role", "alert");
@@ -22,6 +22,7 @@ const announce = (text) => {
   notice.dataset.kind = "error";
   notice.textContent = text;
   document.body.prepend(notice);
+  notice.scrollIntoView({ block: "nearest" });
 };
 const crashed = "overtag crashed. Your link is still in the address bar; reload the page. If it crashes again, leave out the file or template that you gave last.";
 // A trap of the program (a panic, memory, the stack) comes as one of these; a cancelled request does not. By name: Firefox has an
@@ -38,7 +39,8 @@ const start = async () => {
     link.target = "_blank";
     link.rel = "noopener";
     link.textContent = "Open overtag in its own window";
-    document.querySelector(".greeting").replaceChildren(link, "; only links with embed=1 are shown in frames.");
+    document.querySelector(".greeting p").replaceChildren(link, "; only links with embed=1 are shown in frames.");
+    document.querySelector("main").setAttribute("aria-busy", "false");
     return;
   }
   const named = (name) => new URL(document.querySelector(`meta[name=${name}]`).content, document.baseURI).href;

@@ -252,6 +252,23 @@ pub fn assert_accessible(page: &Page, what: &str) {
     assert!(violations.is_empty(), "{what}:\n{}", violations.iter().map(|v| format!("{v}\n")).collect::<String>());
 }
 
+/// Has axe look at the page in light and dark, wide and narrow, and keeps pictures of what `part` is in.
+pub fn looks(page: &Page, name: &str, part: &str) {
+    for (width, height, at) in [(1280, 900, "laptop"), (360, 740, "phone")] {
+        page.set_window(width, height, 1.0);
+        for scheme in ["light", "dark"] {
+            page.prefer(&[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]);
+            assert_accessible(page, &format!("{name}, {at}, {scheme}"));
+            page.eval("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", &[json!(part)]);
+            screenshot(page, &format!("{name}-{at}-{scheme}"));
+        }
+        let widths = page.eval("return [document.documentElement.scrollWidth, innerWidth]", &[]);
+        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name}, {at}: {widths}");
+    }
+    page.set_window(1280, 900, 1.0);
+    page.prefer(&[("prefers-reduced-motion", "reduce")]);
+}
+
 /// Unfolds the choices, once they are there.
 pub fn unfold(page: &Page) {
     page.wait_for("document.querySelector('main details') !== null", LIMIT);

@@ -8,6 +8,9 @@
 //! What a question needs is said in [`registry`](super::registry); here is what all questions to a host share: its API, its pace,
 //! its logins, and in a browser why it cannot be read.
 
+mod failure;
+mod login;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +23,7 @@ use super::name::{Repository, default_endpoint, is_digest, is_private};
 use super::pace::Pace;
 use super::plan::Image;
 use super::quay;
-use super::registry::{Answer, Ask, Caller, Dialect, Exchange, Form, Server, Step, Trouble, step};
+use super::registry::{self, Answer, Ask, Caller, Dialect, Exchange, Form, Server, Step, Trouble, step};
 use super::resolve::{Facts, Resolver, Row, Status, Summary, conclude};
 use super::snapshot::Snapshot;
 use super::tag_list::TagList;
@@ -489,77 +492,6 @@ impl Run {
         self.hosts.get_mut(name).unwrap_or_else(|| unreachable!("it was put there"))
     }
 
-    /// Whose login answers for a repository: that of the host where its API is. A link can name another place for a registry, and must
-    /// not get the registry's login by that.
-    fn login_place(&self, repository: &Repository) -> Repository {
-        let (endpoint, usual) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
-        let host = |url: &str| guard::Address::parse(url).map_or(String::new(), |a| a.host.to_owned());
-        // Over http it is the same host too: whether a login goes there is another question.
-        let https = |url: &str| url.replacen("http://", "https://", 1);
-        let is_usual = guard::is_same_origin(&https(&endpoint), &https(&usual));
-        if is_usual { repository.clone() } else { Repository { host: host(&endpoint), ..repository.clone() } }
-    }
-
-    /// The login for a repository, if it may be sent to where its API is.
-    fn login(&self, repository: &Repository) -> Option<Login> {
-        let place = self.login_place(repository);
-        if self.is_lowered(&place, repository) {
-            return None;
-        }
-        self.client.logins.of(&place).cloned()
-    }
-
-    /// Whether a login would go over plain http to a host whose logins are for https: all but this machine, and those of which the
-    /// authfile says http. No link, endpoint or flag makes a login one for http.
-    fn is_lowered(&self, place: &Repository, repository: &Repository) -> bool {
-        let is_http = |url: &str| url.starts_with("http://");
-        is_http(&self.endpoint(&repository.host))
-            && !is_http(&default_endpoint(&place.host))
-            && !self.client.logins.is_plain(place)
-    }
-
-    /// Whether a page may ask for a login that is for plain http from the start: its form says so, and the registry is in the visitor's own
-    /// network.
-    fn may_be_typed(&self, place: &Repository) -> bool {
-        self.client.caller == Caller::Browser && is_private(&place.host)
-    }
-
-    /// Why no login answers for a repository, and what helps: there is none that may be sent, or the one there is is not of the kind that
-    /// is wanted.
-    fn unusable_login(&self, repository: &Repository, response: &Response) -> Option<(String, &'static str)> {
-        let place = self.login_place(repository);
-        let is_basic = response.challenge.as_deref().and_then(auth::wanted) == Some(Wanted::Basic);
-        const AGAIN: &str = "log in again (podman login)";
-        match self.client.logins.of(&place) {
-            None if self.is_lowered(&place, repository) && self.may_be_typed(&place) => None,
-            _ if self.is_lowered(&place, repository) => Some((
-                format!("a login is sent over https only, and {} is not", self.endpoint(&repository.host)),
-                match self.client.caller {
-                    Caller::Browser => "reach it by https",
-                    Caller::Native => {
-                        "reach it by https, or write its key in the authfile with http:// if its network is trusted"
-                    }
-                },
-            )),
-            Some(Login::Refresh { password: None, .. }) if is_basic => {
-                Some(("it wants user and password, and there is an identity token alone".to_owned(), AGAIN))
-            }
-            Some(_) => None,
-            None => self.client.logins.unusable(&place).map(|why| (why.to_owned(), AGAIN)),
-        }
-    }
-
-    /// Notes that a login is wanted, or that the one that was sent is refused.
-    fn lock(&mut self, repository: &Repository, was_sent: bool) {
-        let place = self.login_place(repository);
-        // A page has no form for a login that it would not send.
-        if self.is_lowered(&place, repository) && !self.may_be_typed(&place) {
-            return;
-        }
-        let host = place.host;
-        self.locked.insert(host, if was_sent { Locked::Refused } else { Locked::Wanted });
-    }
-
     fn step(&mut self, ask: &Ask) -> Step {
         let caller = self.client.caller;
         let endpoint = self.endpoint(ask.host());
@@ -718,15 +650,6 @@ impl Run {
         Some(self.launch(Purpose::Ask(ask), name, request, left.min(TRY_LIMIT)))
     }
 
-    /// The repository whose token is to be waited for before this one's is asked for.
-    fn token_under_way(&self, repository: &Repository) -> Option<Repository> {
-        if self.parked.contains_key(repository) {
-            return Some(repository.clone());
-        }
-        let is_new = self.hosts.get(&repository.host).is_some_and(|h| !h.has_tokens);
-        self.parked.keys().find(|r| is_new && r.host == repository.host).cloned()
-    }
-
     fn launch(&mut self, purpose: Purpose, host: String, request: Request, limit: Duration) -> Send {
         let now = self.now.ms;
         self.host(&host).pace.sent(now);
@@ -790,7 +713,7 @@ impl Run {
             return self.learn(ask, Err(verdict));
         }
         if may_pass(&outcome) {
-            let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
+            let trouble = trouble_of(&outcome);
             self.attempts(&ask).last_trouble = Some(trouble);
         }
         let is_browser = self.client.caller == Caller::Browser;
@@ -880,470 +803,6 @@ impl Run {
         }
     }
 
-    /// Whether a 401 can be answered with a login or a token that was not tried yet; then the question is put again.
-    fn can_log_in(&mut self, ask: &Ask, flight: &Flight, response: &Response) -> bool {
-        let Some(repository) = ask.repository().cloned() else { return false };
-        let was_sent = flight.request.authorization.is_some();
-        let has_login = self.login(&repository).is_some_and(|login| login.basic().is_some());
-        let wanted = response.challenge.as_deref().and_then(auth::wanted);
-        match wanted {
-            Some(wanted @ Wanted::Bearer { .. }) => {
-                if was_sent {
-                    match self.tokens.get(&repository) {
-                        // Another one came while this was under way.
-                        Some(held) if Some(&held.token.header) != flight.request.authorization.as_ref() => return true,
-                        // One that was good may have run out before its time; it is renewed once.
-                        Some(held) => {
-                            let ran_out = held.was_good;
-                            self.tokens.remove(&repository);
-                            if !(ran_out && self.renewed.insert(ask.clone())) {
-                                return false;
-                            }
-                            self.renewing.insert(repository.clone());
-                        }
-                        None => return self.renewing.contains(&repository),
-                    }
-                }
-                self.refusals.insert(repository);
-                self.host(&flight.host).wants = Some(wanted);
-                true
-            }
-            // A page may not be let see what is wanted; then a password is the likely thing.
-            Some(Wanted::Basic) | None if has_login && !was_sent => {
-                self.refusals.insert(repository);
-                self.host(&flight.host).wants = Some(Wanted::Basic);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn take_token(&mut self, repository: Repository, flight: Flight, outcome: Result<Response, Failure>) {
-        let has_login = flight.request.authorization.is_some() || flight.request.form.is_some();
-        let asks = self.parked.remove(&repository).unwrap_or_default();
-        self.renewing.remove(&repository);
-        let now = self.now;
-        if let Err(Failure::Offline) = &outcome {
-            let trouble = Cause::Offline.trouble(&flight.host, "");
-            self.host(&flight.host).cause = Some(Cause::Offline);
-            self.give_up(&flight.host, trouble.clone());
-            return asks.into_iter().for_each(|ask| self.learn(ask, Err(trouble.clone())));
-        }
-        let is_unreadable = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
-        let host = self.host(&flight.host);
-        // A page cannot read the refusal of a service that has answered before.
-        let is_overload = match &outcome {
-            Ok(response) => response.status == 429 || response.status == 503 && host.has_tokens,
-            Err(_) => is_unreadable && host.has_tokens,
-        };
-        if is_overload {
-            let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
-            host.pace.refused(flight.sent, now.ms, told.map(|t| t.min(IMAGE_LIMIT)), now.random);
-        }
-        let is_hopeless = host.pace.is_hopeless(now.ms);
-        let tries = self.token_tries.entry(repository.clone()).or_default();
-        *tries += 1;
-        let tries = *tries;
-        if is_overload && !is_hopeless {
-            self.retries += 1;
-            return asks.into_iter().for_each(|ask| self.put_back(ask));
-        }
-        if is_overload {
-            let trouble = match &outcome {
-                Ok(response) => super::registry::refused(response),
-                Err(failure) => super::registry::failed(failure),
-            };
-            self.give_up(&flight.host, trouble.clone());
-            return asks.into_iter().for_each(|ask| self.learn(ask, Err(trouble.clone())));
-        }
-        if may_pass(&outcome) && tries < TRIES {
-            self.retries += 1;
-            let due = now.ms + backoff(tries, now.random).as_millis() as u64;
-            return self.later.extend(asks.into_iter().map(|ask| (due, ask)));
-        }
-        self.token_tries.remove(&repository);
-        if is_unreadable && self.host(&flight.host).tokens_probed.is_none() {
-            let probe = Request { method: Method::Probe, ..Request::get(format!("{}/", guard::origin(&flight.request.url)), 0) };
-            self.urgent.push_back((Purpose::TokenProbe(repository.clone()), flight.host, probe, PROBE_LIMIT));
-            self.parked.insert(repository, asks);
-            return;
-        }
-        let token = match &outcome {
-            Ok(response) => auth::read_token(response, &flight.request),
-            Err(_) if is_unreadable => {
-                let origin = guard::origin(&flight.request.url);
-                let answers = self.host(&flight.host).tokens_probed == Some(true);
-                let cause = if answers { Cause::TokenService(origin.clone()) } else { Cause::Unreachable };
-                let trouble = cause.trouble(&flight.host, &origin);
-                let host = self.host(&flight.host);
-                host.cause = Some(cause);
-                host.no_token = Some(trouble.clone());
-                // Where nothing was readable without a token so far, nothing will be.
-                if !host.took {
-                    self.give_up(&flight.host, trouble.clone());
-                }
-                Err(trouble)
-            }
-            Err(failure) => Err(super::registry::failed(failure)),
-        };
-        let is_refused = matches!(&outcome, Ok(r) if matches!(r.status, 400 | 401 | 403));
-        // A token is a secret, and the body holds nothing else.
-        let outcome = outcome.map(|r| Response { body: Vec::new(), ..r });
-        let exchange = Exchange { request: flight.request, outcome, tries };
-        self.facts.logins.entry(repository.clone()).or_default().push(without_secrets(exchange));
-        match token {
-            Ok(token) => {
-                self.host(&flight.host).has_tokens = true;
-                self.tokens.insert(repository, Held { token, since: flight.sent, was_good: false });
-                for ask in asks {
-                    self.put_back(ask);
-                }
-            }
-            Err(mut trouble) => {
-                if is_refused {
-                    self.lock(&repository, has_login);
-                    if let Some(why) = self.client.logins.unusable(&self.login_place(&repository)).filter(|_| !has_login) {
-                        trouble.what = format!("{}, and {why}", trouble.what);
-                    }
-                }
-                for ask in asks {
-                    // Others only waited to see how this one fares.
-                    if ask.repository() == Some(&repository) {
-                        self.learn(ask, Err(trouble.clone()));
-                    } else {
-                        self.put_back(ask);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Works out why a browser could not read a host, and goes on accordingly.
-    fn look_into(&mut self, ask: Ask, flight: Flight, offline: bool) {
-        let attempts = self.attempts(&ask);
-        attempts.failed += u32::from(!matches!(flight.purpose, Purpose::Probe));
-        let (tries, page, endpoint, now) = (attempts.failed, self.client.page.clone(), self.endpoint(&flight.host), self.now);
-        let host = self.host(&flight.host);
-        host.is_failing = true;
-        let is_quay = host.dialect == Dialect::Quay;
-        let url = if matches!(flight.purpose, Purpose::Probe) { &endpoint } else { &flight.request.url };
-        let sight = Sight {
-            page: &page,
-            url,
-            needs_preflight: flight.request.needs_preflight(),
-            offline,
-            answered: host.answered,
-            answered_preflighted: host.answered_preflighted,
-            tries,
-            patience: if is_quay { TRIES - 1 } else { 2 },
-            probed: host.probed,
-        };
-        match doctor::diagnose(sight) {
-            doctor::Next::Verdict(cause) => {
-                let trouble = cause.trouble(&flight.host, &endpoint);
-                // What needs no login may still be read.
-                let is_all = cause != Cause::PreflightRefused || !host.took;
-                host.cause = Some(cause);
-                if is_all {
-                    self.give_up(&flight.host, trouble.clone());
-                }
-                self.learn(ask, Err(trouble));
-            }
-            // Where nothing else passes either, the line is dead rather than the host overloaded; but of a Quay that is how a page sees
-            // its 429.
-            doctor::Next::Slow if is_quay || host.took_at > flight.sent => self.may_be_refused(ask, flight, Err(unsaid()), None),
-            doctor::Next::Slow => {
-                host.pace.refused(flight.sent, now.ms, None, now.random);
-                self.count_failure(&flight.host, &Err(unsaid()));
-                if tries > 1 {
-                    self.check(&flight.host, super::registry::failed(&unsaid()));
-                }
-                self.put_off(ask, flight, Err(unsaid()), tries, backoff(tries, now.random));
-            }
-            doctor::Next::Retry => {
-                // One that never answered is not sent everything else meanwhile.
-                let pause = backoff(tries, now.random);
-                host.pace.hold(now.ms + pause.as_millis() as u64);
-                self.put_off(ask, flight, Err(unsaid()), tries, pause);
-            }
-            doctor::Next::Probe if !host.sniffed && ask.repository().is_some() => {
-                host.sniffed = true;
-                let request = match (is_quay, ask.repository()) {
-                    (false, Some(repository)) => quay::overview_request(&endpoint, repository),
-                    _ => Request::get(format!("{endpoint}/v2/"), BODY_LIMIT),
-                };
-                self.urgent.push_back((Purpose::Sniff(ask), flight.host.clone(), request, TRY_LIMIT));
-            }
-            doctor::Next::Probe => {
-                if !std::mem::replace(&mut host.is_probing, true) {
-                    let request = Request { method: Method::Probe, ..Request::get(format!("{endpoint}/v2/"), 0) };
-                    self.urgent.push_back((Purpose::Probe, flight.host.clone(), request, PROBE_LIMIT));
-                }
-                self.held_back.push(ask);
-            }
-        }
-    }
-
-    /// Takes a refusal for overload: the host is left alone for a while, and this question goes first then. Where others pass and this
-    /// one is refused again and again, it is its own trouble, and the others do not wait for it.
-    fn refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
-        let (now, name, repository) = (self.now, flight.host.clone(), ask.repository().cloned());
-        let left = self.clocks.entry(clock_of(&ask)).or_default().left(now.ms);
-        let trouble = match &outcome {
-            Ok(response) => super::registry::refused(response),
-            Err(failure) => super::registry::failed(failure),
-        };
-        if let Some(told) = told.filter(|told| *told >= IMAGE_LIMIT) {
-            let status = outcome.as_ref().map_or(429, |r| r.status);
-            let what = format!("{name} lets no more requests through for {} s ({status})", told.as_secs());
-            let trouble = Trouble { what, cure: "retry then".to_owned() };
-            self.learn(ask, Err(trouble.clone()));
-            let host = self.host(&name);
-            host.long_waits += 1;
-            if host.long_waits >= 2 * FAILURES {
-                self.give_up(&name, trouble);
-            } else if host.took_at <= flight.sent {
-                self.check(&name, trouble);
-            }
-            return;
-        }
-        let taken = self.host(&name).taken;
-        let attempts = self.attempts(&ask);
-        if attempts.limited == 0 {
-            attempts.others_before = taken;
-        }
-        attempts.limited += 1;
-        let (times, others) = (attempts.limited, taken - attempts.others_before);
-        let host = self.host(&name);
-        if others >= OTHERS && times > 2 {
-            let pause = backoff(times, now.random).max(told.unwrap_or_default());
-            if pause >= left {
-                return self.record(ask, flight, outcome);
-            }
-            self.retries += 1;
-            return self.later.push((now.ms + pause.as_millis() as u64, ask));
-        }
-        host.pace.refused(flight.sent, now.ms, told, now.random);
-        let (is_hopeless, pause) = (host.pace.is_hopeless(now.ms), host.pace.pause(now.ms));
-        if is_hopeless {
-            self.learn(ask, Err(trouble.clone()));
-        } else if told.unwrap_or(pause) >= left {
-            self.record(ask, flight, outcome);
-        } else {
-            self.retries += 1;
-            self.put_back(ask);
-        }
-        let is_other = |other: &Ask| other.host() == name && other.repository() != repository.as_ref();
-        match self.host(&name).dialect {
-            // Its limit is one for all that it is asked.
-            Dialect::Quay if is_hopeless => self.give_up(&name, trouble),
-            Dialect::Quay => {}
-            Dialect::Distribution if is_hopeless => self.check(&name, trouble),
-            Dialect::Distribution => {
-                if times > 2 && others < OTHERS && self.waiting.keys().any(is_other) {
-                    self.check(&name, trouble);
-                }
-            }
-        }
-    }
-
-    /// Takes what is overload, most likely. Where it happens to one question again and again while others pass, it is that question's
-    /// own trouble, and the others do not wait for it.
-    fn may_be_refused(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, told: Option<Duration>) {
-        let now = self.now;
-        let attempts = self.attempts(&ask);
-        let tries = attempts.failed;
-        let Some(first) = attempts.overloaded_at else {
-            attempts.overloaded_at = Some(now.ms);
-            return self.refused(ask, flight, outcome, told);
-        };
-        let host = self.host(&flight.host);
-        let others_pass = host.took_at > first;
-        if !others_pass || tries < TRIES {
-            host.pace.refused(flight.sent, now.ms, told, now.random);
-            if host.pace.is_hopeless(now.ms) {
-                return self.refused(ask, flight, outcome, told);
-            }
-        }
-        let name = flight.host.clone();
-        // Behind the others, to see whether they pass.
-        let pause = host.pace.pause(now.ms) + backoff(tries, now.random);
-        if others_pass && tries >= PATIENCE || pause >= self.clocks.entry(clock_of(&ask)).or_default().left(now.ms) {
-            return self.record(ask, flight, outcome);
-        }
-        self.retries += 1;
-        self.later.push((now.ms + pause.as_millis() as u64, ask));
-        if !others_pass && tries > 1 && self.host(&name).dialect == Dialect::Distribution {
-            let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
-            self.check(&name, trouble);
-        }
-    }
-
-    /// Takes what may pass by itself.
-    fn try_again(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
-        let now = self.now;
-        if let Ok(response) = &outcome
-            && response.status == 503
-            && self.host(&flight.host).took
-            && super::registry::error_code(response).as_deref() != Some("UNAVAILABLE")
-        {
-            // Overload by another name: nginx says it so unless it is told otherwise.
-            let told = response.retry_after.as_deref().and_then(|text| retry_after(text, now.unix));
-            self.attempts(&ask).failed += 1;
-            return self.may_be_refused(ask, flight, outcome, told);
-        }
-        let attempts = self.attempts(&ask);
-        attempts.failed += 1;
-        let tries = attempts.failed;
-        let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
-        let pause = told.unwrap_or_default().max(backoff(tries, now.random));
-        self.count_failure(&flight.host, &outcome);
-        let host = self.host(&flight.host);
-        host.is_failing = true;
-        if !host.took || told.is_some() {
-            // One that never answered well, or asks for time, is not sent everything else meanwhile.
-            host.pace.hold(now.ms + pause.min(IMAGE_LIMIT).as_millis() as u64);
-        }
-        self.put_off(ask, flight, outcome, tries, pause);
-    }
-
-    fn attempts(&mut self, ask: &Ask) -> &mut Attempts {
-        self.attempts.entry(ask.clone()).or_default()
-    }
-
-    /// Puts a question off, or ends it where it was tried often enough.
-    fn put_off(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>, tries: u32, pause: Duration) {
-        let left = self.clocks.entry(clock_of(&ask)).or_default().left(self.now.ms);
-        if tries < TRIES && pause < left {
-            self.retries += 1;
-            return self.later.push((self.now.ms + pause.as_millis() as u64, ask));
-        }
-        let name = flight.host.clone();
-        // A host that is only called like a Quay, or whose `/api/v1` is out of order, may serve `/v2/` all the same, which is all that crane
-        // and skopeo ask for; a page could not read that.
-        let is_out_of_order = matches!(&outcome, Ok(response) if response.status >= 500);
-        let (api, host) = (self.resolver.settings().api, self.host(&name));
-        if is_out_of_order
-            && api == Api::Auto
-            && host.dialect == Dialect::Quay
-            && !host.is_sure
-            && self.client.caller == Caller::Native
-        {
-            return self.switch(&name, Dialect::Distribution);
-        }
-        if self.client.caller == Caller::Browser && outcome == Err(Failure::Timeout) && !self.host(&name).answered {
-            let (page, endpoint) = (self.client.page.clone(), self.endpoint(&name));
-            let cause = doctor::silence(&page, &endpoint);
-            let trouble = cause.trouble(&name, &endpoint);
-            self.host(&name).cause = Some(cause);
-            self.give_up(&name, trouble.clone());
-            return self.learn(ask, Err(trouble));
-        }
-        self.record(ask.clone(), flight, outcome);
-        // Where nothing was answered so far, the host itself may be down.
-        if !self.host(&name).took
-            && let Some(Err(trouble)) = self.facts.answers.get(&ask).cloned()
-        {
-            self.check(&name, trouble);
-        }
-    }
-
-    /// Counts a request that failed. Where one after the other does, it is the host's trouble, or that of a few repositories alone.
-    fn count_failure(&mut self, name: &str, outcome: &Result<Response, Failure>) {
-        let host = self.host(name);
-        host.failures += 1;
-        if host.took && host.failures >= FAILURES {
-            let trouble = outcome.as_ref().map_or_else(super::registry::failed, super::registry::refused);
-            self.check(name, trouble);
-        }
-    }
-
-    /// Asks whether a host answers anything well, by a question that is about no repository: some that fail must not take all others of
-    /// their host with them. Meanwhile nothing else is sent there.
-    fn check(&mut self, name: &str, trouble: Trouble) {
-        let (now, endpoint) = (self.now.ms, self.endpoint(name));
-        // What is left is ended by its own tries.
-        let Some(open) = self.waiting.keys().find(|ask| ask.host() == name && ask.repository().is_some()) else { return };
-        let request = match (self.hosts.get(name).map(|host| host.dialect), open.repository()) {
-            (Some(Dialect::Quay), Some(repository)) => quay::list_request(&endpoint, quay::split(repository).0),
-            _ => Request::get(format!("{endpoint}/v2/"), BODY_LIMIT),
-        };
-        let host = self.host(name);
-        let was_checked = host.checked_at.is_some_and(|at| now < at + CHECK_AGAIN);
-        if was_checked || host.verdict.is_some() || std::mem::replace(&mut host.is_probing, true) {
-            return;
-        }
-        host.checked_at = Some(now);
-        // One that never answered asked for no pause.
-        let due = if host.took { now + host.pace.pause(now).as_millis() as u64 } else { now };
-        let purpose = Purpose::Check { trouble, tried: 0 };
-        self.urgent_later.push((due, (purpose, name.to_owned(), request, PROBE_LIMIT)));
-    }
-
-    /// Takes what a host answered to [`check`](Self::check).
-    fn take_check(&mut self, trouble: Trouble, tried: u32, flight: &Flight, outcome: &Result<Response, Failure>) {
-        let (name, now) = (&flight.host, self.now);
-        let is_hidden = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
-        if is_hidden && flight.request.method != Method::Probe {
-            // It may answer, and keep that from the page.
-            let request = Request { method: Method::Probe, ..Request::get(flight.request.url.clone(), 0) };
-            return self.urgent.push_back((Purpose::Check { trouble, tried }, name.clone(), request, PROBE_LIMIT));
-        }
-        let (page, endpoint) = (self.client.page.clone(), self.endpoint(name));
-        let host = self.host(name);
-        if host.verdict.is_some() {
-            return self.release(name);
-        }
-        // Others may have been answered meanwhile.
-        let is_answered = host.checked_at.is_some_and(|at| host.took_at > at);
-        let is_hopeless = host.pace.is_hopeless(now.ms);
-        if is_answered || outcome.is_ok() && !may_pass(outcome) && !is_hopeless {
-            host.failures = 0;
-            // Of what a page cannot see nothing more is known than that something answers.
-            if !is_answered && flight.request.method != Method::Probe {
-                host.took = true;
-                host.took_at = now.ms;
-                host.taken += OTHERS;
-            }
-            return self.release(name);
-        }
-        // It may refuse everybody for a while.
-        let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
-        let is_limit = matches!(outcome, Ok(r) if r.status == 429 || r.status == 503 && host.took);
-        if is_limit && !is_hopeless && told.is_none_or(|told| told < IMAGE_LIMIT) {
-            host.pace.refused(flight.sent, now.ms, told, now.random);
-            return self.release(name);
-        }
-        // One that has answered before may only be started again.
-        if host.took && tried + 1 < TRIES && !is_limit && !is_hopeless && *outcome != Err(Failure::Offline) {
-            let due = now.ms + backoff(tried + 1, now.random).as_millis() as u64;
-            let request = match flight.request.method {
-                Method::Probe => Request::get(flight.request.url.clone(), BODY_LIMIT),
-                _ => flight.request.clone(),
-            };
-            let again = (Purpose::Check { trouble, tried: tried + 1 }, name.clone(), request, PROBE_LIMIT);
-            return self.urgent_later.push((due, again));
-        }
-        let cause = match outcome {
-            Err(Failure::Offline) => Some(Cause::Offline),
-            Err(_) if self.client.caller == Caller::Browser => Some(doctor::silence(&page, &endpoint)),
-            _ => None,
-        };
-        let trouble = cause.as_ref().map_or(trouble, |cause| cause.trouble(name, &endpoint));
-        self.host(name).cause = cause;
-        self.give_up(name, trouble);
-        self.release(name);
-    }
-
-    /// Lets a host's questions go on after it was probed.
-    fn release(&mut self, name: &str) {
-        self.host(name).is_probing = false;
-        let (own, others) = std::mem::take(&mut self.held_back).into_iter().partition(|ask| ask.host() == name);
-        self.held_back = others;
-        let own: Vec<Ask> = own;
-        own.into_iter().for_each(|ask| self.put_back(ask));
-    }
-
     /// Notes what was exchanged for a question, and ends it or puts it first in the queue.
     fn record(&mut self, ask: Ask, flight: Flight, outcome: Result<Response, Failure>) {
         self.note(&ask, flight, outcome);
@@ -1358,28 +817,6 @@ impl Run {
         let tries = self.attempts.remove(ask).map_or(0, |attempts| attempts.failed).max(1);
         let exchange = Exchange { request: flight.request, outcome, tries };
         self.facts.exchanges.entry(ask.clone()).or_default().push(without_secrets(exchange));
-    }
-
-    /// Asks a host no more, for this reason.
-    fn give_up(&mut self, name: &str, trouble: Trouble) {
-        self.host(name).verdict = Some(trouble.clone());
-        let open: Vec<Ask> = self.waiting.keys().filter(|ask| ask.host() == name).cloned().collect();
-        let flying: HashSet<Ask> = self.flying.values().filter_map(|f| asked(&f.purpose)).collect();
-        for ask in open.into_iter().filter(|ask| !flying.contains(ask)) {
-            self.learn(ask, Err(trouble.clone()));
-        }
-        self.settle_verdicts();
-    }
-
-    /// Ends what was asked meanwhile of hosts that are given up.
-    fn settle_verdicts(&mut self) {
-        while let Some(i) = self.queue.iter().position(|ask| self.hosts.get(ask.host()).is_some_and(|h| h.verdict.is_some())) {
-            let Some(ask) = self.queue.remove(i) else { return };
-            let verdict = self.hosts.get(ask.host()).and_then(|h| h.verdict.clone());
-            if let Some(trouble) = verdict {
-                self.learn(ask, Err(trouble));
-            }
-        }
     }
 
     /// Asks a host by the other API from now on.
@@ -1594,6 +1031,11 @@ fn tag_by_tag(images: &[Image]) -> VecDeque<usize> {
     let mut keyed: Vec<(usize, usize)> = (0..images.len()).map(place).zip(0..).collect();
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, i)| i).collect()
+}
+
+/// What a request that failed means.
+fn trouble_of(outcome: &Result<Response, Failure>) -> Trouble {
+    outcome.as_ref().map_or_else(registry::failed, registry::refused)
 }
 
 /// What a browser tells of a failure.
