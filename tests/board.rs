@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use overtag::engine::auth::Logins;
 use overtag::engine::board::{self, Grid, Known, Lag, Lateness, Stage, State};
-use overtag::engine::choices::{Choices, Settings};
+use overtag::engine::choices::Choices;
 use overtag::engine::compare::{Change, Side, compare, diffs};
 use overtag::engine::dlrn::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
 use overtag::engine::plan::{Files, Plan};
@@ -18,6 +18,7 @@ use overtag::engine::quay::{Active, Life, Overview};
 use overtag::engine::registry::{Answer, Ask, Caller};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Run};
+use overtag::engine::settings::Settings;
 use overtag::engine::share;
 use overtag::engine::snapshot::Snapshot;
 use overtag::engine::template::Source;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use overtag::engine::auth::{Authfile, Login, Logins};
-use overtag::engine::choices::Settings;
 use overtag::engine::doctor::Cause;
 use overtag::engine::name::{Reference, Repository};
 use overtag::engine::plan::Image;
@@ -17,6 +16,7 @@ use overtag::engine::registry::{
 };
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::run::{Client, Locked, Next, Run};
+use overtag::engine::settings::Settings;
 use overtag::engine::share;
 use overtag::engine::tag_list::TagList;
 use overtag::engine::wire::{Failure, LIST_LIMIT, Method, Moment, Request, Response, TRIES};

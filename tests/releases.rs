@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use overtag::engine::choices::{Choices, Settings};
+use overtag::engine::choices::Choices;
 use overtag::engine::plan::{Files, Plan};
 use overtag::engine::release::{RELEASES, Release, Value as Substitution};
+use overtag::engine::settings::Settings;
 use serde_json::Value;
 
 const RELEASES_WITH_FACTS: [&str; 9] = ["2017-05", "pike", "queens", "rocky", "stein", "train", "ussuri", "victoria", "wallaby"];

@@ -1,6 +1,7 @@
 //! Links: the round trip, what is reported, and those already given away.
 
-use overtag::engine::choices::{Choices, DEFINITIONS, Settings};
+use overtag::engine::choices::{Choices, DEFINITIONS};
+use overtag::engine::settings::Settings;
 use overtag::engine::share::{is_refused, read, write};
 
 /// Links that were given away, and how they are written today. This list only grows.

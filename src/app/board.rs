@@ -17,10 +17,11 @@ use super::trouble::{Doctor, Lines, Logins, Source, Unread};
 use super::ui::sentence;
 use crate::engine::board::{self, Stage, State, is_wrong, pulls, service, short};
 use crate::engine::bulletin::{emblem, hash_of};
-use crate::engine::choices::{Choices, NOTES, STATUS, UNPROVEN, WRONG, list};
+use crate::engine::choices::{Choices, list};
 use crate::engine::dlrn::{Blocker, Pipeline, WhyNot};
 use crate::engine::export::images;
 use crate::engine::resolve::{Row, Status};
+use crate::engine::settings::{NOTES, STATUS, UNPROVEN, WRONG};
 use crate::engine::time::{age, utc};
 use crate::net::web::clock;
 

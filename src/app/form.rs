@@ -10,9 +10,10 @@ use web_sys::HtmlInputElement;
 use super::browser;
 use super::store::{Phase, Store};
 use super::ui::{Field, Fold, Rows, Select};
-use crate::engine::choices::{API, DEFINITIONS, View, definition, list};
+use crate::engine::choices::{DEFINITIONS, definition, list};
 use crate::engine::plan::Files;
 use crate::engine::release::RELEASES;
+use crate::engine::settings::{API, View};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Source;
 

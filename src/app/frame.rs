@@ -12,7 +12,7 @@ use super::loader::Loader;
 use super::results::Results;
 use super::store::{Phase, Store};
 use super::ui::sentence;
-use crate::engine::choices::{View, WRONG};
+use crate::engine::settings::{View, WRONG};
 use crate::engine::share;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Source;

@@ -9,9 +9,9 @@ use super::store::{Phase, Store};
 use super::table::{Images, Toolbar, toggle_query};
 use super::trouble::{Changes, Doctor, Logins, Source};
 use super::ui::sentence;
-use crate::engine::choices::View;
 use crate::engine::error::Kind;
 use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
+use crate::engine::settings::View;
 use crate::engine::share;
 use crate::engine::time::{age, utc};
 

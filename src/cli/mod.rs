@@ -13,7 +13,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::board::{self, Grid, Stage, State};
 use crate::engine::bulletin::{Bulletin, hash_of};
-use crate::engine::choices::{Pin, Settings, View};
 use crate::engine::dlrn::{self, Pipeline};
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::export::{self, Outcome, Provenance};
@@ -21,6 +20,7 @@ use crate::engine::name::{Reference, Repository};
 use crate::engine::plan::{Files, Image, Plan};
 use crate::engine::resolve::{Facts, Resolver, Row, Status};
 use crate::engine::run::{Client, Run};
+use crate::engine::settings::{Pin, Settings, View};
 use crate::engine::snapshot::{self, Change, Snapshot};
 use crate::engine::timeline::{self, Timeline};
 use crate::engine::{guard, share, template};

@@ -8,11 +8,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::choices::{Choices, NOTES, STATUS, Settings, UNPROVEN, list};
+use super::choices::{Choices, list};
 use super::name::{Reference, Repository};
 use super::plan::{Image, Plan};
 use super::registry::{Answer, Ask};
 use super::resolve::{Absence, Facts, Note, Row, Status, usual};
+use super::settings::{NOTES, STATUS, Settings, UNPROVEN};
 use super::time::age;
 
 /// A cell's row; none while it is not known.

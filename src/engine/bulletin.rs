@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::board::{Grid, Known, Lateness, Stage, State, is_wrong, mark, service, short, shown, text};
-use super::choices::{Choices, Settings};
+use super::choices::Choices;
 use super::dlrn::{Blocker, Pipeline, WhyNot};
 use super::error::clean;
 use super::plan::Plan;
+use super::settings::Settings;
 use super::time::utc;
 use super::timeline::Timeline;
 

@@ -9,11 +9,12 @@ use std::sync::OnceLock;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::choices::{Choices, Settings};
+use super::choices::Choices;
 use super::name::Reference;
 use super::plan::{Files, Plan};
 use super::registry::sha256;
 use super::release::DEMO_HOST;
+use super::settings::Settings;
 use super::wire::{Request, Response};
 
 /// The folder, beside the page, in which a built site holds the registry.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::choices::{Choices, Missing, Settings};
+use super::choices::Choices;
 use super::error::{Error, Kind, clean};
 use super::name::{Repository, with_host};
 use super::plan::{Files, Image, Plan};
 use super::resolve::{Row, Status, Summary};
 use super::run::Run;
+use super::settings::{Missing, Settings};
 use super::{share, time, yaml};
 
 /// The name of the file that lists images.

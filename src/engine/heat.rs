@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::choices::Settings;
 use super::error::{Error, clean, nearest};
 use super::plan::Files;
 use super::release::{Era, Release, SERVICE_PREFIX, Value as Substitution};
+use super::settings::Settings;
 use super::template::Source;
 use super::yaml;
 

@@ -11,7 +11,8 @@
 //! | [`pattern`] | Python's `re.search`, and the order of versions |
 //! | [`yaml`] | the only user of the YAML parser: reads as PyYAML does, writes what every reader takes alike |
 //! | [`release`] | the built-in templates, defaults and roles |
-//! | [`choices`] | what a person may choose: one table of definitions; and its typed form |
+//! | [`choices`] | what a person may choose, as written: one table of definitions |
+//! | [`settings`] | the same, checked |
 //! | [`share`] | choices ⇄ query string |
 //! | [`template`] | renders templates |
 //! | [`catalogue`] | rendered text → entries |
@@ -58,6 +59,7 @@ pub mod registry;
 pub mod release;
 pub mod resolve;
 pub mod run;
+pub mod settings;
 pub mod share;
 pub mod snapshot;
 pub mod tag_list;

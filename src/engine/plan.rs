@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::catalogue::{self, Entry};
-use super::choices::{DEFINITIONS, Settings};
+use super::choices::DEFINITIONS;
 use super::error::{Error, Kind, bounded, clean, nearest};
 use super::heat;
 use super::name::Reference;
+use super::settings::Settings;
 use super::template::{self, Source};
 
 /// Entries that a template may list; a loop gone wrong lists more.

@@ -12,12 +12,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::choices::{Missing as OnMissing, Pin, Settings};
 use super::name::{Reference, Repository, TagClass, is_digest, is_tag};
 use super::pattern::compare_versions;
 use super::plan::Image;
 use super::quay::{self, Active, Overview};
 use super::registry::{Answer, Ask, Checked, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
+use super::settings::{Missing as OnMissing, Pin, Settings};
 use super::tag_list::TagList;
 
 /// What registries told us, and how: only ever added to while a run goes on.

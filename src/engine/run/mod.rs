@@ -5,7 +5,7 @@
 //! run.deliver(send.id, outcome, moment)                                                        in any order
 //! ```
 //!
-//! What a question needs is said in [`registry`](super::registry); here is what all questions to a host share: its API, its pace,
+//! What a question needs is said in [`registry`]; here is what all questions to a host share: its API, its pace,
 //! its logins, and in a browser why it cannot be read.
 
 mod failure;
@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::{self, Login, Logins, Wanted};
-use super::choices::Api;
 use super::doctor::{self, Cause, Sight};
 use super::guard;
 use super::name::{Repository, default_endpoint, is_digest, is_private};
@@ -25,6 +24,7 @@ use super::plan::Image;
 use super::quay;
 use super::registry::{self, Answer, Ask, Caller, Dialect, Exchange, Form, Server, Step, Trouble, step};
 use super::resolve::{Facts, Resolver, Row, Status, Summary, conclude};
+use super::settings::Api;
 use super::snapshot::Snapshot;
 use super::tag_list::TagList;
 use super::wire::{

@@ -11,26 +11,27 @@
 //! [`Pipeline::lacking`] says what to fetch next, given what was fetched; whoever calls it has the network. What could not be fetched
 //! stays unknown and is told; nothing is guessed.
 
+mod answers;
+mod criteria;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::board::short;
-use super::choices::Settings;
-use super::error::{Error, clean};
+use super::error::clean;
 use super::guard;
 use super::name::{TagClass, is_tag};
-use super::time::{CLOCKS_DIFFER, age, iso, utc};
-use super::yaml;
+use super::settings::Settings;
+use super::time::{CLOCKS_DIFFER, age, utc};
+pub use answers::{read_build, read_promotions, read_votes};
 
 /// Rows that DLRN gives at most for one question.
 const PROMOTIONS: usize = 100;
 /// Promotions that are kept at most.
 const KEPT: usize = 1_000;
-/// Channels of a promoter's file, and jobs of one of its channels.
+/// Channels of a promoter's file.
 const CHANNELS: usize = 100;
-const JOBS_READ: usize = 500;
 /// Jobs whose builds Zuul is asked for at most.
 const JOBS: usize = 40;
 
@@ -323,75 +324,6 @@ impl Pipeline {
         }
     }
 
-    fn read_criteria(&mut self, name: &str, from: &str, text: &str) -> Result<(), String> {
-        let yaml::Document { value: file, notices } =
-            yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
-        let mut told: Vec<String> = notices.iter().map(ToString::to_string).collect();
-        let mut tell = |what: String| told.push(format!("{what}: {}", clean(name)));
-        let texts = |value: Option<&Value>| -> Vec<String> {
-            let list = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            list.filter(|name| clean(name) == *name).take(JOBS_READ).map(str::to_owned).collect()
-        };
-        let is_name = |value: &Value| value.as_str().is_some_and(|name| clean(name) == name);
-        let is_names = |value: &Value| value.as_array().is_some_and(|list| list.len() <= JOBS_READ && list.iter().all(is_name));
-        let Some(Value::Object(channels)) = file.get("promotions") else {
-            return Err("it has no `promotions`, as a promoter's file has".to_owned());
-        };
-        if channels.len() > CHANNELS {
-            return Err(format!("it has {} channels; at most {CHANNELS} are allowed", channels.len()));
-        }
-        for (channel, value) in channels {
-            let of = clean(channel);
-            if !is_tag(channel) {
-                tell(format!("`{of}` is not a tag and is ignored"));
-                continue;
-            }
-            match value.get("criteria") {
-                None | Some(Value::Null) => tell(format!("`{of}` has no `criteria`, so that it must pass nothing")),
-                Some(list) if is_names(list) => {}
-                Some(_) => tell(format!("the criteria of `{of}` are not all names of jobs; only those that are count")),
-            }
-            let jobs = texts(value.get("criteria"));
-            let others = value.get("alternative_criteria").filter(|others| !others.is_null());
-            match others.map(Value::as_object) {
-                Some(None) => tell(format!("the alternative criteria of `{of}` are not a mapping and do not count")),
-                others => {
-                    for (job, list) in others.flatten().into_iter().flatten() {
-                        if !jobs.contains(job) {
-                            tell(format!("`{of}` has an alternative for {}, which is not among its criteria", clean(job)));
-                        } else if !list.is_null() && !is_names(list) {
-                            tell(format!("the alternatives for {} of `{of}` are not all names of jobs", clean(job)));
-                        }
-                    }
-                }
-            }
-            let candidate = value.get("candidate_label").filter(|label| !label.is_null());
-            let named = candidate.and_then(Value::as_str).filter(|label| is_tag(label));
-            if candidate.is_some() && named.is_none() {
-                tell(format!("the `candidate_label` of `{of}` is not a tag and is ignored"));
-            }
-            let candidate = named.unwrap_or_default().to_owned();
-            let jobs = jobs.into_iter().map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
-            self.criteria.insert(channel.clone(), Criteria { candidate, jobs });
-        }
-        let mut address = |key: &str| {
-            let given = file.get(key).filter(|value| !value.is_null())?;
-            let url = given.as_str().filter(|url| guard::Address::parse(url).is_some());
-            // What only becomes a link leads nobody anywhere by itself.
-            let from = if key == "api_url" { from } else { "" };
-            let may = url.map_or(Err("it is not an address".to_owned()), |url| {
-                if from.is_empty() { Ok(()) } else { guard::may_lead(from, url) }
-            });
-            if let Err(why) = &may {
-                tell(format!("`{key}` is ignored: {why}"));
-            }
-            url.filter(|_| may.is_ok()).map(str::to_owned)
-        };
-        (self.api, self.base) = (address("api_url"), address("base_url"));
-        self.notices = told;
-        Ok(())
-    }
-
     /// What DLRN is asked by for the votes of a hash; of a package's hash it must have told the whole.
     fn vote_query(&self, hash: &str) -> Option<String> {
         if TagClass::of(hash) == TagClass::Aggregate {
@@ -562,138 +494,5 @@ fn last_build(build: Option<&Build>, now: u64) -> String {
         None => "Zuul knows no build of it".to_owned(),
         Some(build) if build.result.is_empty() => format!("its last build in Zuul has been running for {}", since(build.at)),
         Some(build) => format!("its last build in Zuul ended in {} {} ago", clean(&build.result), since(build.at)),
-    }
-}
-
-fn number(value: &Value, key: &str) -> Option<u64> {
-    let value = value.get(key)?;
-    value.as_u64().or_else(|| value.as_f64().filter(|f| *f >= 0.0).map(|f| f as u64))
-}
-
-/// A text; DLRN writes `None` for none.
-fn text(value: &Value, key: &str) -> String {
-    value.get(key).and_then(Value::as_str).filter(|t| *t != "None").unwrap_or("").to_owned()
-}
-
-fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
-    let list = value.as_array().or_else(|| value.get(key).and_then(Value::as_array));
-    list.ok_or_else(|| "the answer is no list".to_owned())
-}
-
-/// Reads what `/api/promotions` answers, or a file of it: a list, or an object whose `promotions` are one. What has neither time nor
-/// hash is no promotion.
-///
-/// # Errors
-/// What is no such JSON.
-pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
-    let read = |p: &Value| {
-        let (commit, distro, aggregate) = (text(p, "commit_hash"), text(p, "distro_hash"), text(p, "aggregate_hash"));
-        let is_hash = |text: &String| TagClass::of(text).is_hash();
-        let extended = text(p, "extended_hash");
-        // Images are tagged with the whole hash; `repo_hash` leaves out what extends it.
-        let made = || {
-            let more = match (extended.get(..8), extended.get(41..49)) {
-                (Some(first), Some(second)) => format!("_{first}_{second}"),
-                (Some(first), None) => format!("_{first}"),
-                (None, _) => String::new(),
-            };
-            Some(format!("{commit}_{}{more}", distro.get(..8)?))
-        };
-        let hash = [Some(aggregate.clone()), made(), Some(text(p, "repo_hash"))].into_iter().flatten().find(is_hash)?;
-        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let query = match (is_hash(&aggregate), commit.is_empty() || distro.is_empty()) {
-            (true, _) => format!("aggregate_hash={aggregate}"),
-            (false, true) => String::new(),
-            (false, false) => {
-                let more = if extended.is_empty() { String::new() } else { format!("&extended_hash={}", encoded(&extended)) };
-                format!("commit_hash={}&distro_hash={}{more}", encoded(&commit), encoded(&distro))
-            }
-        };
-        let (channel, mut url) = (text(p, "promote_name"), text(p, "repo_url"));
-        if hash == aggregate {
-            // What DLRN tells is where the one package is; the aggregate is beside the components, below its channel.
-            let base = url.split_once("/component/").map(|(base, _)| base).or_else(|| url.rsplitn(4, '/').nth(3));
-            url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
-        }
-        let url = guard::web_link(&url).unwrap_or_default();
-        is_tag(&channel).then_some(Promotion { at: number(p, "timestamp")?, channel, hash, query, url })
-    };
-    let rows = objects(&body, "promotions")?;
-    // Of a batch of components only the last row names the aggregate (measured, 0.26.1); the others are parts of it, and no promotion
-    // to a package's hash.
-    let with_aggregate: BTreeSet<String> =
-        rows.iter().filter(|r| !text(r, "aggregate_hash").is_empty()).map(|r| text(r, "promote_name")).collect();
-    let is_part = |p: &&Value| {
-        let own = text(p, "aggregate_hash");
-        own.is_empty() && !text(p, "component").is_empty() && with_aggregate.contains(&text(p, "promote_name"))
-    };
-    Ok(rows.iter().filter(|p| !is_part(p)).filter_map(read).collect())
-}
-
-/// Reads what `/api/repo_status` and `/api/agg_status` answer; newest first.
-///
-/// # Errors
-/// What is no such JSON.
-pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
-    let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
-    let read = |v: &Value| {
-        let job = clean(&text(v, "job_id"));
-        let at = number(v, "timestamp")?;
-        (!job.is_empty()).then(|| Vote {
-            job,
-            success: flag(v, "success"),
-            running: flag(v, "in_progress"),
-            at,
-            url: guard::web_link(&text(v, "url")).unwrap_or_default(),
-        })
-    };
-    let mut votes: Vec<Vote> = objects(&body, "votes")?.iter().filter_map(read).collect();
-    votes.sort_by(|a, b| (b.at, &a.job).cmp(&(a.at, &b.job)));
-    Ok(votes)
-}
-
-/// Reads the newest of Zuul's builds.
-///
-/// # Errors
-/// What is no such JSON.
-pub fn read_build(body: &str) -> Result<Option<Build>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
-    let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);
-    let url = |b: &Value| guard::web_link(&text(b, "log_url")).unwrap_or_default();
-    let read = |b: &Value| Build { result: clean(&text(b, "result")), at: time(b), url: url(b) };
-    Ok(objects(&body, "builds")?.first().map(read))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_promoters_file_says_and_we_do_not_follow_is_told() {
-        for (file, words) in [
-            ("promotions: {a: [x]}", "`a` has no `criteria`"),
-            ("promotions: {a: {}}", "`a` has no `criteria`"),
-            ("promotions: {a: {criteria: x}}", "the criteria of `a` are not all names of jobs"),
-            ("promotions: {a b: {criteria: [x]}}", "`a b` is not a tag"),
-            ("promotions: {a: {criteria: [\"x\\ty\"]}}", "the criteria of `a` are not all names of jobs"),
-            ("promotions: {a: {criteria: [x], candidate_label: \"b\\nc\"}}", "the `candidate_label` of `a` is not a tag"),
-            ("promotions: {a: {criteria: [x, 1]}}", "the criteria of `a` are not all names of jobs"),
-            ("promotions: {a: {criteria: [x], alternative_criteria: [y]}}", "the alternative criteria of `a` are not a mapping"),
-            ("promotions: {a: {criteria: [x], alternative_criteria: {y: [z]}}}", "an alternative for y, which is not among"),
-            ("promotions: {a: {criteria: [x], alternative_criteria: {x: [1]}}}", "the alternatives for x of `a`"),
-            ("promotions: {a: {criteria: [x], candidate_label: [b]}}", "the `candidate_label` of `a`"),
-            ("api_url: ftp://x\npromotions: {a: {criteria: [x]}}", "`api_url` is ignored: it is not an address"),
-            ("base_url: 3\npromotions: {a: {criteria: [x]}}", "`base_url` is ignored: it is not an address"),
-            ("promotions: {a: {criteria: [x], criteria: [y]}}", "`criteria` stands twice"),
-            ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
-        ] {
-            let mut pipeline = Pipeline::default();
-            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, "", 0, Ok(file.to_owned()));
-            let told = pipeline.notices.join("\n");
-            assert!(told.contains(words) && told.lines().count() == usize::from(!words.is_empty()), "{file}: {told}");
-            assert!(words.is_empty() || told.contains("c.yaml"), "{file}: {told}");
-        }
     }
 }
