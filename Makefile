@@ -27,8 +27,8 @@ build:
 
 test:
 	@.ci/setup page tests
-	cargo fmt --check
-	cargo clippy --quiet --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	cargo clippy --quiet $(web) -- -D warnings
 	trunk build --release
 	cargo test --quiet

@@ -1,8 +1,5 @@
 //! `make bench`: what a question costs, beside the established tool, and what the page weighs. It prints; it asserts nothing.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,5 @@
 //! The board: on a registry that is promoted image by image, on a Quay, from snapshots, with DLRN beside it.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

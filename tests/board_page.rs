@@ -1,9 +1,5 @@
 //! The board and the comparison in Chromium: held to the command line, to a registry that is promoted meanwhile, to DLRN's own server.
 
-#[path = "support/shown.rs"]
-mod shown;
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -12,12 +8,12 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use shown::*;
 use support::browser::{Options, PATIENCE, Page};
 use support::dlrn::{Dlrn, Hashes};
 use support::proxy::{Fault, Proxy, Seen};
 use support::quay::{Manifest, Quay, Repository};
 use support::registry::{Kind, LABEL, NAMESPACE, PREFIX, PROMOTED, Registry};
+use support::shown::*;
 use support::site::Site;
 use support::template;
 

@@ -1,7 +1,5 @@
 //! The command line on a real registry, and on one that misbehaves.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

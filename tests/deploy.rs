@@ -1,10 +1,6 @@
 //! The files of `deploy/` as they are: in Debian's nginx, in Chromium, and as cron would run them. Only ports, folders, the page's
 //! address and upstreams are put in by plain text substitution, as a person does it.
 
-#[path = "support/shown.rs"]
-mod shown;
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +10,12 @@ use std::process::{Command, Output, Stdio};
 use overtag::engine::doctor::Cause;
 use overtag::engine::registry::Dialect;
 use serde_json::{Value, json};
-use shown::*;
 use support::browser::Page;
 use support::login::{self, PASSWORD, Tokens, USER};
 use support::nginx::{self, Nginx, Setup};
 use support::proxy::{Fault, Proxy};
 use support::registry::{Kind, NAMESPACE, PREFIX, PROMOTED, Registry};
+use support::shown::*;
 use tempfile::TempDir;
 
 /// What the files say, and a person replaces.

@@ -1,7 +1,5 @@
 //! DLRN's own API server that other tests stand on: what it answers, field by field, and that a page may read it by its front.
 
-mod support;
-
 use serde_json::{Value, json};
 use support::dlrn::{Dlrn, Hashes};
 

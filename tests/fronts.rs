@@ -1,7 +1,5 @@
 //! The servers that the other tests put before a registry: each does what its test support says.
 
-mod support;
-
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, SystemTime};

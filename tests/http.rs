@@ -1,7 +1,5 @@
 //! The command line on HTTP as servers speak it, through proxies, and with every kind of login.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -289,8 +287,8 @@ fn proxy_variables_that_curl_lacks_mean_what_they_mean_to_requests() {
     // tripleo-common uses requests. curl reads no HTTP_PROXY, knows no ports in no_proxy, and takes a network of all for an address; a
     // network of IPv6 is known to neither of them, and means what it says.
     let url = "http://10.9.8.7:5000/x";
-    #[allow(clippy::type_complexity, reason = "a table")]
-    let cases: &[(&[(&str, &str)], &str, bool)] = &[
+    type Variables = &'static [(&'static str, &'static str)];
+    let cases: &[(Variables, &str, bool)] = &[
         (&[("http_proxy", "P"), ("no_proxy", "fd00::/8")], "http://[fd00::1]:5000/x", false),
         (&[("http_proxy", "P"), ("no_proxy", "fd00::/8")], "http://[fe00::1]:5000/x", true),
         (&[("HTTP_PROXY", "P")], url, true),

@@ -1,7 +1,5 @@
 //! Files and links as people give them: nothing that they say is passed over in silence.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

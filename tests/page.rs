@@ -1,18 +1,14 @@
 //! The page in Chromium, as a person meets it. Byte for byte it is held to the command line, and row for row to what the
 //! registry was seeded with.
 
-#[path = "support/shown.rs"]
-mod shown;
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use shown::*;
 use support::browser::{Options, PATIENCE, Page};
 use support::proxy::{Fault, Proxy};
 use support::registry::{NAMESPACE, PREFIX, PROMOTED};
+use support::shown::*;
 use support::site::Site;
 
 /// What the page is told in the dark.

@@ -1,7 +1,5 @@
 //! The double of Quay that other tests stand on: it answers as Quay does, and notes what nobody expected.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,10 +1,6 @@
 //! The page in Chromium before registries of every kind: Quays, logins, limits, those that no browser may read, and snapshots.
 //! What it says about the cure is done as it says, and then it must be true.
 
-#[path = "support/shown.rs"]
-mod shown;
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -13,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use shown::*;
 use support::browser::{Options, PATIENCE, Page};
 use support::login::{self, Access, PASSWORD, USER};
 use support::names;
@@ -23,6 +18,7 @@ use support::proxy::{Fault, Logged, Proxy, Seen};
 use support::quay::{self, Kind, Quay, Role};
 use support::registry as seeds;
 use support::registry::{LABEL, NAMESPACE, PREFIX, PROMOTED, Registry};
+use support::shown::*;
 use support::site::Site;
 use tempfile::TempDir;
 

@@ -1,7 +1,5 @@
 //! The command line on every kind of registry: Quay's own API, logins, limits, redirects, mixes of them, and snapshots.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -547,7 +545,7 @@ fn a_hundred_and_fifty_images_pass_a_limit_of_five_requests_a_second() {
 #[test]
 fn a_wait_that_a_server_asks_for_is_kept_and_told() {
     let names = &support::names()[..40];
-    for retry in [RetryAfter::Seconds(2), RetryAfter::Date(2)] {
+    for retry in [RetryAfter::Seconds(4), RetryAfter::Date(4)] {
         let front = nginx::limited(&registry().host, 30, 10, 429, Some(retry));
         let (code, report, said) = Here::of(&front.host, names).report_and_words(&[]);
         assert_eq!((code, count(&report, "error")), (Some(0), 0), "{retry:?}: {}", first_error(&report));

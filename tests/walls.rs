@@ -1,10 +1,6 @@
 //! The page's own walls in Chromium: what it may load and whom it asks, what kills its program, who may frame it, and files that would
 //! have killed it.
 
-#[path = "support/shown.rs"]
-mod shown;
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -12,10 +8,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use shown::*;
 use support::browser::{Options, PATIENCE, Page};
 use support::proxy::{Fault, Proxy};
 use support::registry::{NAMESPACE, PREFIX, PROMOTED};
+use support::shown::*;
 use support::site::Site;
 
 /// The policy of a built page, by directive.

@@ -1,9 +1,6 @@
 //! The page as its tests read it: what is opened, what it shows, and what that is compared with: the command line's answer for
 //! the same link, and what the registry was seeded with.
 
-// Four test binaries compile this, and each uses only a part of it, so that every part is dead code to some of them.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -14,11 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use overtag::engine::time::utc;
 use serde_json::{Value, json};
 
-use crate::support::browser::{Browser, Options, PATIENCE, Page};
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::registry::{Image, NAMESPACE, PREFIX, PROMOTED, Registry, Seed};
-use crate::support::site::Site;
-use crate::support::{CACHE, names, template};
+use crate::browser::{Browser, Options, PATIENCE, Page};
+use crate::proxy::{Fault, Proxy};
+use crate::registry::{Image, NAMESPACE, PREFIX, PROMOTED, Registry, Seed};
+use crate::site::Site;
+use crate::{CACHE, names, template};
 
 /// How long a run may take on a busy machine: an image may be asked for a minute (`wire::IMAGE_LIMIT`).
 pub const LIMIT: Duration = Duration::from_secs(90);
@@ -63,7 +60,7 @@ pub fn registry() -> &'static Registry {
 pub fn templates() -> &'static Site {
     static TEMPLATES: OnceLock<Site> = OnceLock::new();
     TEMPLATES.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page-templates");
+        let folder = crate::built().join("page-templates");
         fs::create_dir_all(&folder).expect("a folder for the template");
         fs::write(folder.join("all.yaml.j2"), template(&names())).expect("the template is written");
         Site::with_headers(&folder, "/templates/", &[("Access-Control-Allow-Origin", "*")])
@@ -93,7 +90,7 @@ pub fn seeded(host: &str) -> String {
 
 /// Runs the command line; the time of its files is `epoch`.
 pub fn overtag(args: &[&str], epoch: Option<&str>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overtag"));
+    let mut command = Command::new(crate::built().join("overtag"));
     command.args(args).env_remove("SOURCE_DATE_EPOCH").envs(epoch.map(|e| ("SOURCE_DATE_EPOCH", e)));
     command.output().expect("overtag runs")
 }

@@ -1,7 +1,7 @@
 //! What the integration tests stand on: a real registry, a proxy that can
 //! misbehave, a plain web host, and a real browser.
 //!
-//! Nothing here knows the product. Each part listens on a free loopback port,
+//! But for [`shown`], nothing here knows the product. Each part listens on a free loopback port,
 //! ends with its owner (or with the test process, however that ends: see
 //! [`process`]), and fails with a message that says what was seen. No part
 //! waits for a fixed time; each waits for a condition, with a bound.
@@ -18,9 +18,9 @@
 //! * [`dlrn`]: DLRN's own API server
 //! * [`browser`]: headless Chromium through chromedriver, elements found by
 //!   role and accessible name
+//! * [`shown`]: the page as its tests read it
 //!
 //! ```ignore
-//! mod support;
 //! use support::{browser::{Browser, Options}, proxy::Proxy, registry::Registry, site::Site};
 //!
 //! let registry = Registry::start(Path::new("target/test-registry"), &names);
@@ -30,12 +30,16 @@
 //! page.open(&format!("{}?endpoint=quay.io=http://{}", site.url, proxy.host));
 //! ```
 
-// Each test binary compiles this folder anew and uses only a part of it, so every part is dead code to some of them; what none
-// of them uses has to be looked for by hand.
-#![allow(dead_code)]
+use std::path::PathBuf;
 
 /// Where seeded registries are kept between runs.
 pub const CACHE: &str = "target/test-registry";
+
+/// The folder that Cargo builds programs into, `target/debug`.
+pub fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a program");
+    test.ancestors().nth(2).expect("tests are built in target/debug/deps").to_owned()
+}
 
 /// The short names of the 124 images that the tests seed: train's and rocky's own, each once.
 pub fn names() -> Vec<&'static str> {
@@ -80,4 +84,5 @@ pub mod proxy;
 pub mod quay;
 pub mod raw;
 pub mod registry;
+pub mod shown;
 pub mod site;
