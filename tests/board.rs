@@ -6,21 +6,22 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 
-use overtag::engine::auth::Logins;
+use overtag::engine::board::timeline::Timeline;
 use overtag::engine::board::{self, Grid, Known, Lag, Lateness, Stage, State};
-use overtag::engine::choices::Choices;
-use overtag::engine::compare::{Change, Side, compare, diffs};
-use overtag::engine::dlrn::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
-use overtag::engine::plan::{Files, Plan};
-use overtag::engine::quay::{Active, Life, Overview};
+use overtag::engine::options::definitions::Choices;
+use overtag::engine::options::link;
+use overtag::engine::options::settings::Settings;
+use overtag::engine::output::compare::{Change, Side, compare, diffs};
+use overtag::engine::pipeline::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
+use overtag::engine::registry::auth::Logins;
+use overtag::engine::registry::query::{Active, Life, Overview};
 use overtag::engine::registry::{Answer, Ask, Caller};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
-use overtag::engine::run::{Client, Run};
-use overtag::engine::settings::Settings;
-use overtag::engine::share;
+use overtag::engine::session::{Client, Run};
 use overtag::engine::snapshot::Snapshot;
+use overtag::engine::template::Files;
 use overtag::engine::template::Source;
-use overtag::engine::timeline::Timeline;
+use overtag::engine::template::plan::Plan;
 use overtag::net::native;
 use serde_json::{Value, json};
 use support::dlrn::{Dlrn, Hashes};
@@ -911,7 +912,7 @@ fn rows_are_found_filtered_and_ordered() {
     let images = ["nova-b", "heat-a", "nova-a", "glance"].map(|n| format!("r.example/n/{n}:current-tripleo"));
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], rows);
-    let shown = |query: &str| board::shown(&grid, &plan, &rows, &share::read(query).0);
+    let shown = |query: &str| board::shown(&grid, &plan, &rows, &link::read(query).0);
     for (query, expected) in [
         ("", &[0, 1, 2, 3][..]),
         ("q=nova", &[0, 2]),
@@ -967,7 +968,7 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
     let lives = facts(vec![life(30, None, "x"), life(10, Some(20), "x")], vec![life(31, None, "x"), life(11, Some(20), "x")]);
     assert_eq!(told(&lives, &nothing), [own("x", 10, 2, false)]);
     // DLRN tells of the same promotion, and of one that the registry has forgotten, a row a component.
-    let promotion = |hash: &str, at: u64| overtag::engine::dlrn::Promotion {
+    let promotion = |hash: &str, at: u64| overtag::engine::pipeline::Promotion {
         at,
         channel: PROMOTED.to_owned(),
         hash: hash.to_owned(),
@@ -1013,7 +1014,7 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
             h if h == two => "two".to_owned(),
             other => other.to_owned(),
         };
-        let of = |e: &overtag::engine::timeline::Event| {
+        let of = |e: &overtag::engine::board::timeline::Event| {
             (short(&e.hash), e.first, e.last, e.images.map_or(0, |(n, _)| n), e.is_rollback)
         };
         timeline.events.iter().map(of).collect()
@@ -1311,7 +1312,7 @@ fn two_files_or_runs_are_set_side_by_side() {
 
     // What could not be asked on one side is unknown, never removed.
     let mut broken = old.clone();
-    broken.entries.insert(own("same"), overtag::engine::compare::Entry::Unknown(own("it was private")));
+    broken.entries.insert(own("same"), overtag::engine::output::compare::Entry::Unknown(own("it was private")));
     assert!(compare(&old, &broken).contains(&(own("same"), Change::Unknown(own("it was private")))));
 }
 

@@ -13,10 +13,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use overtag::engine::plan::{Files, Plan};
-use overtag::engine::settings::Settings;
-use overtag::engine::share;
+use overtag::engine::options::link;
+use overtag::engine::options::settings::Settings;
+use overtag::engine::template::Files;
 use overtag::engine::template::Source;
+use overtag::engine::template::plan::Plan;
 
 /// Runs every case of a folder, and compares what it shows with its snapshot.
 fn each(folder: &str, show: impl Fn(&Path) -> String) {
@@ -63,14 +64,14 @@ fn commands_print_their_snapshot() {
 fn links_select_their_snapshot() {
     each("link", |case| {
         let link = fs::read_to_string(case).expect("the case can be read");
-        let (choices, notices) = share::read(link.trim_end());
+        let (choices, notices) = link::read(link.trim_end());
         let (settings, wrong) = Settings::new(&choices, false);
         let mut shown = String::new();
         for notice in notices.iter().chain(&wrong) {
             writeln!(shown, "notice: {notice}").expect("a String takes all");
         }
         let images = Plan::new(&settings, &Files::default()).map_or_else(|e| e.to_string(), |plan| plan.images.len().to_string());
-        write!(shown, "view: {:?}\nimages: {images}\nwritten: ?{}\n", settings.view, share::write(&choices, false))
+        write!(shown, "view: {:?}\nimages: {images}\nwritten: ?{}\n", settings.view, link::write(&choices, false))
             .expect("a String takes all");
         shown
     });
@@ -80,7 +81,7 @@ fn links_select_their_snapshot() {
 fn templates_render_their_snapshot() {
     each("template", |case| {
         let text = fs::read_to_string(case).expect("the case can be read");
-        let settings = Settings::new(&share::read("tag=a-tag").0, true).0;
+        let settings = Settings::new(&link::read("tag=a-tag").0, true).0;
         let files = Files { template: Some(Source { name: "case".to_owned(), text }), ..Files::default() };
         match Plan::new(&settings, &files) {
             Ok(plan) => {

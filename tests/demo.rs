@@ -14,7 +14,7 @@ fn it_is_small_and_its_blobs_have_the_digests_that_name_them() {
     for (path, content) in files {
         let name = path.rsplit('/').next().unwrap_or_default();
         if name.starts_with("sha256:") {
-            assert_eq!(overtag::engine::registry::sha256(content), name, "{path}");
+            assert_eq!(overtag::engine::registry::manifest::sha256(content), name, "{path}");
         }
     }
 }

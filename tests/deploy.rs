@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use overtag::engine::doctor::Cause;
 use overtag::engine::registry::Dialect;
+use overtag::engine::session::diagnosis::Cause;
 use serde_json::{Value, json};
 use support::browser::Page;
 use support::login::{self, PASSWORD, Tokens, USER};

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use overtag::engine::registry::sha256;
+use overtag::engine::registry::manifest::sha256;
 use serde_json::{Value, json};
 use support::raw::{Head, Raw, answer};
 

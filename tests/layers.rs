@@ -1,5 +1,6 @@
 //! The arrows of `src/lib.rs`: who may name whom, and what the engine may not name at all.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,11 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("src/app", &["app", "net", "engine"]),
     ("src/cli", &["cli", "net", "engine"]),
     ("src/bin", &["app", "cli", "engine"]),
+];
+/// The engine's rooms, each of which may name only itself and those before it.
+const ROOMS: [&str; 17] = [
+    "error", "wording", "time", "url", "yaml", "image", "release", "options", "template", "registry", "resolve", "pipeline",
+    "snapshot", "session", "board", "output", "demo",
 ];
 /// What would make the engine impure.
 const IMPURE: [&str; 10] = [
@@ -57,6 +63,64 @@ fn arrows_point_one_way() {
             }
         }
     }
+}
+
+/// The modules of the engine that a file of it names, as paths below `src/engine`, tests left out.
+fn named(file: &Path, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let code = code(file);
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let own = module(file);
+    let folder =
+        if file.ends_with("mod.rs") { own.clone() } else { own.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned() };
+    let mut out = BTreeSet::new();
+    let siblings = code.split("super::").skip(1).map(|rest| format!("{folder}::{rest}").trim_start_matches(':').to_owned());
+    for path in code.split("crate::engine::").skip(1).map(str::to_owned).chain(siblings) {
+        // The longest beginning that is a module: `registry::query::{…}` names `registry/query`.
+        let path: String =
+            path.replace("::", "/").chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '/')).collect();
+        let parts: Vec<&str> = path.split('/').collect();
+        let longest = (1..=parts.len()).rev().map(|n| parts[..n].join("/")).find(|m| modules.contains(m));
+        out.extend(longest.filter(|m| *m != own));
+    }
+    out
+}
+
+/// `src/engine/registry/quay.rs` → `registry/quay`
+fn module(file: &Path) -> String {
+    let path = file.strip_prefix("src/engine").expect("a file of the engine").with_extension("");
+    path.display().to_string().trim_end_matches("/mod").to_owned()
+}
+
+#[test]
+fn rooms_of_the_engine_name_only_rooms_before_them() {
+    let files = sources(Path::new("src/engine"));
+    let modules: BTreeSet<String> = files.iter().map(|f| module(f)).filter(|m| m != "mod").collect();
+    let place = |module: &str| {
+        let room = module.split('/').next().unwrap_or_default();
+        ROOMS.iter().position(|r| *r == room).unwrap_or_else(|| panic!("{room} is not in ROOMS"))
+    };
+    for file in files.iter().filter(|f| module(f) != "mod") {
+        for other in named(file, &modules) {
+            assert!(place(&other) <= place(&module(file)), "{} names {other}, which is above it", file.display());
+        }
+    }
+}
+
+#[test]
+fn modules_of_the_engine_form_no_cycle() {
+    let files = sources(Path::new("src/engine"));
+    let modules: BTreeSet<String> = files.iter().map(|f| module(f)).filter(|m| m != "mod").collect();
+    let mut left: BTreeMap<String, BTreeSet<String>> =
+        files.iter().filter(|f| module(f) != "mod").map(|f| (module(f), named(f, &modules))).collect();
+    // A part of a room may be written with the nouns of the room itself.
+    for (module, names) in &mut left {
+        names.retain(|other| !module.starts_with(&format!("{other}/")));
+    }
+    assert!(left.values().map(BTreeSet::len).sum::<usize>() > 100, "imports are found");
+    while let Some(done) = left.iter().find(|(_, names)| names.iter().all(|n| !left.contains_key(n))).map(|(m, _)| m.clone()) {
+        left.remove(&done);
+    }
+    assert!(left.is_empty(), "these form a cycle, or need one: {left:#?}");
 }
 
 #[test]

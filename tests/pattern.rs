@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use overtag::engine::pattern::Pattern;
+use overtag::engine::options::pattern::Pattern;
 
 const NAME: &str = "quay.io/tripleotrain/centos-binary-nova-compute-ironic:current-tripleo";
 

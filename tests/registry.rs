@@ -6,21 +6,23 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use overtag::engine::auth::{Authfile, Login, Logins};
-use overtag::engine::doctor::Cause;
-use overtag::engine::name::{Reference, Repository};
-use overtag::engine::plan::Image;
+use overtag::engine::image::reference::{Reference, Repository};
+use overtag::engine::options::link;
+use overtag::engine::options::settings::Settings;
+use overtag::engine::registry::auth;
+use overtag::engine::registry::auth::{Authfile, Login, Logins};
+use overtag::engine::registry::distribution::next_page;
+use overtag::engine::registry::http::{Failure, LIST_LIMIT, Method, Moment, Request, Response, TRIES};
+use overtag::engine::registry::manifest::sha256;
+use overtag::engine::registry::redirect;
+use overtag::engine::registry::tag_list::TagList;
 use overtag::engine::registry::{
-    Answer, Ask, Caller, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, next_page, sha256,
-    step,
+    Answer, Ask, Caller, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, step,
 };
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
-use overtag::engine::run::{Client, Locked, Next, Run};
-use overtag::engine::settings::Settings;
-use overtag::engine::share;
-use overtag::engine::tag_list::TagList;
-use overtag::engine::wire::{Failure, LIST_LIMIT, Method, Moment, Request, Response, TRIES};
-use overtag::engine::{auth, guard};
+use overtag::engine::session::diagnosis::Cause;
+use overtag::engine::session::{Client, Locked, Next, Run};
+use overtag::engine::template::plan::Image;
 use serde_json::{Value, json};
 
 /// Sat, 30 May 2026 00:49:16 UTC, when each run begins.
@@ -215,7 +217,7 @@ fn run(names: &[String], link: &str, client: Client) -> Run {
 }
 
 fn run_of(names: &[String], link: &str, client: Client) -> Run {
-    let (choices, notices) = share::read(link);
+    let (choices, notices) = link::read(link);
     let (settings, wrong) = Settings::new(&choices, true);
     assert!(notices.is_empty() && wrong.is_empty(), "{notices:?}{wrong:?}");
     let image = |name: &String| Image {
@@ -1854,7 +1856,7 @@ fn a_redirect_leaves_the_login_behind_and_leads_nowhere_private() {
         ("https://a@cdn.example.net/b", None),
         ("https://cdn.example.net\\@127.0.0.1/", None),
     ] {
-        let led = guard::redirected(&request, to);
+        let led = redirect::redirected(&request, to);
         let got = led.as_ref().ok().map(|r| (r.url.as_str(), r.authorization.is_some()));
         // Not an address of the web is as good as a path of ours, as long as nobody else is asked.
         let harmless = want.is_none() && got.is_some_and(|(url, _)| url.starts_with("https://r.example.org/"));

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use overtag::engine::choices::Choices;
-use overtag::engine::plan::{Files, Plan};
+use overtag::engine::options::definitions::Choices;
+use overtag::engine::options::settings::Settings;
 use overtag::engine::release::{RELEASES, Release, Value as Substitution};
-use overtag::engine::settings::Settings;
+use overtag::engine::template::Files;
+use overtag::engine::template::plan::Plan;
 use serde_json::Value;
 
 const RELEASES_WITH_FACTS: [&str; 9] = ["2017-05", "pike", "queens", "rocky", "stein", "train", "ussuri", "victoria", "wallaby"];

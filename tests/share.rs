@@ -1,8 +1,8 @@
 //! Links: the round trip, what is reported, and those already given away.
 
-use overtag::engine::choices::{Choices, DEFINITIONS};
-use overtag::engine::settings::Settings;
-use overtag::engine::share::{is_refused, read, write};
+use overtag::engine::options::definitions::{Choices, DEFINITIONS};
+use overtag::engine::options::link::{is_refused, read, write};
+use overtag::engine::options::settings::Settings;
 
 /// Links that were given away, and how they are written today. This list only grows.
 const GIVEN: [(&str, &str); 12] = [

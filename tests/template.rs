@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use overtag::engine::catalogue;
 use overtag::engine::release::Value;
+use overtag::engine::template::entries;
 use overtag::engine::template::{Source, render};
 
 fn source(name: &str, text: &str) -> Source {
@@ -68,7 +68,7 @@ fn a_mistake_is_told_with_line_column_and_the_line() {
         ("container_images_template:\n- imagename: [", "what own.j2 renders to, line 2"),
         ("container_images_template:\n- imagename: \"a\n  b: c", "what own.j2 renders to, line"),
     ] {
-        let error = catalogue::read("own.j2", yaml, &mut Vec::new()).expect_err(yaml).to_string();
+        let error = entries::read("own.j2", yaml, &mut Vec::new()).expect_err(yaml).to_string();
         assert!(error.contains(place), "{error}");
     }
 }
@@ -220,7 +220,7 @@ fn a_call_that_makes_much_of_little_is_refused() {
             "[1, 2, 3]2(1,)[2]",
         ),
         ("{{ {'b': 1, 'a': [2]}|tojson }}{{ [1]|tojson(indent=2) }}", "{\"a\": [2], \"b\": 1}[\n  1\n]"),
-        ("{{ range(3) }}{{ range(3)|map('string')|list|length }}{{ 'a b'.split() }}", "[0, 1, 2]3[\"a\", \"b\"]"),
+        ("{{ range(3) }}{{ range(3)|map('string')|list|length }}{{ 'a b'.split() }}", "[0, 1, 2]3['a', 'b']"),
     ] {
         assert_eq!(rendered(template, &[], &[]).as_deref(), Ok(want), "{template}");
     }
@@ -279,13 +279,13 @@ container_images_template:
   other: {z: 1, a: [x]}
 - {imagename: a/b:c, services: null}
 ";
-    let entries = catalogue::read("t", yaml, &mut Vec::new()).expect("it is right");
+    let entries = entries::read("t", yaml, &mut Vec::new()).expect("it is right");
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0].params, ["P"]);
     assert_eq!(entries[0].rest.keys().collect::<Vec<_>>(), ["other"]);
     for wrong in ["", "a: 1", "container_images_template: null", "container_images: []", "container_images_template: [1]", "- a"]
     {
-        assert!(catalogue::read("t", wrong, &mut Vec::new()).is_err(), "{wrong}");
+        assert!(entries::read("t", wrong, &mut Vec::new()).is_err(), "{wrong}");
     }
-    assert_eq!(catalogue::read("t", "container_images_template: []", &mut Vec::new()).map(|e| e.len()), Ok(0));
+    assert_eq!(entries::read("t", "container_images_template: []", &mut Vec::new()).map(|e| e.len()), Ok(0));
 }

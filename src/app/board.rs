@@ -15,14 +15,15 @@ use super::store::{Phase, Prepared, Store};
 use super::table::{Detail, Hash, Search, toggle_query};
 use super::trouble::{Doctor, Lines, Logins, Source, Unread};
 use super::ui::sentence;
-use crate::engine::board::{self, Stage, State, is_wrong, pulls, service, short};
-use crate::engine::bulletin::{emblem, hash_of};
-use crate::engine::choices::{Choices, list};
-use crate::engine::dlrn::{Blocker, Pipeline, WhyNot};
-use crate::engine::export::images;
+use crate::engine::board::report::{emblem, hash_of};
+use crate::engine::board::{self, Stage, State, is_wrong, pulls, service};
+use crate::engine::options::definitions::{Choices, list};
+use crate::engine::options::settings::{NOTES, STATUS, UNPROVEN, WRONG};
+use crate::engine::output::images;
+use crate::engine::pipeline::{Blocker, Pipeline, WhyNot};
 use crate::engine::resolve::{Row, Status};
-use crate::engine::settings::{NOTES, STATUS, UNPROVEN, WRONG};
 use crate::engine::time::{age, utc};
+use crate::engine::wording::short;
 use crate::net::web::clock;
 
 /// Rows that are all in the document; of more only those near what is seen.
@@ -642,7 +643,7 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
     });
     let inner = move || {
         let ((i, image, channel), row) = (asked.get()?, row.get());
-        let reference = image.reference.ok().map(|r| crate::engine::name::Reference { tag: channel.clone(), ..r });
+        let reference = image.reference.ok().map(|r| crate::engine::image::reference::Reference { tag: channel.clone(), ..r });
         let dates = row.as_ref().filter(|r| r.status == Status::Resolved).map(|r| match r.moved_at {
             Some(at) => format!("{channel} was pushed at {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
             None => "This registry does not say when it was pushed.".to_owned(),
@@ -689,7 +690,7 @@ fn Cell(store: Store, loader: Loader) -> impl IntoView {
 /// Other tags of the same digest, as far as the registry told them.
 fn siblings(
     loader: Loader,
-    reference: Option<&crate::engine::name::Reference>,
+    reference: Option<&crate::engine::image::reference::Reference>,
     row: Option<&crate::engine::resolve::Row>,
 ) -> Vec<String> {
     let (Some(reference), Some(row)) = (reference, row) else { return Vec::new() };
@@ -734,7 +735,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
             return view! { <p class="quiet">{text}</p> }.into_any();
         }
         let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("Nothing older than {} is told ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
-        let row = move |e: crate::engine::timeline::Event| {
+        let row = move |e: crate::engine::board::timeline::Event| {
             let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let earlier = e.or_earlier.then_some(", or earlier");
             let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));
@@ -776,7 +777,7 @@ fn Times(store: Store, loader: Loader) -> impl IntoView {
 
 /// The timeline, a lane a channel; the marks are those of the hashes. What it shows stands in the table below it.
 #[component]
-fn Drawing(events: Vec<crate::engine::timeline::Event>, horizon: Option<u64>, channels: Vec<String>) -> impl IntoView {
+fn Drawing(events: Vec<crate::engine::board::timeline::Event>, horizon: Option<u64>, channels: Vec<String>) -> impl IntoView {
     const WIDE: f64 = 1000.0;
     const LANE: usize = 40;
     let now = clock();

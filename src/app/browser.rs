@@ -9,8 +9,8 @@ use web_sys::{
     NotificationPermission, Url,
 };
 
+use crate::engine::registry::http::LIST_LIMIT;
 use crate::engine::template::Source;
-use crate::engine::wire::LIST_LIMIT;
 
 /// Files that are read at once.
 const FILES: u32 = 50;

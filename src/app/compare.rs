@@ -11,9 +11,9 @@ use super::results::{Errors, Progress, Warnings};
 use super::store::{Phase, Store};
 use super::table::{Hash, Search};
 use super::trouble::{Doctor, Logins, Source, Unread};
-use crate::engine::board::short;
-use crate::engine::compare::{Change, Entry, Side, WORDS, compare, counts, diffs};
-use crate::engine::export::images;
+use crate::engine::output::compare::{Change, Entry, Side, WORDS, compare, counts, diffs};
+use crate::engine::output::images;
+use crate::engine::wording::short;
 
 /// Rows that are shown at most; search finds the others.
 const ROWS: usize = 500;
@@ -101,7 +101,7 @@ fn told(sides: &[Side; 2], changes: &[(String, Change)]) -> String {
 
 /// A long hash in a sentence is its first digits.
 fn name(text: &str) -> String {
-    if crate::engine::name::TagClass::of(text).is_hash() { short(text).to_owned() } else { text.to_owned() }
+    if crate::engine::image::tag::TagClass::of(text).is_hash() { short(text).to_owned() } else { text.to_owned() }
 }
 
 #[component]

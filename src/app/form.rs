@@ -10,11 +10,11 @@ use web_sys::HtmlInputElement;
 use super::browser;
 use super::store::{Phase, Store};
 use super::ui::{Field, Fold, Rows, Select};
-use crate::engine::choices::{DEFINITIONS, definition, list};
-use crate::engine::plan::Files;
+use crate::engine::options::definitions::{DEFINITIONS, definition, list};
+use crate::engine::options::settings::{API, View};
 use crate::engine::release::RELEASES;
-use crate::engine::settings::{API, View};
 use crate::engine::snapshot::Snapshot;
+use crate::engine::template::Files;
 use crate::engine::template::Source;
 
 /// Channels that are suggested; any other tag may be typed.
@@ -508,7 +508,7 @@ fn ScopeGroup(store: Store) -> impl IntoView {
     };
     let set = move |name: &str, count: Option<String>, typed: bool| {
         let name = name.to_owned();
-        let write = move |c: &mut crate::engine::choices::Choices| {
+        let write = move |c: &mut crate::engine::options::definitions::Choices| {
             let mut all: Vec<String> = c.all("role").to_vec();
             let new = count.map(|n| if n == "1" || n.is_empty() { name.clone() } else { format!("{name}:{n}") });
             match (all.iter().position(|r| r.split(':').next() == Some(&name)), new) {

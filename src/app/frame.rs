@@ -12,8 +12,8 @@ use super::loader::Loader;
 use super::results::Results;
 use super::store::{Phase, Store};
 use super::ui::sentence;
-use crate::engine::settings::{View, WRONG};
-use crate::engine::share;
+use crate::engine::options::link;
+use crate::engine::options::settings::{View, WRONG};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Source;
 
@@ -140,7 +140,7 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
     };
     let now = store.view();
     let tab = move |(view, value, label): (View, &'static str, &'static str)| {
-        let put = move |c: &mut crate::engine::choices::Choices| {
+        let put = move |c: &mut crate::engine::options::definitions::Choices| {
             if view == View::Prepare {
                 c.clear("view")
             } else {
@@ -159,7 +159,7 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
         let href = move || {
             let mut choices = store.choices.get();
             put(&mut choices);
-            format!("?{}", share::write(&choices, store.files.with(|f| f.template.is_some())))
+            format!("?{}", link::write(&choices, store.files.with(|f| f.template.is_some())))
         };
         let go = move |e: leptos::ev::MouseEvent| {
             // In another tab or window it is an ordinary link.
@@ -249,6 +249,6 @@ fn Notices(store: Store) -> impl IntoView {
 
 /// Places of choices that only concern the page, which `prepared` knows nothing of.
 fn is_about_page(place: &str) -> bool {
-    use crate::engine::choices::{Group, definition};
+    use crate::engine::options::definitions::{Group, definition};
     definition(place.trim_end_matches('=')).is_some_and(|d| d.group == Group::Page)
 }

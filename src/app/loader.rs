@@ -10,24 +10,25 @@ use leptos::prelude::*;
 
 use super::browser;
 use super::store::{Fetched, Phase, Prepared, Results, Store};
-use crate::engine::auth::Logins;
+use crate::engine::board::report::hash_of;
+use crate::engine::board::timeline::{self, Timeline};
 use crate::engine::board::{Known, Stage, stages};
-use crate::engine::bulletin::hash_of;
-use crate::engine::choices::Choices;
-use crate::engine::compare::Side;
-use crate::engine::dlrn::{Pipeline, Want};
 use crate::engine::error::{Error, Kind};
-use crate::engine::export::Outcome;
-use crate::engine::name::{default_endpoint, is_private};
-use crate::engine::plan::{Files, Image, Plan};
+use crate::engine::options::definitions::Choices;
+use crate::engine::options::link;
+use crate::engine::options::settings::View;
+use crate::engine::output::Outcome;
+use crate::engine::output::compare::Side;
+use crate::engine::pipeline::{Pipeline, Want};
+use crate::engine::registry::auth::Logins;
 use crate::engine::registry::{Ask, Caller};
 use crate::engine::resolve::{Facts, Resolver};
-use crate::engine::run::{Client, Run};
-use crate::engine::settings::View;
-use crate::engine::share;
+use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::Snapshot;
+use crate::engine::template::Files;
+use crate::engine::template::plan::{Image, Plan};
 use crate::engine::template::{Includes, Source, beside};
-use crate::engine::timeline::{self, Timeline};
+use crate::engine::url::{default_endpoint, is_private};
 use crate::net::web::{self, Stopper};
 
 /// How long typing must pause before a registry is asked.
@@ -164,7 +165,7 @@ impl Loader {
         }
         if self.store.refused.get_untracked() {
             let notice =
-                self.store.notices.with_untracked(|n| n.iter().find(|n| share::is_refused(std::slice::from_ref(n))).cloned());
+                self.store.notices.with_untracked(|n| n.iter().find(|n| link::is_refused(std::slice::from_ref(n))).cloned());
             self.store.results.set(Results::default());
             self.store.phase.set(notice.map_or(Phase::Done, Phase::Stuck));
             return;

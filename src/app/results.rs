@@ -10,9 +10,9 @@ use super::table::{Images, Toolbar, toggle_query};
 use super::trouble::{Changes, Doctor, Logins, Source};
 use super::ui::sentence;
 use crate::engine::error::Kind;
-use crate::engine::export::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
-use crate::engine::settings::View;
-use crate::engine::share;
+use crate::engine::options::link;
+use crate::engine::options::settings::View;
+use crate::engine::output::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
 use crate::engine::time::{age, utc};
 
 /// Which of the three files.
@@ -302,7 +302,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
         if let Some(hash) = pinned {
             choices.put("tag", hash);
         }
-        let query = share::write(&choices, store.files.with_untracked(|f| f.template.is_some()));
+        let query = link::write(&choices, store.files.with_untracked(|f| f.template.is_some()));
         if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
     };
     // The hash, and how many images stand for it and for something else.
@@ -397,7 +397,7 @@ fn NotIn(store: Store) -> impl IntoView {
         })
     };
     let items = move || {
-        let item = |o: crate::engine::plan::Out| view! { <li title=o.imagename.clone()>{short(&o.imagename)} " " <span class="quiet">{o.why}</span></li> };
+        let item = |o: crate::engine::template::plan::Out| view! { <li title=o.imagename.clone()>{short(&o.imagename)} " " <span class="quiet">{o.why}</span></li> };
         out.get().into_iter().map(item).collect_view()
     };
     view! {

@@ -7,22 +7,25 @@ use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
 use super::browser;
-use crate::engine::auth::Logins;
+use crate::engine::board::timeline::Timeline;
 use crate::engine::board::{Grid, Known, Stage};
-use crate::engine::choices::{Choices, DEFINITIONS, Group, list};
-use crate::engine::compare::Side;
-use crate::engine::dlrn::Pipeline;
-use crate::engine::doctor::Cause;
+use crate::engine::demo;
 use crate::engine::error::Error;
-use crate::engine::plan::{Files, Image, Plan};
+use crate::engine::options::definitions::{Choices, DEFINITIONS, Group, list};
+use crate::engine::options::link;
+use crate::engine::options::settings::{Settings, View};
+use crate::engine::output::compare::Side;
+use crate::engine::pipeline::Pipeline;
 use crate::engine::registry::Dialect;
+use crate::engine::registry::auth::Logins;
 use crate::engine::release::DEMO_HOST;
 use crate::engine::resolve::Summary;
-use crate::engine::run::Locked;
-use crate::engine::settings::{Settings, View};
+use crate::engine::session::Locked;
+use crate::engine::session::diagnosis::Cause;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::timeline::Timeline;
-use crate::engine::{demo, share, template::Source};
+use crate::engine::template::Files;
+use crate::engine::template::Source;
+use crate::engine::template::plan::{Image, Plan};
 use crate::net::web::clock;
 
 /// How far the work is.
@@ -294,8 +297,8 @@ impl Store {
 
     /// Takes what the address bar says.
     pub fn read_address(self) {
-        let (choices, mut notices) = share::read(&browser::query());
-        let refused = share::is_refused(&notices);
+        let (choices, mut notices) = link::read(&browser::query());
+        let refused = link::is_refused(&notices);
         notices.extend(Settings::new(&choices, false).1);
         self.typing.set_value(None);
         // The address is that of another step now.
@@ -329,7 +332,7 @@ impl Store {
     fn write_address(self, is_new_step: bool) {
         self.forget_writing();
         let own = self.files.with_untracked(|f| f.template.is_some());
-        let query = self.choices.with_untracked(|c| share::write(c, own));
+        let query = self.choices.with_untracked(|c| link::write(c, own));
         browser::set_query(&query, is_new_step);
     }
 
@@ -369,7 +372,7 @@ impl Store {
         }
         // What is written now is a link that this overtag reads.
         self.refused.set(false);
-        self.notices.update(|n| n.retain(|n| !share::is_refused(std::slice::from_ref(n))));
+        self.notices.update(|n| n.retain(|n| !link::is_refused(std::slice::from_ref(n))));
         let choices = self.choices.get_untracked();
         let pause = self.pause.get_value();
         if pause.is_none() && self.selection.with_untracked(|s| *s == selected(&choices)) {

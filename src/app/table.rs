@@ -6,12 +6,12 @@ use super::loader::Loader;
 use super::mark::{Mark, digits};
 use super::store::Store;
 use crate::engine::board::Known;
-use crate::engine::choices::list;
-use crate::engine::name::TagClass;
+use crate::engine::image::tag::TagClass;
+use crate::engine::options::definitions::list;
+use crate::engine::options::settings::{NOTES, STATUS};
+use crate::engine::registry::http::Failure;
 use crate::engine::resolve::{Absence, Row, Status};
-use crate::engine::settings::{NOTES, STATUS};
 use crate::engine::time::{age, utc};
-use crate::engine::wire::Failure;
 use crate::net::web::clock;
 
 /// The status word of a row; `waiting` while nothing is known.

@@ -6,13 +6,13 @@ use super::browser;
 use super::loader::Loader;
 use super::store::{Phase, Store};
 use super::table::Hash;
-use crate::engine::auth::Login;
-use crate::engine::doctor::{Cause, Remedy};
-use crate::engine::export::images;
+use crate::engine::options::link;
+use crate::engine::options::settings::View;
+use crate::engine::output::images;
 use crate::engine::registry::Dialect;
-use crate::engine::run::Locked;
-use crate::engine::settings::View;
-use crate::engine::share;
+use crate::engine::registry::auth::Login;
+use crate::engine::session::Locked;
+use crate::engine::session::diagnosis::{Cause, Remedy};
 use crate::engine::snapshot::{Change, Snapshot};
 use crate::engine::time::{age, utc};
 use crate::net::web::clock;
@@ -50,7 +50,7 @@ pub fn Lines(
 fn commands(store: Store) -> String {
     let files = store.files.get();
     let choices = store.choices.get();
-    let query = share::write(&choices, files.template.is_some());
+    let query = link::write(&choices, files.template.is_some());
     let wants_login = store.results.with(|r| !r.locked.is_empty()) || store.logins.with(|l| *l != Default::default());
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let mut own = String::new();

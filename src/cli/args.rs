@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::engine::choices::{Choices, DEFINITIONS, Group, definition};
 use crate::engine::error::clean;
-use crate::engine::share;
+use crate::engine::options::definitions::{Choices, DEFINITIONS, Group, definition};
+use crate::engine::options::link;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,9 +257,9 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
     let is_on = |name: &str| m.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false);
 
     let link = text(m, "link");
-    let (mut choices, notices) = share::read(link.as_deref().unwrap_or(""));
+    let (mut choices, notices) = link::read(link.as_deref().unwrap_or(""));
     for notice in notices {
-        if !share::is_harmless(&notice) {
+        if !link::is_harmless(&notice) {
             return Err(wrong(notice.to_string()));
         }
         super::say(&notice);

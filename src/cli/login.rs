@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::args::Invocation;
-use super::{input, say};
-use crate::engine::auth::{Authfile, Helper, Logins};
+use super::{files, say};
 use crate::engine::error::{Error, clean};
-use crate::engine::name::Repository;
+use crate::engine::image::reference::Repository;
+use crate::engine::registry::auth::{Authfile, Helper, Logins};
 
 /// How long a helper may take: it may ask its user for a password.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The logins for these repositories. What was found and cannot be used is said once.
 pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Logins, Error> {
     let Some(path) = &invocation.authfile else { return Ok(Logins::default()) };
-    let source = input::read(path)?;
+    let source = files::read(path)?;
     let mut authfile = Authfile::read(&source.text, &source.name)?;
     for helper in authfile.helpers(repositories) {
         match ask(&helper) {

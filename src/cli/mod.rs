@@ -1,9 +1,8 @@
 //! The command line: flags → choices, files in, files out, exit status. The engine does the rest.
 
 mod args;
-mod input;
+mod files;
 mod login;
-mod output;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,19 +10,22 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::engine::board::report::{Bulletin, hash_of};
+use crate::engine::board::timeline::{self, Timeline};
 use crate::engine::board::{self, Grid, Stage, State};
-use crate::engine::bulletin::{Bulletin, hash_of};
-use crate::engine::dlrn::{self, Pipeline};
 use crate::engine::error::{Error, Kind, clean};
-use crate::engine::export::{self, Outcome, Provenance};
-use crate::engine::name::{Reference, Repository};
-use crate::engine::plan::{Files, Image, Plan};
+use crate::engine::image::reference::{Reference, Repository};
+use crate::engine::options::link;
+use crate::engine::options::settings::{Pin, Settings, View};
+use crate::engine::output::{self, Outcome, Provenance};
+use crate::engine::pipeline::{self, Pipeline};
 use crate::engine::resolve::{Facts, Resolver, Row, Status};
-use crate::engine::run::{Client, Run};
-use crate::engine::settings::{Pin, Settings, View};
+use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::{self, Change, Snapshot};
-use crate::engine::timeline::{self, Timeline};
-use crate::engine::{guard, share, template};
+use crate::engine::template;
+use crate::engine::template::Files;
+use crate::engine::template::plan::{Image, Plan};
+use crate::engine::url;
 use crate::net::native;
 use args::{Invocation, Verb};
 
@@ -86,9 +88,9 @@ fn address(invocation: &Invocation, key: &str, url: &str) -> Result<String, Erro
     if url.contains("://") || !is_of_link {
         return Ok(url.to_owned());
     }
-    let base = invocation.link.as_deref().map_or("", share::base);
+    let base = invocation.link.as_deref().map_or("", link::base);
     // A link is not to name files of this machine.
-    guard::join(base, url).ok_or_else(|| {
+    url::join(base, url).ok_or_else(|| {
         let cure = "give the whole link, or name it by its own flag";
         Error::usage("this is an address beside a page, and the link names no page", format!("{key}={}", clean(url)), cure)
     })
@@ -110,7 +112,7 @@ fn client(invocation: &Invocation, settings: &Settings, images: &[Image]) -> Res
     for reference in images.iter().filter_map(|image| image.reference.as_ref().ok()) {
         let named = reference.repository.clone();
         // The login of another place that a registry is reached at is that place's.
-        let address = settings.endpoints.get(&named.host).and_then(|url| guard::Address::parse(url));
+        let address = settings.endpoints.get(&named.host).and_then(|url| url::Address::parse(url));
         let other = address.map(|address| Repository { host: address.host.to_owned(), ..named.clone() });
         repositories.extend([Some(named), other].into_iter().flatten());
     }
@@ -136,12 +138,12 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
     let mut files = Files {
         template: None,
         includes: Vec::new(),
-        roles: invocation.roles_file.as_deref().map(input::read).transpose()?,
-        environments: invocation.environment_files.iter().map(|f| input::read(f)).collect::<Result<_, _>>()?,
+        roles: invocation.roles_file.as_deref().map(files::read).transpose()?,
+        environments: invocation.environment_files.iter().map(|f| files::read(f)).collect::<Result<_, _>>()?,
         snapshot: match &settings.snapshot {
             Some(place) => {
                 let at = address(invocation, "snapshot", place)?;
-                Some(if at.contains("://") { input::fetch(&at)? } else { input::read(Path::new(&at))? })
+                Some(if at.contains("://") { files::fetch(&at)? } else { files::read(Path::new(&at))? })
             }
             None => None,
         },
@@ -149,15 +151,15 @@ fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
     type Beside = Box<dyn Fn(&str) -> Result<template::Source, Error>>;
     let beside: Beside = match (&invocation.template_file, &settings.template) {
         (Some(path), _) => {
-            files.template = Some(input::read(path)?);
+            files.template = Some(files::read(path)?);
             let folder: PathBuf = path.parent().unwrap_or(Path::new(".")).to_owned();
-            Box::new(move |name: &str| input::read(&folder.join(template::base_name(name))))
+            Box::new(move |name: &str| files::read(&folder.join(template::base_name(name))))
         }
         (None, Some(url)) => {
-            let mut source = input::fetch(&address(invocation, "template", url)?)?;
+            let mut source = files::fetch(&address(invocation, "template", url)?)?;
             let at = std::mem::replace(&mut source.name, url.clone());
             files.template = Some(source);
-            Box::new(move |name: &str| input::fetch(&template::beside(&at, name)))
+            Box::new(move |name: &str| files::fetch(&template::beside(&at, name)))
         }
         (None, None) => return Ok(files),
     };
@@ -244,7 +246,7 @@ fn prepare(invocation: &Invocation) -> Result<(), Error> {
     let containers = invocation.output_images_file.as_deref().map(|path| (path, outcome.containers(&provenance)));
     let mut texts: Vec<(Option<&Path>, &str)> = containers.iter().map(|(path, text)| (Some(*path), text.as_str())).collect();
     texts.push((invocation.output_env_file.as_deref(), &environment));
-    output::write(&texts)
+    files::write(&texts)
 }
 
 /// A name that no registry can be asked for is a mistake of the template or its substitutions.
@@ -366,7 +368,7 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
         "svg" => bulletin.svg(),
         _ => bulletin.table(),
     };
-    output::write(&[(invocation.output.as_deref(), &text)])?;
+    files::write(&[(invocation.output.as_deref(), &text)])?;
     // Torn is certain, whatever else could not be asked; a no goes before a doubt.
     let required = |stage: &&Stage| invocation.require_whole.contains(&stage.channel) && stage.state != State::Whole;
     let mut wanting: Vec<&Stage> = stages.iter().filter(required).collect();
@@ -388,7 +390,7 @@ fn board(invocation: &Invocation) -> Result<(), Error> {
     if failed.is_empty() || !invocation.require_whole.is_empty() {
         return Ok(());
     }
-    let mut failures = export::failures(failed.iter().copied(), &format!("{} cells", rows.len()));
+    let mut failures = output::failures(failed.iter().copied(), &format!("{} cells", rows.len()));
     let last = failures.pop();
     failures.iter().for_each(|failure| say(failure));
     last.map_or(Ok(()), |last| Err(Error { cure: "retry; the board says what is not known".to_owned(), ..last }))
@@ -402,11 +404,11 @@ fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snap
     }
     let mut pipeline = Pipeline::default();
     // The address that it was read from, none of a file; and the text.
-    let fetch = |want: &dlrn::Want, key: &str| -> Result<(String, String), Error> {
+    let fetch = |want: &pipeline::Want, key: &str| -> Result<(String, String), Error> {
         let at = address(invocation, key, &want.url)?;
         match at.contains("://") {
-            true => input::fetch(&at).map(|source| (at, source.text)),
-            false => input::read(Path::new(&at)).map(|source| (String::new(), source.text)),
+            true => files::fetch(&at).map(|source| (at, source.text)),
+            false => files::read(Path::new(&at)).map(|source| (String::new(), source.text)),
         }
     };
     loop {
@@ -482,13 +484,13 @@ fn list_images(invocation: &Invocation) -> Result<(), Error> {
         let cure = "loosen roles, services, include or exclude";
         return Err(Error::new(Kind::No, "no image is left", "", cure));
     }
-    print(&export::list(&plan))
+    print(&output::list(&plan))
 }
 
 fn link(invocation: &Invocation) -> Result<(), Error> {
     settings(invocation)?;
-    let base = invocation.link.as_deref().map_or("", share::base);
-    print(&format!("{base}?{}\n", share::write(&invocation.choices, invocation.template_file.is_some())))
+    let base = invocation.link.as_deref().map_or("", link::base);
+    print(&format!("{base}?{}\n", link::write(&invocation.choices, invocation.template_file.is_some())))
 }
 
 /// The snapshot whose history is carried on; none where there is no such file yet.
@@ -500,9 +502,9 @@ fn since(invocation: &Invocation) -> Result<Option<Snapshot>, Error> {
     if std::fs::metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
     }
-    match input::read(path).and_then(|source| Snapshot::read(&source.text, &source.name)) {
+    match files::read(path).and_then(|source| Snapshot::read(&source.text, &source.name)) {
         Ok(older) => Ok(Some(older)),
-        Err(error) if output::is_same(path, invocation.output.as_deref()) => {
+        Err(error) if files::is_same(path, invocation.output.as_deref()) => {
             let hint = "it is not written over; read it with the overtag that wrote it, or move it away to start a new history";
             Err(Error { cure: hint.to_owned(), ..error })
         }
@@ -522,13 +524,13 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         say(warning);
     }
     let older = match &invocation.compare {
-        Some(path) => Some(input::read(path).and_then(|source| Snapshot::read(&source.text, &source.name))?),
+        Some(path) => Some(files::read(path).and_then(|source| Snapshot::read(&source.text, &source.name))?),
         None => None,
     };
     let since = since(invocation)?;
     let mut choices = invocation.choices.clone();
     choices.clear("snapshot");
-    let link = share::write(&choices, files.template.is_some());
+    let link = link::write(&choices, files.template.is_some());
     let taken = match (snapshot_in(&files)?, &older) {
         // Two files are compared as they are.
         (Some(newer), Some(_)) => Arc::unwrap_or_clone(newer),
@@ -554,7 +556,7 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
             }
             let failed: Vec<(&Image, &Row)> =
                 asked.iter().zip(rows.iter().flatten().map(Arc::as_ref)).filter(|(_, row)| row.status == Status::Error).collect();
-            let mut failures = export::failures(failed.iter().copied(), &export::images(rows.len()));
+            let mut failures = output::failures(failed.iter().copied(), &output::images(rows.len()));
             let refusal = failures.pop().filter(|_| !invocation.allow_partial || failed.len() == rows.len());
             failures.iter().for_each(|failure| say(failure));
             if let Some(refusal) = refusal {
@@ -590,5 +592,5 @@ fn write_snapshot(invocation: &Invocation) -> Result<(), Error> {
         return print(&format!("{text}{unchanged} unchanged\n"));
     }
     let written = taken.write()?;
-    output::write(&[(invocation.output.as_deref(), &written)])
+    files::write(&[(invocation.output.as_deref(), &written)])
 }

@@ -9,13 +9,14 @@ use std::sync::OnceLock;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::choices::Choices;
-use super::name::Reference;
-use super::plan::{Files, Plan};
-use super::registry::sha256;
-use super::release::DEMO_HOST;
-use super::settings::Settings;
-use super::wire::{Request, Response};
+use crate::engine::image::reference::Reference;
+use crate::engine::options::definitions::Choices;
+use crate::engine::options::settings::Settings;
+use crate::engine::registry::http::{Request, Response};
+use crate::engine::registry::manifest::sha256;
+use crate::engine::release::DEMO_HOST;
+use crate::engine::template::Files;
+use crate::engine::template::plan::Plan;
 
 /// The folder, beside the page, in which a built site holds the registry.
 pub const FOLDER: &str = "demo";

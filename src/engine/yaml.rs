@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::error::{Error, clean};
+use crate::engine::error::{Error, clean};
 
 /// Mappings and lists inside each other. PyYAML gives up at about 250.
 const DEPTH: usize = 100;

@@ -1,4 +1,4 @@
-//! The one door to the network: drives a [`Run`](crate::engine::run::Run), many requests at once, each tried again where that
+//! The one door to the network: drives a [`Run`](crate::engine::session::Run), many requests at once, each tried again where that
 //! can help. `native` is a blocking client on threads, `web` is the browser's fetch.
 
 #[cfg(feature = "cli")]

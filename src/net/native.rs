@@ -6,11 +6,14 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::proxy::{Proxies, Proxy};
+use crate::engine::demo;
 use crate::engine::error::{Error, clean};
+use crate::engine::registry::http::{
+    Failure, IMAGE_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
+};
+use crate::engine::registry::redirect;
 use crate::engine::release::DEMO_HOST;
-use crate::engine::run::{Next, Run};
-use crate::engine::wire::{Failure, IMAGE_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass};
-use crate::engine::{demo, guard};
+use crate::engine::session::{Next, Run};
 
 /// Requests in flight at once, to all hosts together.
 const IN_FLIGHT: usize = 64;
@@ -61,7 +64,7 @@ impl Client {
                 Some(_) if request.method == Method::Post => {
                     return Err(Failure::Astray("a login is sent to no other place".to_owned()));
                 }
-                Some(location) => request = guard::redirected(&request, &location).map_err(Failure::Astray)?,
+                Some(location) => request = redirect::redirected(&request, &location).map_err(Failure::Astray)?,
             }
         }
         Err(Failure::Astray("there is no end of it".to_owned()))

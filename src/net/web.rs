@@ -10,11 +10,12 @@ use gloo_timers::future::TimeoutFuture;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, ReadableStream, ReadableStreamDefaultReader, RequestCache, RequestCredentials, RequestMode};
 
-use crate::engine::guard;
-use crate::engine::run::{Next, Run, Send};
-use crate::engine::wire::{
+use crate::engine::registry::http::{
     Failure, IMAGE_LIMIT, LIST_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
 };
+use crate::engine::registry::redirect;
+use crate::engine::session::{Next, Run, Send};
+use crate::engine::url;
 
 /// What stops all that was started with it.
 #[derive(Clone, Default)]
@@ -91,7 +92,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
         let answer = builder.send().await.map_err(|e| Failure::Network(e.to_string()))?;
         // The browser follows redirects itself, and leaves a login behind where they lead to another origin.
         if answer.redirected() {
-            guard::may_lead(&request.url, &answer.url()).map_err(Failure::Astray)?;
+            redirect::may_lead(&request.url, &answer.url()).map_err(Failure::Astray)?;
         }
         let mut response = Response { status: answer.status(), ..Response::default() };
         for name in Response::HEADERS {
@@ -157,7 +158,7 @@ pub async fn fetch(url: &str, stopper: &Stopper) -> Result<String, String> {
             TimeoutFuture::new(backoff(tried, js_sys::Math::random()).as_millis() as u32).await;
             continue;
         }
-        let host = guard::origin(url);
+        let host = url::origin(url);
         return match outcome {
             Ok(response) if response.status == 200 => String::from_utf8(response.body).map_err(|_| "it is not UTF-8".to_owned()),
             Ok(response) => Err(format!("the server answered {}", response.status)),

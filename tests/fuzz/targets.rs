@@ -8,18 +8,24 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use overtag::engine::auth::{Authfile, Login, Wanted, token_request, wanted};
-use overtag::engine::dlrn::{read_build, read_promotions, read_votes};
-use overtag::engine::guard::{Address, join, may_lead, origin, redirected, shares_login};
-use overtag::engine::name::{Reference, Repository, TagClass, default_endpoint, is_digest, is_private, is_tag};
-use overtag::engine::pattern::Pattern;
-use overtag::engine::quay::{read_data, read_labels, read_overview};
-use overtag::engine::registry::{
-    Answer, Ask, Caller, Dialect, Exchange, Form, Manifest, Server, Step, next_page, read_manifest, sha256, step,
-};
+use overtag::engine::error;
+use overtag::engine::image::digest::is_digest;
+use overtag::engine::image::reference::{Reference, Repository};
+use overtag::engine::image::tag::{TagClass, is_tag};
+use overtag::engine::options::pattern::Pattern;
+use overtag::engine::pipeline::{read_build, read_promotions, read_votes};
+use overtag::engine::registry::auth::{Authfile, Login, Wanted, token_request, wanted};
+use overtag::engine::registry::distribution::next_page;
+use overtag::engine::registry::http::{Request, Response, Secret};
+use overtag::engine::registry::manifest::{read_manifest, sha256};
+use overtag::engine::registry::quay::{read_data, read_labels, read_overview};
+use overtag::engine::registry::redirect::{may_lead, redirected, shares_login};
+use overtag::engine::registry::{Answer, Ask, Caller, Dialect, Exchange, Form, Manifest, Server, Step, step};
 use overtag::engine::snapshot::Snapshot;
-use overtag::engine::wire::{Request, Response, Secret};
-use overtag::engine::{error, time, yaml};
+use overtag::engine::time;
+use overtag::engine::url::{Address, join, origin};
+use overtag::engine::url::{default_endpoint, is_private};
+use overtag::engine::yaml;
 use serde_json::Value;
 use url::{Host, Url};
 

@@ -17,7 +17,7 @@ use crate::registry::{Image, NAMESPACE, PREFIX, PROMOTED, Registry, Seed};
 use crate::site::Site;
 use crate::{CACHE, names, template};
 
-/// How long a run may take on a busy machine: an image may be asked for a minute (`wire::IMAGE_LIMIT`).
+/// How long a run may take on a busy machine: an image may be asked for a minute (`http::IMAGE_LIMIT`).
 pub const LIMIT: Duration = Duration::from_secs(90);
 /// No name is known: what a test forgets to bring is missed, not fetched from the world.
 pub const NO_NAMES: &str = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";

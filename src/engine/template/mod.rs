@@ -4,7 +4,10 @@
 //! the template. A template comes from anybody, so it has a budget (`limits`): an endless loop, a huge value or output is an error, not a
 //! hang.
 
+pub mod entries;
+pub mod heat;
 mod limits;
+pub mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::value::{Kwargs, Rest, Value as Jinja, ValueKind, ValueOrKwargs};
 use minijinja::{AutoEscape, Environment, ErrorKind, State, escape_formatter};
 
-use super::error::{Error, clean};
-use super::release::Value;
-use super::yaml::place;
+use crate::engine::error::{Error, clean};
+use crate::engine::release::Value;
+use crate::engine::yaml::place;
 use limits::{CHECKED, FACTOR, Guard, Guarded};
 
 /// Steps that a rendering may take; the longest built-in template takes about 50,000.
@@ -36,6 +39,21 @@ pub struct Source {
     pub text: String,
 }
 
+/// What comes in beside the link: files of the visitor's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A template in place of the release's, already fetched where the link gave its address.
+    pub template: Option<Source>,
+    /// Files that it may include.
+    pub includes: Vec<Source>,
+    /// A roles file (`-r`).
+    pub roles: Option<Source>,
+    /// Heat environments (`-e`), in their order.
+    pub environments: Vec<Source>,
+    /// A snapshot that is read in place of registries.
+    pub snapshot: Option<Source>,
+}
+
 /// What a template became.
 #[derive(Debug)]
 pub struct Rendered {
@@ -48,7 +66,7 @@ pub struct Rendered {
 /// Renders `template` with `variables`; `{% include %}` finds `includes` by name, whatever folder is written before it.
 ///
 /// # Errors
-/// [`Kind::Template`](super::error::Kind::Template), with file, line, column and the line itself.
+/// [`Kind::Template`](crate::engine::error::Kind::Template), with file, line, column and the line itself.
 pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<String, Value>) -> Result<Rendered, Error> {
     // The template first: what it includes cannot take its name.
     let mut sources: Vec<(&Source, Guarded)> = Vec::new();

@@ -1,0 +1,336 @@
+//! When channels were promoted, and what was rolled back.
+//!
+//! Two kinds of witnesses: registries (or snapshots kept over time) tell the lives of each image's tag, DLRN tells each promotion. Moves
+//! of several images to the same hash are one promotion; an image that is set to the hash for which it stands already has not moved
+//! (Quay notes every push), and one that comes there later than the others is a straggler of that promotion. A hash to which an image
+//! comes a second time is a roll-back: a promoter that moves a tag back does it by pushing, which no registry marks.
+//!
+//! A build that leaves an image as it was gives its digest a second hash, so that such an image does not tell which of them was
+//! promoted: it goes with the others that moved with it. So does one whose hash no tag names any more.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::engine::board::{Grid, Known, Stage};
+use crate::engine::image::reference::Repository;
+use crate::engine::image::tag::TagClass;
+use crate::engine::pipeline::Pipeline;
+use crate::engine::registry::{Answer, Ask};
+use crate::engine::resolve::Facts;
+use crate::engine::template::plan::Plan;
+
+/// How many images of a channel are asked for their history: they are promoted together.
+const WITNESSES: usize = 3;
+/// Components that DLRN promotes within so many seconds are one promotion.
+const ONE: u64 = 60;
+/// DLRN and the registry tell of the same promotion if not more than so many seconds are between.
+const SAME: u64 = 24 * 3600;
+/// A promotion, image by image, pauses no longer than so many seconds.
+const PAUSE: u64 = 3600;
+
+/// A channel came to stand for a hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The channel.
+    pub channel: String,
+    /// The hash; where none is known, the digest of the first image that moved.
+    pub hash: String,
+    /// When the first image moved, seconds since 1970.
+    pub first: u64,
+    /// When the last one did.
+    pub last: u64,
+    /// How many images moved, of how many whose history is known; none where DLRN alone tells of it.
+    pub images: Option<(usize, usize)>,
+    /// Their namespaces, which are promoted on their own; none where DLRN alone tells of it.
+    pub namespaces: BTreeSet<String>,
+    /// Whether it stood for that before.
+    pub is_rollback: bool,
+    /// Whether it may have come there earlier: of what was before no history holds anything, and what is the oldest may have been a push
+    /// of what was there already.
+    pub or_earlier: bool,
+}
+
+/// The promotions of all channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// Before that, in seconds since 1970, nothing is known.
+    pub horizon: Option<u64>,
+}
+
+/// The questions whose answers a timeline is made of: a few images of each channel, or where it costs nothing, all. Only where the
+/// host tells such things, and the image carries the channel.
+pub fn asks(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, all: bool) -> Vec<Ask> {
+    let mut out = Vec::new();
+    for (c, channel) in grid.channels.iter().enumerate() {
+        let of = |(m, i): (usize, &usize)| {
+            let reference = plan.images[*i].reference.as_ref().ok()?;
+            let is_there = rows.get(m * grid.channels.len() + c)?.as_ref()?.digest.is_some();
+            let is_told = facts.dialects.get(&reference.repository.host) == Some(&crate::engine::registry::Dialect::Quay);
+            ((is_there || all) && is_told && TagClass::of(channel) == TagClass::Moving)
+                .then(|| Ask::History { repository: reference.repository.clone(), tag: channel.clone() })
+        };
+        let asked = grid.members.iter().enumerate().filter_map(of);
+        out.extend(asked.take(if all { usize::MAX } else { WITNESSES }));
+    }
+    out
+}
+
+impl Timeline {
+    /// What `facts` and `pipeline` tell of the channels of a board.
+    pub fn new(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, pipeline: &Pipeline) -> Self {
+        let mut out = Self::default();
+        let repositories: Vec<_> =
+            grid.members.iter().map(|i| plan.images[*i].reference.as_ref().ok().map(|r| &r.repository)).collect();
+        let of_repository = |r: &Option<&Repository>| r.map(|r| (r.namespace(), Names::new(facts, r)));
+        let known_of: Vec<_> = repositories.iter().map(of_repository).collect();
+        for (c, channel) in grid.channels.iter().enumerate() {
+            let mut moves: Vec<Move<'_>> = Vec::new();
+            let mut known = 0;
+            for (m, repository) in repositories.iter().enumerate() {
+                let (Some(repository), Some((namespace, names))) = (*repository, &known_of[m]) else { continue };
+                let ask = Ask::History { repository: repository.clone(), tag: channel.clone() };
+                let Some(Ok(Answer::History(of))) = facts.answers.get(&ask) else { continue };
+                known += 1;
+                let row = rows.get(m * grid.channels.len() + c).and_then(Option::as_ref);
+                let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.as_deref();
+                for (i, life) in of.iter().enumerate().rev() {
+                    let mut hashes = names.of(&life.digest, life.start);
+                    hashes.extend(life.hash.as_deref().filter(|hash| !hashes.contains(hash)));
+                    // Of what stands there now the board has told it, of all images together.
+                    if let Some(own) = own(&life.digest).filter(|_| i == 0 || hashes.is_empty()) {
+                        hashes = vec![own];
+                    }
+                    let is_oldest = i + 1 == of.len();
+                    moves.push(Move { image: m, namespace, at: life.start, hashes, digest: &life.digest, is_oldest });
+                }
+                let kept_for = facts.answers.get(&Ask::Overview { repository: repository.clone() }).and_then(|a| match a {
+                    Ok(Answer::Overview(Ok(overview))) => overview.kept_for,
+                    _ => None,
+                });
+                let horizon = kept_for.map_or_else(|| of.last().map(|l| l.start), |s| Some(facts.asked_at.saturating_sub(s)));
+                out.horizon = [out.horizon, horizon].into_iter().flatten().min();
+            }
+            let mut events = promotions(channel, moves, known);
+            let mut told: Vec<Event> = Vec::new();
+            let of_dlrn = pipeline.promotions.iter().filter(|p| p.channel == *channel).rev();
+            for p in of_dlrn {
+                match told.last_mut() {
+                    // DLRN may have a row for each component of an aggregate, and promoted one by one each makes another aggregate.
+                    Some(last) if p.at.abs_diff(last.last) <= ONE => {
+                        last.hash.clone_from(&p.hash);
+                        last.last = p.at;
+                    }
+                    _ => told.push(Event {
+                        channel: channel.clone(),
+                        hash: p.hash.clone(),
+                        first: p.at,
+                        last: p.at,
+                        ..Event::default()
+                    }),
+                }
+            }
+            // What stands there already is not promoted by being promoted again.
+            told.dedup_by(|again, event| again.hash == event.hash);
+            told.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
+                Some(event) => {
+                    // DLRN knows when it was, where the registry may only know when it was pushed again.
+                    if std::mem::take(&mut event.or_earlier) {
+                        (event.first, event.last) = (event.first.min(t.first), event.last.min(t.last));
+                    }
+                    false
+                }
+                None => true,
+            });
+            events.extend(told);
+            events.sort_by_key(|e| e.first);
+            events.dedup_by(|again, event| {
+                let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
+                if is_one && event.images.is_none() {
+                    // DLRN told of it first, and the registry of its images; but what may be a push of what was there is no part of it.
+                    if !again.or_earlier {
+                        event.last = again.last;
+                    }
+                    (event.images, event.namespaces) = (again.images, std::mem::take(&mut again.namespaces));
+                }
+                is_one
+            });
+            let mut seen = BTreeSet::new();
+            for event in &mut events {
+                event.is_rollback = !seen.insert(event.hash.clone());
+            }
+            out.events.extend(events);
+        }
+        out.horizon = out.horizon.into_iter().chain(out.events.iter().map(|e| e.first)).min();
+        out.events.sort_by(|a, b| (b.first, &a.channel).cmp(&(a.first, &b.channel)));
+        out
+    }
+
+    /// The promotions of one channel, newest first.
+    pub fn of<'a>(&'a self, channel: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.events.iter().filter(move |e| e.channel == channel)
+    }
+
+    /// Tells the stages what only a history knows: since when, and how many promotions behind, and for how long.
+    pub fn inform(&self, stages: &mut [Stage]) {
+        for stage in stages.iter_mut() {
+            // Of a torn channel the newest may be another one.
+            let newest = self.of(&stage.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
+            // A registry tells when a tag was pushed last, be it to what it stood for already.
+            stage.promoted_at = newest.map(|e| e.last);
+            stage.or_earlier = newest.is_some_and(|e| e.or_earlier);
+        }
+        for c in 1..stages.len() {
+            let (before, stage) = (stages[c - 1].clone(), &mut stages[c]);
+            let Some(lag) = stage.lag.as_mut().filter(|lag| lag.differ > 0) else { continue };
+            let of_hash = self.of(&before.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
+            let Some(Event { namespaces, first, .. }) = of_hash else { continue };
+            let is_of = |e: &&Event| namespaces.is_empty() || e.namespaces.is_empty() || !namespaces.is_disjoint(&e.namespaces);
+            let later: Vec<u64> = self.of(&before.channel).filter(is_of).map(|e| e.first).filter(|at| *at > *first).collect();
+            lag.promotions = Some(later.len()).filter(|n| *n > 0);
+            // Since the one before it left that hash.
+            lag.since = later.last().copied();
+        }
+    }
+}
+
+/// The hashes by which a repository still names digests, and when each tag was pushed.
+struct Names<'a>(HashMap<&'a str, Vec<(&'a str, Option<u64>)>>);
+
+impl<'a> Names<'a> {
+    fn new(facts: &'a Facts, repository: &Repository) -> Self {
+        let mut out: HashMap<&str, Vec<(&str, Option<u64>)>> = HashMap::new();
+        for ask in [Ask::Overview { repository: repository.clone() }, Ask::Tags { repository: repository.clone() }] {
+            let Some(Ok(Answer::Overview(Ok(overview)))) = facts.answers.get(&ask) else { continue };
+            for (tag, active) in overview.tags.iter().filter(|(tag, _)| TagClass::of(tag).is_hash()) {
+                let of = out.entry(&active.digest).or_default();
+                if !of.iter().any(|(known, _)| known == tag) {
+                    of.push((tag, active.moved_at));
+                }
+            }
+        }
+        // The one that was pushed last comes first.
+        out.values_mut().for_each(|of| of.sort_by_key(|(tag, at)| (Reverse(*at), TagClass::of(tag), *tag)));
+        Self(out)
+    }
+
+    /// Those that a digest had at a time, as far as that is told: no channel is promoted to a build that is yet to come.
+    fn of(&self, digest: &str, at: u64) -> Vec<&'a str> {
+        let all = self.0.get(digest).map_or(&[][..], Vec::as_slice);
+        let then = all.iter().filter(|(_, pushed)| pushed.is_none_or(|pushed| pushed <= at + ONE));
+        let then: Vec<&str> = then.map(|(tag, _)| *tag).collect();
+        if then.is_empty() { all.iter().map(|(tag, _)| *tag).collect() } else { then }
+    }
+}
+
+/// An image's tag was set to a digest.
+struct Move<'a> {
+    image: usize,
+    namespace: &'a str,
+    at: u64,
+    /// The hashes that the digest had then, the likeliest first.
+    hashes: Vec<&'a str>,
+    digest: &'a str,
+    /// Whether nothing is known of what the tag stood for before.
+    is_oldest: bool,
+}
+
+/// The promotions that moves make up; `of` is the number of images whose moves are known.
+fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> {
+    moves.sort_by_key(|m| (m.at, m.image));
+    let mut events: Vec<(Event, BTreeSet<usize>)> = Vec::new();
+    // For which hash each image stands, and by which digest.
+    let mut stands: HashMap<usize, (&str, &str)> = HashMap::new();
+    // For which promotion a digest was taken that no tag names.
+    let mut unnamed: HashMap<(usize, &str), &str> = HashMap::new();
+    // The newest promotion of each hash.
+    let mut latest: HashMap<&str, usize> = HashMap::new();
+    for together in spells(&moves) {
+        let mut votes: HashMap<&str, usize> = HashMap::new();
+        together.iter().flat_map(|m| &m.hashes).for_each(|hash| *votes.entry(*hash).or_default() += 1);
+        let are_all = together.len() == of;
+        let mut to: BTreeMap<&str, Vec<&Move<'_>>> = BTreeMap::new();
+        let mut without: BTreeMap<&str, Vec<&Move<'_>>> = BTreeMap::new();
+        for m in together {
+            // The one that most have; or what was promoted last, of which this may be a straggler; or the likeliest. Of equals the
+            // last is taken.
+            let likely = |hash: &&str| (votes[*hash], latest.get(*hash).copied().filter(|_| !are_all));
+            match m.hashes.iter().copied().rev().max_by_key(likely) {
+                Some(hash) if stands.get(&m.image).is_none_or(|(is, _)| *is != hash) => to.entry(hash).or_default().push(m),
+                Some(hash) => _ = stands.insert(m.image, (hash, m.digest)),
+                None => without.entry(m.namespace).or_default().push(m),
+            }
+        }
+        for (namespace, mut moved) in without {
+            let here = |who: &[&Move<'_>]| who.iter().filter(|m| m.namespace == namespace).count();
+            let most = to.iter().map(|(hash, who)| (here(who), *hash)).max().filter(|(n, _)| *n > 0).map(|(_, hash)| hash);
+            match most {
+                Some(hash) => moved.retain(|m| stands.get(&m.image).is_none_or(|(is, _)| *is != hash)),
+                None => moved.retain(|m| stands.get(&m.image).is_none_or(|(_, is)| *is != m.digest)),
+            }
+            let known = |m: &&Move<'_>| unnamed.get(&(m.image, m.digest)).copied();
+            let (old, new): (Vec<_>, Vec<_>) = moved.into_iter().partition(|m| most.is_none() && known(m).is_some());
+            // What is new goes with what is known, where that is more.
+            let with = old.first().filter(|_| old.len() > new.len()).and_then(known);
+            let name = most.or(with).or(new.first().map(|m| m.digest));
+            let named: Vec<_> = old.iter().map(|m| (*m, known(m))).chain(new.iter().map(|m| (*m, name))).collect();
+            for (m, hash) in named.into_iter().filter_map(|(m, hash)| Some((m, hash?))) {
+                unnamed.insert((m.image, m.digest), hash);
+                to.entry(hash).or_default().push(m);
+            }
+        }
+        for (hash, moved) in to {
+            let begun = |hash: &str| latest.get(hash).map(|at| events[*at].0.first);
+            let is_straggling = |at: &usize| {
+                let (event, who) = &events[*at];
+                // Who was there comes back, and so does who stands for what was promoted later.
+                moved.iter().all(|m| {
+                    let is_later = stands.get(&m.image).and_then(|(is, _)| begun(is)).is_some_and(|at| at > event.first);
+                    !who.contains(&m.image) && !is_later
+                })
+            };
+            let at = latest.get(hash).copied().filter(is_straggling).unwrap_or_else(|| {
+                let (first, last) = (moved[0].at, moved[0].at);
+                let (channel, hash) = (channel.to_owned(), hash.to_owned());
+                let event = Event { channel, hash, first, last, or_earlier: true, ..Event::default() };
+                events.push((event, BTreeSet::new()));
+                events.len() - 1
+            });
+            latest.insert(hash, at);
+            stands.extend(moved.iter().map(|m| (m.image, (hash, m.digest))));
+            let (event, who) = &mut events[at];
+            for m in moved {
+                who.insert(m.image);
+                if !event.namespaces.contains(m.namespace) {
+                    event.namespaces.insert(m.namespace.to_owned());
+                }
+                (event.first, event.last) = (event.first.min(m.at), event.last.max(m.at));
+                event.or_earlier &= m.is_oldest;
+            }
+            event.images = Some((who.len(), of));
+        }
+    }
+    events.into_iter().map(|(event, _)| event).collect()
+}
+
+/// Moves that may be one promotion: without a longer pause, and of each image one; to be set to the same digest, by
+/// no other name, again is none.
+fn spells<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<Vec<&'b Move<'a>>> {
+    let mut out: Vec<Vec<&Move<'a>>> = Vec::new();
+    let mut who: HashMap<usize, &Move<'a>> = HashMap::new();
+    let mut last = None;
+    for m in moves {
+        let has_paused = last.replace(m.at).is_none_or(|last| m.at - last > PAUSE);
+        if has_paused || who.get(&m.image).is_some_and(|one| (one.digest, &one.hashes) != (m.digest, &m.hashes)) {
+            out.push(Vec::new());
+            who.clear();
+        }
+        if who.insert(m.image, m).is_none()
+            && let Some(spell) = out.last_mut()
+        {
+            spell.push(m);
+        }
+    }
+    out
+}

@@ -1,0 +1,6 @@
+//! Names of images: references, tags, digests, versions.
+
+pub mod digest;
+pub mod reference;
+pub mod tag;
+pub mod version;

@@ -1,0 +1,111 @@
+//! Why a question has no answer: what refusals and failures of a registry mean.
+
+use serde_json::Value;
+
+use crate::engine::error::clean;
+use crate::engine::registry::http::{Failure, Response};
+
+/// Why a question has no answer: nothing may be concluded from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened, as a sentence without a full stop.
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+/// The first code of an error body, as distribution writes it.
+pub fn error_code(response: &Response) -> Option<String> {
+    let body: Value = serde_json::from_slice(&response.body).ok()?;
+    Some(body.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
+}
+
+/// Whether an error names the tag as the thing that is unknown: `"detail":{"Tag":"…"}`, which distribution says before it looks at
+/// any manifest (<https://github.com/distribution/distribution>, `registry/handlers/manifests.go`; measured with 2.8.2).
+pub fn names_tag(response: &Response, tag: &str) -> bool {
+    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+    body.is_some_and(|body| body.pointer("/errors/0/detail/Tag").and_then(Value::as_str) == Some(tag))
+}
+
+/// Whether a refusal stays, however often it is asked again, and is about what was asked for alone.
+pub fn is_final(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404 | 405 | 410 | 501)
+}
+
+/// What Quay's proxy-cache organisations answer for any failure of their upstream, be it a rate limit, an outage or a time-out:
+/// `MANIFEST_UNKNOWN`, and at the end of the message what the upstream said, in brackets. Only `(404)` means that there is no such tag
+/// (<https://github.com/quay/quay>, `data/registry_model/registry_proxy_model.py` and `proxy/__init__.py`).
+///
+/// # Errors
+/// Such a failure.
+pub fn upstream_failure(response: &Response) -> Result<(), Trouble> {
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or("");
+    let message = text("/errors/0/message").trim_end_matches('.');
+    let detail = message.strip_suffix(')').and_then(|m| m.rsplit_once('(')).map_or("", |(_, detail)| detail);
+    let is_status = detail.len() == 3 && detail.bytes().all(|b| b.is_ascii_digit());
+    let is_of_upstream = message.contains("upstream registry") || is_status;
+    if text("/errors/0/code") != "MANIFEST_UNKNOWN" || !is_of_upstream || detail == "404" {
+        return Ok(());
+    }
+    let said = if is_status { format!("answered {detail}") } else { "could not be asked".to_owned() };
+    let what = format!("the registry passes on what another one has, and that one {said}");
+    Err(Trouble { what, cure: "wait a little and retry".to_owned() })
+}
+
+/// The status of a refusal and its code, where it has one.
+pub fn told(response: &Response) -> String {
+    match error_code(response) {
+        Some(code) => format!("{} {}", response.status, clean(&code).chars().take(60).collect::<String>()),
+        None => response.status.to_string(),
+    }
+}
+
+/// An answer that cannot be read; `what` as a sentence without a full stop.
+pub fn malformed(what: &str) -> Trouble {
+    Trouble { what: what.to_owned(), cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }
+}
+
+/// What a refusal means (the codes are those of distribution's specification).
+pub fn refused(response: &Response) -> Trouble {
+    let code = error_code(response).unwrap_or_default();
+    let status = response.status;
+    let (what, cure) = match (status, code.as_str()) {
+        (401 | 403, _) => (
+            "it is private, or it is not there: the registry does not say which",
+            "log in if it is private (--authfile on the command line), else check the namespace",
+        ),
+        (429, _) => ("the registry lets no more requests through for now", "wait a little and retry"),
+        (408 | 500.., _) => ("the registry is in trouble", "wait a little and retry"),
+        (_, "NAME_INVALID") => ("the registry finds the name of the repository wrong", "check namespace, prefix and suffix"),
+        (_, "TAG_INVALID" | "MANIFEST_INVALID") => ("the registry finds the tag wrong", "check the tag"),
+        (_, "PAGINATION_NUMBER_INVALID") => ("the registry gives no list of tags in pages", "ask whoever runs the registry"),
+        (400, _) => ("the registry finds the question wrong", "check the name and the tag"),
+        _ => ("the registry gave an answer that says nothing of the image", "check the endpoint: is this a registry?"),
+    };
+    // HEAD has no body and so no code: without it both refusals read alike.
+    let code: String = match status {
+        401 | 403 => String::new(),
+        _ if code.is_empty() => code,
+        _ => format!(" {}", clean(&code).chars().take(60).collect::<String>()),
+    };
+    Trouble { what: format!("{what} ({status}{code})"), cure: cure.to_owned() }
+}
+
+/// What a failure means.
+pub fn failed(failure: &Failure) -> Trouble {
+    let (what, cure) = match failure {
+        Failure::Network(why) => (
+            format!("the registry could not be reached ({})", clean(why)),
+            "check the network, the host's name and, in a browser, whether the registry allows this page (CORS)",
+        ),
+        Failure::Timeout => ("the registry did not answer in time".to_owned(), "retry"),
+        Failure::TooLarge(limit) => {
+            (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?")
+        }
+        Failure::Offline => ("this computer is offline".to_owned(), "connect it and retry"),
+        Failure::Astray(why) => (format!("the registry sends us elsewhere, and {why}"), "ask whoever runs the registry"),
+        Failure::Cancelled => ("cancelled".to_owned(), "retry"),
+    };
+    Trouble { what, cure: cure.to_owned() }
+}

@@ -1,0 +1,387 @@
+//! How Quay's own API (`/api/v1`, as quay.io and every Red Hat Quay have it) is asked.
+//!
+//! A browser may read this one, and not Quay's `/v2`. One question for a repository tells every active tag with its digest, so an
+//! image costs one request. The rules, each read in Quay's source or seen live:
+//!
+//! * Of browsers it wants `X-Requested-With`, which costs a preflight an address.
+//! * The overview holds the 500 newest active tags. A tag that is not among so many has to be asked for by name.
+//! * A repository that is private and one that is not there are both a 401; the public ones of a namespace can be listed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::engine::image::digest::is_digest;
+use crate::engine::image::reference::Repository;
+use crate::engine::image::tag::is_tag;
+use crate::engine::registry::error::{Trouble, failed, malformed, refused};
+use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
+use crate::engine::registry::manifest::{Config, Form, Manifest, read_manifest};
+use crate::engine::registry::query::{Active, Answer, Ask, Checked, Found, Life, Missing, Overview};
+use crate::engine::registry::server::{Exchange, Server, Step};
+use crate::engine::time::rfc2822;
+
+/// How many tags an overview holds at most.
+const WINDOW: usize = 500;
+/// Rows a page; Quay gives no more.
+const PAGE: usize = 100;
+/// Rows that a page has in common with the one before: so many may be deleted in between.
+const OVERLAP: usize = 10;
+/// How often a list is begun anew whose pages do not fit together.
+const PASSES: usize = 3;
+/// Pages that are read at most.
+const PAGES: usize = 200;
+
+/// The namespace of a repository, which is one word, and its name in there, which may have slashes.
+pub fn split(repository: &Repository) -> (&str, &str) {
+    repository.path.split_once('/').unwrap_or(("", &repository.path))
+}
+
+/// The question that shows whether a host speaks this API, and answers for `repository` if it does.
+pub fn overview_request(endpoint: &str, repository: &Repository) -> Request {
+    request(format!("{endpoint}/api/v1/repository/{}?includeTags=true", repository.path))
+}
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// The request for the public repositories of a namespace.
+pub fn list_request(endpoint: &str, namespace: &str) -> Request {
+    request(format!("{endpoint}/api/v1/repository?namespace={}&public=true&repo_kind=image", encoded(namespace)))
+}
+
+/// Whether an answer is one that this API gives: JSON with its names.
+pub fn speaks(response: &Response) -> bool {
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let has = |name: &str| body.get(name).is_some();
+    // Where nobody may read it without a login it says no more than `error`.
+    let is_closed = response.status == 401 && has("error");
+    is_closed
+        || ["error_type", "error_message", "manifest_data", "repositories", "has_additional"].iter().any(|name| has(name))
+        || has("name") && (has("tags") || has("namespace"))
+}
+
+/// What to do next about `ask`, given all that was exchanged for it, oldest first.
+pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+    let base = |repository: &Repository| format!("{}/api/v1/repository/{}", server.endpoint, repository.path);
+    let send = |url: String| Ok(Step::Send(request(url)));
+    let done = |answer: Answer| Ok(Step::Done(Ok(answer)));
+    let last = match exchanged.last() {
+        None => None,
+        Some(exchange) => Some(exchange.outcome.as_ref().map_err(failed)?),
+    };
+    match (ask, last) {
+        (Ask::Overview { repository }, None) => Ok(Step::Send(overview_request(server.endpoint, repository))),
+        (Ask::Overview { .. }, Some(response)) => match response.status {
+            200 => done(Answer::Overview(Ok(read_overview(&response.body)?))),
+            401 if speaks(response) => done(Answer::Overview(Err(Missing::Hidden))),
+            404 if speaks(response) => done(Answer::Overview(Err(Missing::Repository))),
+            _ => Err(refused(response)),
+        },
+        (Ask::Tag { repository, tag: digest, .. } | Ask::Manifest { repository, digest, .. }, None) => {
+            send(format!("{}/manifest/{digest}", base(repository)))
+        }
+        (Ask::Tag { tag, .. }, Some(response)) => match response.status {
+            200 => {
+                let (digest, manifest) = read_data(&response.body)?;
+                match digest == *tag {
+                    true => done(Answer::Tag(Ok(Found { digest, form: Form::All, manifest: Some(manifest), moved_at: None }))),
+                    false => Err(malformed("the registry answers with another manifest than was asked for")),
+                }
+            }
+            401 if speaks(response) => done(Answer::Tag(Err(Missing::Hidden))),
+            404 if speaks(response) => done(Answer::Tag(Err(Missing::Tag))),
+            _ => Err(refused(response)),
+        },
+        (Ask::Manifest { .. }, Some(response)) => match response.status {
+            200 => done(Answer::Manifest(read_data(&response.body)?.1)),
+            404 if speaks(response) => done(Answer::Manifest(Manifest::Index(None))),
+            _ => Err(refused(response)),
+        },
+        (Ask::Check { repository, tag, .. }, None) => {
+            send(format!("{}/tag/?specificTag={tag}&onlyActiveTags=true&limit=1", base(repository)))
+        }
+        (Ask::Check { tag, .. }, Some(response)) => match response.status {
+            200 => {
+                let rows = read_page(&response.body)?.0;
+                match rows.into_iter().filter(|row| row.name == *tag).max_by_key(|row| row.start) {
+                    None => done(Answer::Check(Err(Missing::Tag))),
+                    Some(RowOf { digest: Some(digest), start, .. }) => {
+                        done(Answer::Check(Ok(Checked { digest, moved_at: Some(start) })))
+                    }
+                    Some(_) => Err(malformed("Quay lists the tag without its digest")),
+                }
+            }
+            401 if speaks(response) => done(Answer::Check(Err(Missing::Hidden))),
+            _ => Err(refused(response)),
+        },
+        (Ask::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
+        (Ask::Labels { .. }, Some(response)) => match response.status {
+            200 => {
+                let (labels, only_added) = read_labels(&response.body)?;
+                done(Answer::Labels(Config { labels, only_added, built_at: None }))
+            }
+            404 if speaks(response) => done(Answer::Labels(Config::default())),
+            _ => Err(refused(response)),
+        },
+        (Ask::Tags { repository }, _) => {
+            let first = format!("{}/tag/?onlyActiveTags=true&limit={PAGE}", base(repository));
+            match pages(&first, exchanged)? {
+                Err(next) => send(next),
+                Ok(rows) => {
+                    let mut out = Overview { whole: true, ..Overview::default() };
+                    // Oldest first: of a tag that is listed twice the newest counts.
+                    for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
+                        out.tags.remove(&row.name);
+                        out.undigested.remove(&row.name);
+                        match row.digest {
+                            Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start) }),
+                            None => _ = out.undigested.insert(row.name),
+                        }
+                    }
+                    done(Answer::Overview(Ok(out)))
+                }
+            }
+        }
+        (Ask::History { repository, tag }, _) => {
+            match pages(&format!("{}/tag/?specificTag={tag}&limit={PAGE}", base(repository)), exchanged)? {
+                Err(next) => send(next),
+                Ok(rows) => {
+                    let life = |r: RowOf| Some(Life { start: r.start, end: r.end, digest: r.digest?, hash: None });
+                    done(Answer::History(rows.into_iter().filter(|r| r.name == *tag).filter_map(life).collect()))
+                }
+            }
+        }
+        (Ask::Repositories { namespace, .. }, _) => repositories_step(server, namespace, exchanged),
+        (Ask::Ping { .. }, _) => done(Answer::Ping),
+    }
+}
+
+fn request(url: String) -> Request {
+    let limit = if url.contains("/manifest/") { BODY_LIMIT } else { LIST_LIMIT };
+    Request { xhr: true, ..Request::get(url, limit) }
+}
+
+fn json(body: &[u8]) -> Result<Value, Trouble> {
+    serde_json::from_slice(body).map_err(|_| malformed("Quay's answer is no JSON"))
+}
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    value.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Reads the answer to an overview. What it lists is there, whatever it says of expirations: these are in the server's local time.
+///
+/// # Errors
+/// What is no JSON, or has no tags. A tag without a digest (Quay 3.3 tells some) is one of which no more is known.
+pub fn read_overview(body: &[u8]) -> Result<Overview, Trouble> {
+    let body = json(body)?;
+    let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's answer has no tags")) };
+    let mut out = Overview { kept_for: body.get("tag_expiration_s").and_then(Value::as_u64), ..Overview::default() };
+    // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
+    out.whole = 2 * tags.len() < WINDOW;
+    for (name, tag) in tags.iter().filter(|(name, _)| is_tag(name)) {
+        match text(tag, "manifest_digest").filter(|d| is_digest(d)) {
+            Some(digest) => {
+                let moved_at = text(tag, "last_modified").and_then(|t| rfc2822(&t));
+                out.tags.insert(name.clone(), Active { digest, moved_at });
+            }
+            None => _ = out.undigested.insert(name.clone()),
+        }
+    }
+    out.all_expire = !tags.is_empty() && tags.values().all(|tag| tag.get("expiration").is_some());
+    Ok(out)
+}
+
+/// A row of the list of tags.
+#[derive(Clone)]
+struct RowOf {
+    name: String,
+    /// None where an old Quay does not tell it.
+    digest: Option<String>,
+    start: u64,
+    end: Option<u64>,
+}
+
+impl RowOf {
+    fn key(&self) -> (String, u64, Option<String>) {
+        (self.name.clone(), self.start, self.digest.clone())
+    }
+}
+
+/// Reads a page of the list of tags, and whether there are more.
+fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), Trouble> {
+    let body = json(body)?;
+    let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's answer has no list of tags")) };
+    let row = |row: &Value| {
+        let number = |key: &str| row.get(key).and_then(Value::as_u64);
+        let digest = text(row, "manifest_digest").filter(|d| is_digest(d));
+        Some(RowOf { name: text(row, "name")?, digest, start: number("start_ts")?, end: number("end_ts") })
+    };
+    let rows: Option<Vec<RowOf>> = rows.iter().map(row).collect();
+    let more = body.get("has_additional").and_then(Value::as_bool).unwrap_or(false);
+    Ok((rows.ok_or_else(|| malformed("Quay lists a tag without name or time"))?, more))
+}
+
+/// Which page to ask for.
+#[derive(Clone, Copy)]
+struct Page {
+    /// Rows a page.
+    limit: usize,
+    /// Its number, from 1.
+    number: usize,
+}
+
+impl Page {
+    const FIRST: Self = Self { limit: PAGE, number: 1 };
+
+    /// The place behind its last row.
+    fn end(self) -> usize {
+        self.limit * self.number
+    }
+
+    /// The page that goes on behind this one and begins with at least [`OVERLAP`] of its last rows: of all sizes and numbers the one
+    /// that leads furthest.
+    fn next(self) -> Self {
+        let from = self.end() - OVERLAP;
+        let page = |limit: usize| Self { limit, number: from / limit + 1 };
+        (1..=PAGE).map(page).max_by_key(|page| page.end()).unwrap_or(Self::FIRST)
+    }
+
+    fn address(self, first: &str) -> String {
+        match self.number {
+            1 => first.to_owned(),
+            number => format!("{}&limit={}&page={number}", first.trim_end_matches(&format!("&limit={PAGE}")), self.limit),
+        }
+    }
+}
+
+/// All rows of a list that is paged by number, newest first, or the address of its next page. `first` is the address of the first.
+///
+/// Between two pages rows may come and go. One that is pushed moves the others down, so that some come twice; one that is deleted moves them
+/// up, and one that is set anew goes to the front. So that none is missed pages overlap, and at the end the first one is read again; where
+/// the rows of before do not show, all is read anew.
+fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, Trouble> {
+    #[derive(Clone, Copy)]
+    enum Want {
+        Go(Page),
+        Again,
+    }
+    let mut rows: Vec<RowOf> = Vec::new();
+    let mut places: HashMap<(String, u64, Option<String>), usize> = HashMap::new();
+    let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), HashSet::new(), HashSet::new(), 1);
+    let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
+    if size > LIST_LIMIT {
+        return Err(failed(&Failure::TooLarge(LIST_LIMIT)));
+    }
+    for exchange in exchanged {
+        let response = exchange.outcome.as_ref().map_err(failed)?;
+        if response.status != 200 {
+            return Err(refused(response));
+        }
+        let (page, more) = read_page(&response.body)?;
+        if page.len() > PAGE {
+            return Err(malformed("Quay gives more tags a page than it was asked for"));
+        }
+        let keys: Vec<_> = page.iter().map(RowOf::key).collect();
+        let shows = |of: &HashSet<_>| keys.iter().any(|key| of.contains(key));
+        let is_first = matches!(want, Want::Go(Page { number: 1, .. }));
+        let is_gap = match want {
+            Want::Go(_) => !is_first && !shows(&before),
+            Want::Again => !shows(&first_keys),
+        };
+        if is_gap {
+            passes += 1;
+            if passes > PASSES {
+                return Err(malformed("the tags change faster than their pages can be read"));
+            }
+            (rows, places, want) = (Vec::new(), HashMap::new(), Want::Go(Page::FIRST));
+            continue;
+        }
+        let known = rows.len();
+        for (row, key) in page.into_iter().zip(&keys) {
+            match places.get(key).filter(|place| **place < known) {
+                // What is read later knows better whether it has ended.
+                Some(place) => rows[*place] = row,
+                // Two lives of a second on one page are two.
+                None => {
+                    places.insert(key.clone(), rows.len());
+                    rows.push(row);
+                }
+            }
+        }
+        before = keys.into_iter().collect();
+        if is_first {
+            first_keys.clone_from(&before);
+        }
+        want = match want {
+            Want::Go(page) if more => Want::Go(page.next()),
+            Want::Go(page) if page.number > 1 => Want::Again,
+            _ => {
+                // Newest first; of one second those that ended come last.
+                rows.sort_by_key(|r| (Reverse(r.start), r.end.is_some(), Reverse(r.end)));
+                return Ok(Ok(rows));
+            }
+        };
+    }
+    match (exchanged.len(), want) {
+        (PAGES.., _) => Err(malformed("the pages of Quay's list of tags do not come to an end")),
+        (_, Want::Go(page)) => Ok(Err(page.address(first))),
+        (_, Want::Again) => Ok(Err(Page::FIRST.address(first))),
+    }
+}
+
+/// Reads `manifest_data`, which is a manifest's own text, and the digest that stands beside it.
+///
+/// # Errors
+/// What is no JSON or no manifest.
+pub fn read_data(body: &[u8]) -> Result<(String, Manifest), Trouble> {
+    let body = json(body)?;
+    let digest =
+        text(&body, "digest").filter(|d| is_digest(d)).ok_or_else(|| malformed("Quay tells a manifest without a digest"))?;
+    let data = text(&body, "manifest_data").unwrap_or_default().into_bytes();
+    Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
+}
+
+/// Reads labels, and whether none is the image's own; what it says itself goes before what was added to it in Quay.
+///
+/// # Errors
+/// What is no JSON or no list.
+pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), Trouble> {
+    let body = json(body)?;
+    let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's answer has no labels")) };
+    let mut out = BTreeMap::new();
+    for own in [false, true] {
+        let of = labels.iter().filter(|l| (text(l, "source_type").as_deref() == Some("manifest")) == own);
+        out.extend(of.filter_map(|l| Some((text(l, "key")?, text(l, "value")?))));
+    }
+    let only_added = !labels.iter().any(|l| text(l, "source_type").as_deref() == Some("manifest"));
+    Ok((out, only_added))
+}
+
+/// The public repositories of a namespace, a hundred a page.
+fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+    let mut names = BTreeSet::new();
+    let mut next = None;
+    for exchange in exchanged {
+        let response = exchange.outcome.as_ref().map_err(failed)?;
+        if response.status != 200 {
+            return Err(refused(response));
+        }
+        let body = json(&response.body)?;
+        let Some(Value::Array(list)) = body.get("repositories") else {
+            return Err(malformed("Quay's answer has no repositories"));
+        };
+        names.extend(list.iter().filter_map(|r| text(r, "name")));
+        next = text(&body, "next_page");
+    }
+    let first = list_request(server.endpoint, namespace);
+    match (exchanged.len(), next) {
+        (0, _) => Ok(Step::Send(first)),
+        (PAGES.., Some(_)) => Err(malformed("the pages of Quay's list of repositories do not come to an end")),
+        (_, Some(token)) => Ok(Step::Send(request(format!("{}&next_page={}", first.url, encoded(&token))))),
+        (_, None) => Ok(Step::Done(Ok(Answer::Repositories(names)))),
+    }
+}
