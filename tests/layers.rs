@@ -123,6 +123,25 @@ fn modules_of_the_engine_form_no_cycle() {
     assert!(left.is_empty(), "these form a cycle, or need one: {left:#?}");
 }
 
+/// The page's rooms, each of which may name only itself and those before it.
+const SHELVES: [&str; 7] = ["browser", "ui", "state", "driver", "parts", "pages", "frame"];
+
+#[test]
+fn rooms_of_the_page_name_only_rooms_before_them() {
+    for file in sources(Path::new("src/app")) {
+        let path = file.strip_prefix("src/app").expect("a file of the page").with_extension("");
+        let own = path.iter().next().expect("a name").to_string_lossy().into_owned();
+        let Some(place) = SHELVES.iter().position(|s| *s == own) else {
+            assert_eq!(own, "mod", "{} is in no room", file.display());
+            continue;
+        };
+        for named in code(&file).split("crate::app::").skip(1) {
+            let named: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            assert!(SHELVES[..=place].contains(&named.as_str()), "{} names {named}, which is above it", file.display());
+        }
+    }
+}
+
 #[test]
 fn the_engine_is_pure() {
     let files = sources(Path::new("src/engine"));

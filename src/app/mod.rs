@@ -1,33 +1,19 @@
-//! The page. `store` holds the one state, `loader` feeds it from registries, the rest shows it; `browser` is the only one that
-//! touches the browser itself.
+//! The page.
+//!
+//! `state` holds the one state, `driver` feeds it from registries, the rest shows it; `browser` alone touches the browser itself. A view
+//! is a file in `pages`, made of `parts`, which know of images and channels, and of `ui`, which knows neither.
 
-#[cfg(target_arch = "wasm32")]
-mod board;
-#[cfg(target_arch = "wasm32")]
+#![cfg(target_arch = "wasm32")]
+
 mod browser;
-#[cfg(target_arch = "wasm32")]
-mod compare;
-#[cfg(target_arch = "wasm32")]
-mod form;
-#[cfg(target_arch = "wasm32")]
+mod driver;
 mod frame;
-#[cfg(target_arch = "wasm32")]
-mod loader;
-#[cfg(target_arch = "wasm32")]
-mod mark;
-#[cfg(target_arch = "wasm32")]
-mod results;
-#[cfg(target_arch = "wasm32")]
-mod store;
-#[cfg(target_arch = "wasm32")]
-mod table;
-#[cfg(target_arch = "wasm32")]
-mod trouble;
-#[cfg(target_arch = "wasm32")]
+mod pages;
+mod parts;
+mod state;
 mod ui;
 
 /// Puts the page into the document.
-#[cfg(target_arch = "wasm32")]
 pub fn main() {
     // start.js announces a crash: it also hears of crashes that are not panics.
     console_error_panic_hook::set_once();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
-use super::browser;
-use super::store::{Phase, Store};
-use super::ui::{Field, Fold, Rows, Select};
+use crate::app::browser;
+use crate::app::state::{Phase, Store};
+use crate::app::ui::{Field, Fold, Rows, Select};
 use crate::engine::options::definitions::{DEFINITIONS, definition, list};
 use crate::engine::options::settings::{API, View};
 use crate::engine::release::RELEASES;

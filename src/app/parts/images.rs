@@ -2,9 +2,9 @@
 
 use leptos::prelude::*;
 
-use super::loader::Loader;
-use super::mark::{Mark, digits};
-use super::store::Store;
+use crate::app::driver::Loader;
+use crate::app::parts::hash_flag::{Mark, digits};
+use crate::app::state::Store;
 use crate::engine::board::Known;
 use crate::engine::image::tag::TagClass;
 use crate::engine::options::definitions::list;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
-use super::browser;
-use super::loader::Loader;
-use super::mark::icon;
-use super::results::{Errors, Progress, Warnings};
-use super::store::{Phase, Store};
-use super::table::{Hash, Search};
-use super::trouble::{Doctor, Logins, Source, Unread};
+use crate::app::browser;
+use crate::app::driver::Loader;
+use crate::app::parts::access::{Doctor, Logins, Source, Unread};
+use crate::app::parts::hash_flag::icon;
+use crate::app::parts::images::{Hash, Search};
+use crate::app::parts::messages::{Errors, Progress, Warnings};
+use crate::app::state::{Phase, Store};
 use crate::engine::output::compare::{Change, Entry, Side, WORDS, compare, counts, diffs};
 use crate::engine::output::images;
 use crate::engine::wording::short;

@@ -2,10 +2,10 @@
 
 use leptos::prelude::*;
 
-use super::browser;
-use super::loader::Loader;
-use super::store::{Phase, Store};
-use super::table::Hash;
+use crate::app::browser;
+use crate::app::driver::Loader;
+use crate::app::parts::images::Hash;
+use crate::app::state::{Phase, Store};
 use crate::engine::options::link;
 use crate::engine::options::settings::View;
 use crate::engine::output::images;

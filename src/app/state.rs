@@ -6,7 +6,7 @@ use std::time::Duration;
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
-use super::browser;
+use crate::app::browser;
 use crate::engine::board::timeline::Timeline;
 use crate::engine::board::{Grid, Known, Stage};
 use crate::engine::demo;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
-use super::browser;
-use super::store::{Fetched, Phase, Prepared, Results, Store};
+use crate::app::browser;
+use crate::app::state::{Fetched, Phase, Prepared, Results, Store};
 use crate::engine::board::report::hash_of;
 use crate::engine::board::timeline::{self, Timeline};
 use crate::engine::board::{Known, Stage, stages};

@@ -1,0 +1,169 @@
+//! The board: a card a channel, images by channels, when channels were promoted, what holds them.
+
+mod blockers;
+mod cards;
+mod cell;
+mod matrix;
+mod notify;
+mod timeline;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leptos::prelude::*;
+
+use self::blockers::{Reasons, has_pipeline, why_not};
+use self::cards::Stages;
+use self::cell::Cell;
+use self::matrix::{Matrix, Toolbar};
+use self::notify::notify;
+use self::timeline::Times;
+use crate::app::browser;
+use crate::app::driver::Loader;
+use crate::app::parts::access::{Doctor, Logins, Source};
+use crate::app::parts::hash_flag::icon;
+use crate::app::parts::messages::{Errors, Progress, Warnings};
+use crate::app::state::{Phase, Store};
+use crate::engine::board::report::emblem;
+use crate::engine::board::{Stage, State};
+
+/// What all channels are, in one sentence.
+fn answer(stages: &[Stage]) -> String {
+    let known = stages.iter().filter(|s| s.state != State::Waiting).count();
+    if known < stages.len() {
+        return "Asking the registry …".to_owned();
+    }
+    let whole = stages.iter().filter(|s| s.state == State::Whole).count();
+    let not: Vec<String> =
+        stages.iter().filter(|s| s.state != State::Whole).map(|s| format!("{} is {}", s.channel, s.state.word())).collect();
+    // What could not be found out may be whole all the same.
+    let is_sure = !stages.iter().any(|s| matches!(s.state, State::Unknown | State::Unproven));
+    let be = if is_sure { "whole" } else { "known to be whole" };
+    match (stages.len(), whole) {
+        (0, _) => "There is no channel.".to_owned(),
+        (1, 1) => format!("{} is whole.", stages[0].channel),
+        (n, m) if n == m => format!("All {n} channels are whole."),
+        (1, _) => format!("{}.", not.join(", ")),
+        (_, 0) => format!("No channel is {be}: {}.", not.join(", ")),
+        (n, m) => format!("{m} of {n} channels {} {be}: {}.", if m == 1 { "is" } else { "are" }, not.join(", ")),
+    }
+}
+
+/// The board.
+#[component]
+pub fn Board(
+    /// The state.
+    store: Store,
+    /// What feeds it.
+    loader: Loader,
+    /// Whether only what is for a wall is shown.
+    embed: bool,
+) -> impl IntoView {
+    let stages = Memo::new(move |_| store.results.with(|r| r.stages.clone()));
+    let has_rows = move || store.results.with(|r| !r.rows.is_empty()) && stages.with(|s| !s.is_empty());
+    let said = move || match store.phase.get() {
+        Phase::Stuck(_) => "Nothing can be asked.".to_owned(),
+        Phase::Blocked(_) => "This link asks a registry on a private network.".to_owned(),
+        Phase::Busy if !has_rows() => format!("Reading the {} …", store.reads()),
+        _ if !has_rows() => "No image follows a channel.".to_owned(),
+        _ => stages.with(|s| answer(s)),
+    };
+    // Title and icon tell the state to who looks at the tab alone.
+    Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
+    let mark = Memo::new(move |_| {
+        let is_wrong = stages.with(|s| s.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting)));
+        store.results.with(|r| emblem(&r.stages, &r.rows)).map(|hash| (hash, is_wrong))
+    });
+    Effect::new(move |_| {
+        if let Some((hash, is_wrong)) = mark.get() {
+            browser::set_icon(&icon(&hash, is_wrong));
+        }
+    });
+    notify(store, stages);
+    // As they were told last, until all is read anew; those of other choices are none of these.
+    let reasons = Memo::new(move |before: Option<&(usize, Reasons)>| {
+        let of = store.prepared.with(|p| Arc::as_ptr(p) as usize);
+        match (store.is_busy(), before.filter(|(b, _)| *b == of)) {
+            (true, Some(before)) => before.clone(),
+            (true, None) => (of, None),
+            (false, _) => (of, has_pipeline(store).then(|| why_not(store))),
+        }
+    });
+    let reasons = Signal::derive(move || reasons.get().1);
+    // Said a moment later than it is shown, for while a table is drawn Orca drops what else it hears of; and gone again, for whoever
+    // reads the page meets the sentence itself.
+    let aloud = RwSignal::new(String::new());
+    // What was to be said before that is not so any more.
+    let turn = StoredValue::new(0_u32);
+    Effect::new(move |last: Option<String>| {
+        let (text, last) = (said(), last.unwrap_or_default());
+        if store.is_busy() || text == last {
+            return last;
+        }
+        let own = turn.get_value() + 1;
+        turn.set_value(own);
+        let say = move |text: String, after: u64| {
+            let say = move || _ = (turn.try_get_value() == Some(own)).then(|| aloud.try_set(text));
+            set_timeout(say, Duration::from_secs(after));
+        };
+        say(text.clone(), 1);
+        say(String::new(), 5);
+        text
+    });
+    let controls = move || {
+        (!embed).then(|| {
+            view! {
+                <Doctor store=store />
+                <Logins store=store loader=loader />
+            }
+        })
+    };
+    view! {
+        <div class="results">
+            <p class="sentence">{said}</p>
+            <p class="vh" aria-live="polite">{aloud}</p>
+            <Progress store=store loader=loader embed=embed />
+            <Errors store=store />
+            {controls}
+            <Source store=store />
+            <Warnings store=store loader=loader />
+            <Show when=move || !has_rows() && store.phase.get() == Phase::Done>
+                <div class="empty">
+                    <p>"The filters leave no image, or the template gives none of them the channel's tag."</p>
+                    <Show when=move || !embed>
+                        <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
+                    </Show>
+                </div>
+            </Show>
+            <Show when=has_rows>
+                <Stages store=store stages=stages reasons=reasons embed=embed />
+                <Show when=move || !embed><Toolbar store=store /></Show>
+                <Matrix store=store embed=embed />
+            </Show>
+            <Show when=move || has_rows() && !embed>
+                <Times store=store loader=loader />
+                <Reasons store=store reasons=reasons />
+                <Others store=store />
+            </Show>
+            <Cell store=store loader=loader />
+        </div>
+    }
+}
+
+/// Images that follow no channel.
+#[component]
+fn Others(store: Store) -> impl IntoView {
+    let others = Memo::new(move |_| store.prepared.with(|p| p.grid.others.clone()));
+    let item = |(name, why): (String, String)| {
+        let short = name.rsplit('/').next().unwrap_or(&name).split([':', '@']).next().unwrap_or(&name).to_owned();
+        view! { <li title=name.clone()>{short} " " <span class="quiet">{why}</span></li> }
+    };
+    view! {
+        <Show when=move || others.with(|o| !o.is_empty())>
+            <details class="fold">
+                <summary><h2>{move || format!("Not on the board ({})", others.with(Vec::len))}</h2></summary>
+                <ul class="notin">{move || others.get().into_iter().map(item).collect_view()}</ul>
+            </details>
+        </Show>
+    }
+}
