@@ -1,0 +1,23 @@
+//! `overtag list-images`
+
+use super::args::Invocation;
+use super::inputs::{check_names, files, settings};
+use super::{print, say};
+use crate::engine::error::{Error, Kind};
+use crate::engine::output::{self};
+use crate::engine::template::plan::Plan;
+
+/// Runs the verb.
+pub fn run(invocation: &Invocation) -> Result<(), Error> {
+    let settings = settings(invocation)?;
+    let plan = Plan::new(&settings, &files(invocation, &settings)?)?;
+    for warning in &plan.warnings {
+        say(warning);
+    }
+    check_names(&plan)?;
+    if plan.images.is_empty() {
+        let cure = "loosen roles, services, include or exclude";
+        return Err(Error::new(Kind::No, "no image is left", "", cure));
+    }
+    print(&output::list(&plan))
+}

@@ -1,0 +1,68 @@
+//! `overtag prepare`
+
+use super::args::Invocation;
+use super::inputs::{ask, files, now, settings};
+use super::{files, print, say};
+use crate::engine::error::Error;
+use crate::engine::output::{Outcome, Provenance};
+use crate::engine::template::plan::Plan;
+use std::path::Path;
+
+/// Runs the verb.
+pub fn run(invocation: &Invocation) -> Result<(), Error> {
+    let settings = settings(invocation)?;
+    let files = files(invocation, &settings)?;
+    let plan = Plan::new(&settings, &files)?;
+    for warning in &plan.warnings {
+        say(warning);
+    }
+    if invocation.no_registry && settings.newest.is_some() {
+        return Err(Error::usage("only a registry knows the newest tag", "--no-registry and tag=newest:", "give an exact tag"));
+    }
+    let run = if invocation.no_registry { None } else { Some(ask(invocation, &settings, &files, &plan)?) };
+    let outcome = match &run {
+        Some(run) => Outcome::of_run(&settings, &plan, run),
+        None => Outcome::unasked(&settings, &plan),
+    };
+    let refusal = outcome.refusal(invocation.allow_partial);
+    let mut failures = outcome.failures();
+    // The last one is the refusal, where they are the reason for one.
+    if refusal.as_ref().is_some_and(|refusal| failures.last() == Some(refusal)) {
+        failures.pop();
+    }
+    for failure in &failures {
+        say(failure);
+    }
+    if invocation.format == "json" {
+        if invocation.output_images_file.is_some() || invocation.output_env_file.is_some() {
+            say(&Error::usage(
+                "no file is written: the report takes their place",
+                "--format json",
+                "leave it out to get the files",
+            ));
+        }
+        print(&outcome.report())?;
+        return refusal.map_or(Ok(()), Err);
+    }
+    if run.is_some() {
+        eprintln!("{}", outcome.sentence());
+    }
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    for caution in outcome.cautions() {
+        say(&caution);
+    }
+    let asked_at = run.as_ref().and_then(|r| r.snapshot()).map_or_else(now, |s| Ok(s.fetched()))?;
+    // A file is named as one, and no address that a link could have.
+    let mut choices = invocation.choices.clone();
+    if files.snapshot.as_ref().is_some_and(|s| !s.name.contains("://")) {
+        choices.clear("snapshot");
+    }
+    let provenance = Provenance::new(&choices, &files, asked_at);
+    let environment = outcome.environment(&provenance);
+    let containers = invocation.output_images_file.as_deref().map(|path| (path, outcome.containers(&provenance)));
+    let mut texts: Vec<(Option<&Path>, &str)> = containers.iter().map(|(path, text)| (Some(*path), text.as_str())).collect();
+    texts.push((invocation.output_env_file.as_deref(), &environment));
+    files::write(&texts)
+}
