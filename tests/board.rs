@@ -14,8 +14,8 @@ use overtag::engine::options::settings::Settings;
 use overtag::engine::output::compare::{Change, Side, compare, diffs};
 use overtag::engine::pipeline::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
 use overtag::engine::registry::auth::Logins;
-use overtag::engine::registry::query::{Active, Life, Overview};
-use overtag::engine::registry::{Answer, Ask, Caller};
+use overtag::engine::registry::query::{Active, Overview, TagPeriod};
+use overtag::engine::registry::{Answer, Caller, Query};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::session::{Client, Run};
 use overtag::engine::snapshot::Snapshot;
@@ -171,9 +171,9 @@ fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
             "{k}"
         );
         assert_eq!((&stage["state"], code), if k == n { (&whole_word, Some(0)) } else { (&torn_word, Some(1)) }, "after {k}");
-        let usual = hash(if 2 * k > n { 2 } else { 1 });
+        let majority_hash = hash(if 2 * k > n { 2 } else { 1 });
         if 2 * k != n {
-            assert_eq!(stage["hash"], usual.as_str());
+            assert_eq!(stage["hash"], majority_hash.as_str());
         }
         for (image, cell) in cells(&board, PROMOTED) {
             let done = shuffled()[..k].contains(&image.as_str());
@@ -197,7 +197,7 @@ fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
     assert_eq!((code, &board["requests"]), (Some(0), &json!(0)));
     let events: Vec<&Value> =
         board["promotions"].as_array().expect("promotions").iter().filter(|e| e["channel"] == PROMOTED).collect();
-    let told: Vec<(&str, u64, bool, u64)> = events
+    let reported: Vec<(&str, u64, bool, u64)> = events
         .iter()
         .map(|e| {
             let hash = e["hash"].as_str().expect("a hash");
@@ -211,7 +211,7 @@ fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
         .collect();
     let (one, two, all) = (hash(1), hash(2), n as u64);
     assert_eq!(
-        told,
+        reported,
         [(one.as_str(), EPOCH + 2 * DAY, true, all), (two.as_str(), EPOCH + DAY, false, all), (one.as_str(), EPOCH, false, all)]
     );
     assert_eq!(board["horizon"], EPOCH);
@@ -263,7 +263,7 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
     let (namespace, channels) = (here.namespace.as_str(), here.channels.as_str());
     let choices = chosen(&[("namespace", namespace), ("name_prefix", PREFIX), ("tag", PROMOTED), ("channels", channels)]);
     let nobody = |_: &Run, _: u64| {};
-    let told = |rows: &[Known]| -> Vec<String> {
+    let reported = |rows: &[Known]| -> Vec<String> {
         rows.iter().flatten().map(|r| format!("{:?} {:?} {:?} {:?}", r.status, r.hash, r.digest, r.notes)).collect()
     };
     for client in [Client::program(Logins::default()), page()] {
@@ -273,14 +273,14 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
         let mut run = native::drive(run, &nobody).expect("no proxy is set");
         println!("{caller:?}, cold: {} requests", proxy.count());
         assert!(proxy.count() as f64 <= 2.1 * cells_of as f64, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
-        let before = run.conclude().0;
+        let before = run.summarize().0;
         proxy.reset();
         run.refresh(Logins::default(), EPOCH + 60);
-        assert!(run.conclude().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
+        assert!(run.summarize().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
         let run = native::drive(run, &nobody).expect("no proxy is set");
         println!("{caller:?}, refreshed: {} requests", proxy.count());
         assert!(proxy.count() <= cells_of, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
-        assert_eq!(told(&run.conclude().0), told(&before));
+        assert_eq!(reported(&run.summarize().0), reported(&before));
     }
 }
 
@@ -321,7 +321,7 @@ fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
     let short: Vec<&str> = names.iter().map(String::as_str).collect();
     let (_, run) = board_of(&choices, &short, page());
     let digests = |run: &Run| -> Vec<String> {
-        run.conclude().0.iter().flatten().map(|row| row.digest.clone().unwrap_or_else(|| row.reason.clone())).collect()
+        run.summarize().0.iter().flatten().map(|row| row.digest.clone().unwrap_or_else(|| row.reason.clone())).collect()
     };
     let nobody = |_: &Run, _: u64| {};
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
@@ -354,7 +354,7 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
         let facts = Facts { asked_at: EPOCH, ..Facts::default() };
         let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {})
             .expect("no proxy is set");
-        run.conclude().0[0].as_ref().expect("a row").built_at
+        run.summarize().0[0].as_ref().expect("a row").built_at
     };
     let expected = overtag::engine::time::iso("2019-05-29T00:00:00Z");
     assert_eq!((built(None), built(Some(Arc::new(taken)))), (expected, expected));
@@ -365,10 +365,10 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     snapshot(EPOCH + 60);
     // The history of a large board stays one that a page reads, and what nobody would read is not written.
     let kept = |at: u64, repositories: u64| {
-        let lives: Vec<Value> = (0..30)
+        let periods: Vec<Value> = (0..30)
             .map(|i| json!({ "start": at - i * DAY, "digest": format!("sha256:{i:064x}"), "hash": hash(i as usize) }))
             .collect();
-        let history: BTreeMap<String, &Vec<Value>> = (0..5).map(|c| (format!("channel-{c}"), &lives)).collect();
+        let history: BTreeMap<String, &Vec<Value>> = (0..5).map(|c| (format!("channel-{c}"), &periods)).collect();
         let tags: BTreeMap<String, String> = (0..5).map(|c| (format!("channel-{c}"), format!("sha256:{at:064x}"))).collect();
         let repositories: BTreeMap<String, Value> =
             (0..repositories).map(|i| (format!("r.example/n/image-{i}"), json!({ "tags": tags, "history": history }))).collect();
@@ -376,7 +376,7 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
         Snapshot::read(&file.to_string(), "large.json").expect("a snapshot")
     };
     let (older, mut newer) = (kept(EPOCH, 500), kept(EPOCH + DAY, 500));
-    newer.carry_on(&older);
+    newer.extend_history(&older);
     let written = newer.write().expect("it is not too large");
     assert!(written.len() < 8 << 20, "{} bytes", written.len());
     Snapshot::read(&written, "large.json").expect("it can be read again");
@@ -410,11 +410,11 @@ fn a_history_that_is_carried_on_names_of_several_hashes_the_one_that_most_images
             "r.example/n/c": { "tags": { PROMOTED: digest(3), &first: digest(3), &skipped: digest(3) }, "moved": { &skipped: EPOCH + DAY } },
         }),
     );
-    newer.carry_on(&older);
+    newer.extend_history(&older);
     let written: Value = serde_json::from_str(&newer.write().expect("it is small")).expect("JSON");
     let named = |name: &str| -> Vec<Value> {
-        let lives = written["repositories"][format!("r.example/n/{name}")]["history"][PROMOTED].as_array().cloned();
-        lives.unwrap_or_default().iter().map(|life| life["hash"].clone()).collect()
+        let periods = written["repositories"][format!("r.example/n/{name}")]["history"][PROMOTED].as_array().cloned();
+        periods.unwrap_or_default().iter().map(|period| period["hash"].clone()).collect()
     };
     assert_eq!(named("a"), [json!(promoted), json!(first)]);
     assert_eq!(named("b"), [json!(promoted), json!(first)]);
@@ -455,7 +455,7 @@ fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
     let namespace = format!("{}/{NAMESPACE}", proxy.host);
     let choices = chosen(&[("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)]);
     let ((grid, plan), run) = board_of(&choices, &names, Client::program(Logins::default()));
-    let state = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0).state;
+    let state = |run: &Run| board::stages(&grid, &plan, &run.summarize().0).remove(0).state;
     let nobody = |_: &Run, _: u64| {};
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(state(&run), State::Torn);
@@ -466,7 +466,7 @@ fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
         });
         run.refresh(Logins::default(), EPOCH + after);
         run = native::drive(run, &nobody).expect("no proxy is set");
-        assert_eq!(state(&run), expected, "after {after} s: {:?}", run.conclude().0);
+        assert_eq!(state(&run), expected, "after {after} s: {:?}", run.summarize().0);
     }
 }
 
@@ -486,7 +486,7 @@ fn a_refresh_sees_what_moved_came_and_went() {
     let program = || Client::program(Logins::default());
     let ((grid, plan), run) = board_of(&choices, &all, program());
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
-    let stage = |run: &Run| board::stages(&grid, &plan, &run.conclude().0).remove(0);
+    let stage = |run: &Run| board::stages(&grid, &plan, &run.summarize().0).remove(0);
     assert_eq!((stage(&run).state, stage(&run).absent), (State::Incomplete, 1));
 
     // The one that was not there comes, with the next build, which all the others get but one.
@@ -528,8 +528,8 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
                 now - 20 * DAY + i as u64,
             ));
         }
-        for (channel, lives) in [("tripleo-ci-testing", &[(0, 9), (1, 5), (2, 1)][..]), (PROMOTED, &[(0, 8), (1, 4), (0, 2)])] {
-            for (i, days) in lives {
+        for (channel, periods) in [("tripleo-ci-testing", &[(0, 9), (1, 5), (2, 1)][..]), (PROMOTED, &[(0, 8), (1, 4), (0, 2)])] {
+            for (i, days) in periods {
                 repository.tag(channel, &digests[*i], now - days * DAY);
             }
         }
@@ -548,7 +548,7 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
     assert_eq!(board["promotions"], json!([]), "nobody asked for the history");
 
     let board = here.board(&["--api", "quay", "--history"], now).1;
-    let told: Vec<(String, u64, bool)> = board["promotions"]
+    let reported: Vec<(String, u64, bool)> = board["promotions"]
         .as_array()
         .expect("promotions")
         .iter()
@@ -561,7 +561,7 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
             )
         })
         .collect();
-    assert_eq!(told, [(hash(1), 2, true), (hash(2), 4, false), (hash(1), 8, false)]);
+    assert_eq!(reported, [(hash(1), 2, true), (hash(2), 4, false), (hash(1), 8, false)]);
     assert_eq!(board["horizon"], now - quay::TWO_WEEKS);
     assert_eq!(channel(&board, PROMOTED)["behind"]["since"], now - 5 * DAY, "then the channel before left the hash");
     assert_eq!(channel(&board, PROMOTED)["behind"]["promotions"], 2, "the hash was at the channel before two promotions ago");
@@ -636,14 +636,14 @@ fn a_snapshot_gives_the_same_board_and_the_pictures_are_sound() {
     for part in ["channels", "others"] {
         assert_eq!(of_snapshot[part], of_registry[part]);
     }
-    let told = |board: &Value, name: &str| -> Vec<(String, Value, Value, Value, Value)> {
+    let reported = |board: &Value, name: &str| -> Vec<(String, Value, Value, Value, Value)> {
         let cell = |(image, c): (String, Value)| {
             (image, c["text"].clone(), c["digest"].clone(), c["notes"].clone(), c["status"].clone())
         };
         cells(board, name).into_iter().map(cell).collect()
     };
     for name in ["consistent", PROMOTED] {
-        assert_eq!(told(&of_snapshot, name), told(&of_registry, name));
+        assert_eq!(reported(&of_snapshot, name), reported(&of_registry, name));
     }
     assert_eq!(of_snapshot["requests"], 0);
 
@@ -718,13 +718,13 @@ fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
     let criteria = here.write("criteria.yaml", CRITERIA);
     let (code, board) = here.board(&["--dlrn", &dlrn.url(), "--criteria", &criteria], EPOCH);
     assert_eq!((code, &board["troubles"]), (Some(0), &json!({})));
-    let told: Vec<(&str, u64)> = board["promotions"]
+    let reported: Vec<(&str, u64)> = board["promotions"]
         .as_array()
         .expect("promotions")
         .iter()
         .map(|e| (e["channel"].as_str().unwrap_or_default(), (EPOCH - e["first"].as_u64().unwrap_or(0)) / DAY))
         .collect();
-    assert_eq!(told, [("tripleo-ci-testing", 2), ("current-tripleo-rdo", 3), (PROMOTED, 4), ("tripleo-ci-testing", 5)]);
+    assert_eq!(reported, [("tripleo-ci-testing", 2), ("current-tripleo-rdo", 3), (PROMOTED, 4), ("tripleo-ci-testing", 5)]);
     let stage = channel(&board, PROMOTED);
     assert_eq!(
         (&stage["promoted_at"], &stage["lateness"], &stage["behind"]["promotions"]),
@@ -866,14 +866,14 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:7"), &[]), absent()];
     let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
     let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
-    assert_eq!((lag.same, lag.differ, lag.lacking), (1, 0, 1));
+    assert_eq!((lag.same, lag.differ, lag.next_fetches), (1, 0, 1));
     assert_eq!(lag.sentence(0), "level with consistent in 1 image, and lacks 1 of its images");
-    let lag = |same: usize, differ: usize, lacking: usize, unknown: usize| {
+    let lag = |same: usize, differ: usize, next_fetches: usize, unknown: usize| {
         let lag = Lag {
             before: "x".to_owned(),
             same,
             differ,
-            lacking,
+            next_fetches,
             unknown,
             since: Some(0),
             promotions: (differ > 2).then_some(2),
@@ -940,33 +940,35 @@ fn rows_are_found_filtered_and_ordered() {
 fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
     let (_, plan, grid, rows) =
         made(&["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"], &[PROMOTED], vec![None, None]);
-    let life = |start: u64, end: Option<u64>, hash: &str| Life {
+    let period = |start: u64, end: Option<u64>, hash: &str| TagPeriod {
         start,
         end,
         digest: format!("sha256:{hash}"),
         hash: Some(hash.to_owned()),
     };
-    let facts = |a: Vec<Life>, b: Vec<Life>| {
+    let facts = |a: Vec<TagPeriod>, b: Vec<TagPeriod>| {
         let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
-        for (i, lives) in [a, b].into_iter().enumerate() {
+        for (i, periods) in [a, b].into_iter().enumerate() {
             let repository = plan.images[i].reference.as_ref().expect("a reference").repository.clone();
-            facts.answers.insert(Ask::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(lives)));
+            facts.answers.insert(Query::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(periods)));
         }
         facts
     };
     type Told = (String, u64, Option<(usize, usize)>, bool);
-    let told = |facts: &Facts, pipeline: &Pipeline| -> Vec<Told> {
+    let reported = |facts: &Facts, pipeline: &Pipeline| -> Vec<Told> {
         let timeline = Timeline::new(&grid, &plan, &rows, facts, pipeline);
         timeline.events.into_iter().map(|e| (e.hash, e.first, e.images, e.is_rollback)).collect()
     };
     let own = |hash: &str, at: u64, n: usize, back: bool| (hash.to_owned(), at, Some((n, 2)), back);
     let nothing = Pipeline::default();
     // b never got the second; then both are back at the first.
-    let lives = facts(vec![life(30, None, "x"), life(20, Some(30), "y"), life(10, Some(20), "x")], vec![life(11, None, "x")]);
-    assert_eq!(told(&lives, &nothing), [own("x", 30, 1, true), own("y", 20, 1, false), own("x", 10, 2, false)]);
+    let periods =
+        facts(vec![period(30, None, "x"), period(20, Some(30), "y"), period(10, Some(20), "x")], vec![period(11, None, "x")]);
+    assert_eq!(reported(&periods, &nothing), [own("x", 30, 1, true), own("y", 20, 1, false), own("x", 10, 2, false)]);
     // Taken away and set again as it was: not back from anywhere.
-    let lives = facts(vec![life(30, None, "x"), life(10, Some(20), "x")], vec![life(31, None, "x"), life(11, Some(20), "x")]);
-    assert_eq!(told(&lives, &nothing), [own("x", 10, 2, false)]);
+    let periods =
+        facts(vec![period(30, None, "x"), period(10, Some(20), "x")], vec![period(31, None, "x"), period(11, Some(20), "x")]);
+    assert_eq!(reported(&periods, &nothing), [own("x", 10, 2, false)]);
     // DLRN tells of the same promotion, and of one that the registry has forgotten, a row a component.
     let promotion = |hash: &str, at: u64| overtag::engine::pipeline::Promotion {
         at,
@@ -978,9 +980,9 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
         promotions: vec![promotion("x", 90 * DAY), promotion("w", DAY + 9), promotion("w", DAY)],
         ..Pipeline::default()
     };
-    let lives = facts(vec![life(90 * DAY + 60, None, "x")], vec![life(90 * DAY + 90, None, "x")]);
+    let periods = facts(vec![period(90 * DAY + 60, None, "x")], vec![period(90 * DAY + 90, None, "x")]);
     // It knows when that was, where the oldest push that the registry knows may be a later one of the same.
-    assert_eq!(told(&lives, &pipeline), [own("x", 90 * DAY, 2, false), ("w".to_owned(), DAY, None, false)]);
+    assert_eq!(reported(&periods, &pipeline), [own("x", 90 * DAY, 2, false), ("w".to_owned(), DAY, None, false)]);
 }
 
 #[test]
@@ -998,16 +1000,16 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
                 ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(*at) })
             };
             let overview = Overview { tags: tags.iter().map(active).collect(), whole: true, ..Overview::default() };
-            facts.answers.insert(Ask::Overview { repository: repository.clone() }, Ok(Answer::Overview(Ok(overview))));
-            let life =
-                |(at, digest): &(u64, &str)| Life { start: *at, end: None, digest: format!("sha256:{digest}"), hash: None };
-            let lives = pushes.iter().rev().map(life).collect();
-            facts.answers.insert(Ask::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(lives)));
+            facts.answers.insert(Query::Overview { repository: repository.clone() }, Ok(Answer::Overview(Ok(overview))));
+            let period =
+                |(at, digest): &(u64, &str)| TagPeriod { start: *at, end: None, digest: format!("sha256:{digest}"), hash: None };
+            let periods = pushes.iter().rev().map(period).collect();
+            facts.answers.insert(Query::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(periods)));
         }
         facts
     };
     let (one, two) = (hash(1), hash(2));
-    let told = |facts: &Facts| -> Vec<(String, u64, u64, usize, bool)> {
+    let reported = |facts: &Facts| -> Vec<(String, u64, u64, usize, bool)> {
         let timeline = Timeline::new(&grid, &plan, &rows, facts, &Pipeline::default());
         let short = |hash: &str| match hash {
             h if h == one => "one".to_owned(),
@@ -1025,13 +1027,13 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let changed: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2")]);
     let left: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1"), (101, "1")]);
     let expected = [event("two", 100, 101, 3), event("one", 10, 10, 3)];
-    assert_eq!(told(&facts([left, changed, changed])), expected);
+    assert_eq!(reported(&facts([left, changed, changed])), expected);
     // Were it not pushed again, it would not have moved.
     let still: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1")]);
-    assert_eq!(told(&facts([still, changed, changed])), [event("two", 100, 100, 2), event("one", 10, 10, 3)]);
+    assert_eq!(reported(&facts([still, changed, changed])), [event("two", 100, 100, 2), event("one", 10, 10, 3)]);
     // Its hash tags may say nothing of when they were pushed, or be the only ones there are.
     let alone = facts([still, still, still]);
-    assert_eq!(told(&alone), [event("one", 10, 10, 3)]);
+    assert_eq!(reported(&alone), [event("one", 10, 10, 3)]);
 
     // What no tag names any more is one promotion all the same, and so is what is pushed again and again.
     let gone: Told<'_> =
@@ -1043,18 +1045,18 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
         event("sha256:1", 5 * DAY, 5 * DAY + HOUR, 3),
         event("sha256:0", DAY, DAY + 60, 3),
     ];
-    assert_eq!(told(&facts([gone, other, other])), expected);
+    assert_eq!(reported(&facts([gone, other, other])), expected);
 
     // Back at the first, by a push.
     let back: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2"), (9000, "1")]);
-    let told_back = told(&facts([back, back, back]));
+    let told_back = reported(&facts([back, back, back]));
     assert_eq!(told_back[0], ("one".to_owned(), 9000, 9000, 3, true));
     assert_eq!(told_back.len(), 3);
 
     // The second build left all of them as they were, and was promoted. Where it was not, but the first again, most tell.
-    assert_eq!(told(&facts([left, left, left])), [event("two", 101, 101, 3), event("one", 10, 10, 3)]);
+    assert_eq!(reported(&facts([left, left, left])), [event("two", 101, 101, 3), event("one", 10, 10, 3)]);
     let again: Told<'_> = (&[(&one, "1", 9)], &[(10, "1"), (101, "1")]);
-    assert_eq!(told(&facts([left, again, again])), [event("one", 10, 10, 3)]);
+    assert_eq!(reported(&facts([left, again, again])), [event("one", 10, 10, 3)]);
 
     // What no tag names goes back, whichever image does so first; and one that was not promoted at first is no part of that.
     let lost: Told<'_> = (&[], &[(DAY + 60, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
@@ -1062,68 +1064,69 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let mut back = event("sha256:11", 10 * DAY, 10 * DAY + 60, 3);
     back.4 = true;
     let expected = [back, event("sha256:2", 5 * DAY, 5 * DAY, 3), event("sha256:11", DAY, DAY + 60, 3)];
-    assert_eq!(told(&facts([lost, lost_too, lost_too])), expected);
+    assert_eq!(reported(&facts([lost, lost_too, lost_too])), expected);
     let late: Told<'_> = (&[], &[(DAY + 20 * HOUR, "2")]);
     let early: Told<'_> = (&[], &[(DAY + 10 * HOUR, "1"), (DAY + 20 * HOUR, "2")]);
     let expected =
         [event("sha256:2", DAY + 20 * HOUR, DAY + 20 * HOUR, 3), event("sha256:1", DAY + 10 * HOUR, DAY + 10 * HOUR, 2)];
-    assert_eq!(told(&facts([late, early, early])), expected);
+    assert_eq!(reported(&facts([late, early, early])), expected);
 
     // One comes after the others have gone on, and a namespace has hashes of its own: nothing went back.
     let tags: &[_] = &[(one.as_str(), "1", 9), (two.as_str(), "2", 99)];
     let on: Told<'_> = (tags, &[(10, "1"), (100, "2")]);
     let behind: Told<'_> = (tags, &[(3 * HOUR, "1"), (5 * HOUR, "2")]);
-    assert_eq!(told(&facts([on, on, behind])), [event("two", 100, 5 * HOUR, 3), event("one", 10, 3 * HOUR, 3)]);
+    assert_eq!(reported(&facts([on, on, behind])), [event("two", 100, 5 * HOUR, 3), event("one", 10, 3 * HOUR, 3)]);
 
     // Pushed again at once is pushed once, whatever tags still name; and an image that has both hashes and comes alone is a straggler,
     // or was pushed again: it alone promotes nothing.
     let twice: Told<'_> = (&[], &[(100, "1"), (105, "1")]);
     let once: Told<'_> = (&[], &[(110, "1")]);
-    assert_eq!(told(&facts([twice, once, once])), [event("sha256:1", 100, 110, 3)]);
+    assert_eq!(reported(&facts([twice, once, once])), [event("sha256:1", 100, 110, 3)]);
     let both: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (105, "1"), (100 + 24 * HOUR, "1")]);
     let later: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1"), (100 + 24 * HOUR, "2")]);
     assert_eq!(
-        told(&facts([both, later, later])),
+        reported(&facts([both, later, later])),
         [event("two", 100 + 24 * HOUR, 100 + 24 * HOUR, 3), event("one", 100, 110, 3)]
     );
     let again: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (100 + 2 * HOUR, "1")]);
     let gone_on: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1")]);
-    assert_eq!(told(&facts([again, gone_on, gone_on])), [event("one", 100, 110, 3)]);
+    assert_eq!(reported(&facts([again, gone_on, gone_on])), [event("one", 100, 110, 3)]);
     let straggler: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100 + 2 * HOUR, "1")]);
-    assert_eq!(told(&facts([straggler, gone_on, gone_on])), [event("one", 110, 100 + 2 * HOUR, 3)]);
+    assert_eq!(reported(&facts([straggler, gone_on, gone_on])), [event("one", 110, 100 + 2 * HOUR, 3)]);
 
     // Two come back whose first time is forgotten, and one stood there all the while.
     let stayed: Told<'_> = (&[(&one, "1", 9)], &[(10, "1")]);
     let came: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(DAY, "2"), (5 * DAY, "1")]);
     let mut back = event("one", 5 * DAY, 5 * DAY, 2);
     back.4 = true;
-    assert_eq!(told(&facts([came, came, stayed])), [back, event("two", DAY, DAY, 2), event("one", 10, 10, 1)]);
+    assert_eq!(reported(&facts([came, came, stayed])), [back, event("two", DAY, DAY, 2), event("one", 10, 10, 1)]);
 
     // One goes back by itself, beside one that is new: the new one does not.
     let alone: Told<'_> = (&[], &[(DAY, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
     let new: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY, "33")]);
-    let told_of = told(&facts([alone, new, stayed]));
+    let told_of = reported(&facts([alone, new, stayed]));
     assert!(told_of.contains(&("sha256:1".to_owned(), 10 * DAY, 10 * DAY, 1, true)), "{told_of:?}");
     assert!(told_of.contains(&("sha256:33".to_owned(), 10 * DAY, 10 * DAY, 1, false)), "{told_of:?}");
 
     // Behind since the one before it left the hash, however often it has moved or was pushed since.
     let (_, plan, grid, rows) = made(&images[..1], &["tripleo-ci-testing", PROMOTED], vec![None, None]);
     let repository = plan.images[0].reference.as_ref().expect("a reference").repository.clone();
-    let lives = |all: &[(u64, &str)]| {
-        let life = |(at, hash): &(u64, &str)| Life {
+    let periods = |all: &[(u64, &str)]| {
+        let period = |(at, hash): &(u64, &str)| TagPeriod {
             start: *at,
             end: None,
             digest: format!("sha256:{hash}"),
             hash: Some((*hash).to_owned()),
         };
-        Ok(Answer::History(all.iter().rev().map(life).collect()))
+        Ok(Answer::History(all.iter().rev().map(period).collect()))
     };
     let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
-    let ask = |tag: &str| Ask::History { repository: repository.clone(), tag: tag.to_owned() };
-    facts
-        .answers
-        .insert(ask("tripleo-ci-testing"), lives(&[(DAY, "x"), (4 * DAY, "y"), (6 * DAY, "y"), (8 * DAY, "z"), (9 * DAY, "z")]));
-    facts.answers.insert(ask(PROMOTED), lives(&[(2 * DAY, "x"), (9 * DAY, "x")]));
+    let query = |tag: &str| Query::History { repository: repository.clone(), tag: tag.to_owned() };
+    facts.answers.insert(
+        query("tripleo-ci-testing"),
+        periods(&[(DAY, "x"), (4 * DAY, "y"), (6 * DAY, "y"), (8 * DAY, "z"), (9 * DAY, "z")]),
+    );
+    facts.answers.insert(query(PROMOTED), periods(&[(2 * DAY, "x"), (9 * DAY, "x")]));
     let timeline = Timeline::new(&grid, &plan, &rows, &facts, &Pipeline::default());
     let lag = Lag { differ: 1, ..Lag::default() };
     let stage = |channel: &str, hash: &str, lag| Stage {
@@ -1146,20 +1149,20 @@ fn namespaces_are_promoted_on_their_own_and_do_not_count_each_others_promotions(
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
     let facts = |all: [&[(u64, &str, Option<&str>)]; 3]| {
         let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
-        for (image, lives) in plan.images.iter().zip(all) {
+        for (image, periods) in plan.images.iter().zip(all) {
             let repository = image.reference.as_ref().expect("a reference").repository.clone();
-            let life = |(start, digest, hash): &(u64, &str, Option<&str>)| Life {
+            let period = |(start, digest, hash): &(u64, &str, Option<&str>)| TagPeriod {
                 start: *start,
                 end: None,
                 digest: format!("sha256:{digest}"),
                 hash: hash.map(str::to_owned),
             };
-            let lives = lives.iter().rev().map(life).collect();
-            facts.answers.insert(Ask::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(lives)));
+            let periods = periods.iter().rev().map(period).collect();
+            facts.answers.insert(Query::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(periods)));
         }
         Timeline::new(&grid, &plan, &rows, &facts, &Pipeline::default())
     };
-    let told = |timeline: &Timeline| -> Vec<(String, u64, usize, bool)> {
+    let reported = |timeline: &Timeline| -> Vec<(String, u64, usize, bool)> {
         timeline.events.iter().map(|e| (e.hash.clone(), e.first, e.images.map_or(0, |(n, _)| n), e.is_rollback)).collect()
     };
     let own = |hash: &str, at: u64, n: usize| (hash.to_owned(), at, n, false);
@@ -1171,11 +1174,11 @@ fn namespaces_are_promoted_on_their_own_and_do_not_count_each_others_promotions(
     };
     let (a, b) = (&[(10, "1", Some("one")), (DAY, "2", Some("two"))], &[(8000, "1", Some("one")), (DAY, "2", Some("two"))]);
     let of_own = facts([a, b, &[(20, "3", Some("three")), (2 * DAY, "4", Some("four"))]]);
-    assert_eq!(told(&of_own), [own("four", 2 * DAY, 1), own("two", DAY, 2), own("three", 20, 1), own("one", 10, 2)]);
+    assert_eq!(reported(&of_own), [own("four", 2 * DAY, 1), own("two", DAY, 2), own("three", 20, 1), own("one", 10, 2)]);
     assert_eq!(behind(&of_own, "one"), Some((1, DAY)));
     // What one namespace cannot name is not what the other was promoted to, though a snapshot saw both at once.
     let unnamed = facts([a, b, &[(10, "3", None), (DAY, "4", None)]]);
-    assert_eq!(told(&unnamed), [own("sha256:4", DAY, 1), own("two", DAY, 2), own("one", 10, 2), own("sha256:3", 10, 1)]);
+    assert_eq!(reported(&unnamed), [own("sha256:4", DAY, 1), own("two", DAY, 2), own("one", 10, 2), own("sha256:3", 10, 1)]);
     // Nothing says which of two hashes that were seen at once came first.
     let torn = facts([&[(DAY, "1", Some("one"))], &[(DAY, "2", Some("two"))], &[]]);
     assert_eq!(["one", "two"].map(|hash| behind(&torn, hash)), [None, None]);
@@ -1228,7 +1231,7 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
     let mut pipeline = Pipeline::default();
     let mut asked = Vec::new();
     for _ in 0..20 {
-        let wants = pipeline.lacking(&settings, &hash_of, true);
+        let wants = pipeline.next_fetches(&settings, &hash_of, true);
         if wants.is_empty() {
             break;
         }
@@ -1261,18 +1264,18 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
         "{blockers:?}"
     );
     assert!(!pipeline.troubles.is_empty(), "what could not be read is told");
-    let WhyNot::NotTold { what, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
-    assert!(what.contains("says nothing of lonely"), "{what}");
+    let WhyNot::Unknown { message, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
+    assert!(message.contains("says nothing of lonely"), "{message}");
     // Without votes nothing has passed and nothing failed, whatever Zuul ran last; that is told for itself.
     let unvoted = Pipeline { votes: BTreeMap::new(), ..pipeline.clone() };
-    let WhyNot::NotTold { what, builds } = unvoted.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
+    let WhyNot::Unknown { message, builds } = unvoted.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
         panic!("nobody voted")
     };
-    assert!(what.contains("which it passed is not known"), "{what}");
-    let told: Vec<&str> = builds.iter().map(|b| b.sentence.as_str()).collect();
-    assert!(told.contains(&"job-failed: its last build in Zuul ended in FAILURE 1 h ago."), "{told:?}");
+    assert!(message.contains("which it passed is not known"), "{message}");
+    let reported: Vec<&str> = builds.iter().map(|b| b.sentence.as_str()).collect();
+    assert!(reported.contains(&"job-failed: its last build in Zuul ended in FAILURE 1 h ago."), "{reported:?}");
     let level = |_: &str| Some(hash(2));
-    assert_eq!(pipeline.why_not(&settings, PROMOTED, &level, 0), WhyNot::Level("tripleo-ci-testing".to_owned()));
+    assert_eq!(pipeline.why_not(&settings, PROMOTED, &level, 0), WhyNot::InSync("tripleo-ci-testing".to_owned()));
 }
 
 #[test]
@@ -1294,21 +1297,21 @@ fn two_files_or_runs_are_set_side_by_side() {
     assert_eq!(changes["gone"], Change::Removed(own("1")));
     assert_eq!(changes["new"], Change::Added(own("2")));
     assert_eq!(changes["pinned"], Change::Unchanged(Some(digest[1..].to_owned())));
-    let told = diffs(&old, &new);
+    let reported = diffs(&old, &new);
     assert!(
-        told.len() == 1
-            && told[0].1.contains("-- imagename: a.example/n/gone:1\n")
-            && told[0].1.contains("+- imagename: b.example:5000/n/new:2\n"),
-        "{told:?}"
+        reported.len() == 1
+            && reported[0].1.contains("-- imagename: a.example/n/gone:1\n")
+            && reported[0].1.contains("+- imagename: b.example:5000/n/new:2\n"),
+        "{reported:?}"
     );
-    assert!(!told[0].1.contains("a head"), "heads differ always");
+    assert!(!reported[0].1.contains("a head"), "heads differ always");
     assert_eq!(diffs(&old, &old), [("overcloud_containers.yaml", String::new())]);
 
     let heat = file("env.yaml", "parameter_defaults:\n  ContainerNovaApiImage: a.example/n/nova-api:1\n").expect("a side");
     assert_eq!(heat.entries.len(), 1);
     assert!(diffs(&old, &heat).is_empty(), "they are of different kinds");
     let wrong = file("odd.yaml", "a: 1\n").expect_err("it is neither");
-    assert!(wrong.to_string().contains("odd.yaml") && wrong.what.contains("neither"), "{wrong}");
+    assert!(wrong.to_string().contains("odd.yaml") && wrong.message.contains("neither"), "{wrong}");
 
     // What could not be asked on one side is unknown, never removed.
     let mut broken = old.clone();
@@ -1352,6 +1355,9 @@ fn quay_pushes_are_promotions_only_where_the_image_before_differs() {
     let table = |more: &[&str]| text(&here.run("board", &[&["--api", "quay"], more].concat(), now).stdout);
     let plain = table(&[]);
     assert!(plain.contains("pushed 1 h ago") && !plain.contains("promoted"), "{plain}");
-    let told = table(&["--history"]);
-    assert!(told.contains("promoted 14 d ago or earlier (very late)") && told.contains("2 of 2 images, or earlier"), "{told}");
+    let reported = table(&["--history"]);
+    assert!(
+        reported.contains("promoted 14 d ago or earlier (very late)") && reported.contains("2 of 2 images, or earlier"),
+        "{reported}"
+    );
 }

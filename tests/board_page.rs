@@ -23,7 +23,7 @@ const NAMES: [&str; 9] =
     ["nova-api", "nova-compute", "neutron-server", "heat-api", "heat-engine", "keystone", "glance-api", "cinder-api", "horizon"];
 
 /// What the command line says of a board.
-fn told(link: &str) -> Value {
+fn reported(link: &str) -> Value {
     let done = overtag(&["board", "--link", link, "--format", "json"], None);
     serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&done.stderr)))
 }
@@ -81,7 +81,7 @@ fn refresh(page: &Page) {
 #[test]
 fn the_demos_board_equals_the_command_line_and_is_in_nobodys_way() {
     let page = open(&address(&[("view", "board")]));
-    let expected = told("?view=board");
+    let expected = reported("?view=board");
     page.wait_for("document.querySelectorAll('tr.cells').length === 86", LIMIT);
     let shown = cells(&page);
     let images = expected["images"].as_array().expect("images");
@@ -236,11 +236,14 @@ fn a_promotion_is_watched_image_by_image() {
     assert_eq!(proxy.count_where(|l| l.method == "OPTIONS"), 0);
 
     // What is said aloud is said once, and is gone from the page then.
-    let aloud = "document.querySelector('.results > [aria-live]').innerText";
+    let announcement = "document.querySelector('.results > [aria-live]').innerText";
     // The last one is said a second later than it is shown.
     thread::sleep(Duration::from_secs(2));
-    page.wait_for(&format!("{aloud} === ''"), LIMIT);
-    page.eval(&format!("window.heard = []; setInterval(() => {{ if ({aloud}) window.heard.push({aloud}) }}, 100)"), &[]);
+    page.wait_for(&format!("{announcement} === ''"), LIMIT);
+    page.eval(
+        &format!("window.heard = []; setInterval(() => {{ if ({announcement}) window.heard.push({announcement}) }}, 100)"),
+        &[],
+    );
     refresh(&page);
     // Other images are no move of these.
     page.type_into("Name prefix", "nothing-");
@@ -323,10 +326,10 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
             let image = Manifest::image(&format!("{name} {i}"), &[(LABEL, &hash)]);
             digests.push(repository.push(&hash, image, now - 20 * DAY + i as u64));
         }
-        for (channel, lives) in
+        for (channel, periods) in
             [("podified-ci-testing", &[(0, 9), (1, 5), (2, 1)][..]), ("current-podified", &[(0, 8), (1, 4), (0, 2)])]
         {
-            for (i, days) in lives {
+            for (i, days) in periods {
                 repository.tag(channel, &digests[*i], now - days * DAY);
             }
         }
@@ -357,9 +360,9 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     done(&page);
     assert!(quay.data_requests() - asked <= 2 * names.len() + 6, "{}", quay.log_text());
     let rows: Vec<_> = page.table("Promotions").into_iter().filter(|r| r["Channel"] == "current-podified").collect();
-    let told: Vec<(bool, bool)> =
+    let reported: Vec<(bool, bool)> =
         rows.iter().map(|r| (r["Hash"].contains("rolled back"), r["Hash"].contains(&hash(1)[..8]))).collect();
-    assert_eq!(told, [(true, true), (false, false), (false, true)], "{rows:?}");
+    assert_eq!(reported, [(true, true), (false, false), (false, true)], "{rows:?}");
     assert_shows(&page, &["Nothing older than", "2 promotions behind podified-ci-testing"]);
     assert_eq!(page.eval("return document.querySelectorAll('.timeline > g').length", &[]), 6, "drawn as well");
     refresh(&page);
@@ -460,7 +463,7 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     assert_eq!(page.table("Promotions").len(), 3);
     assert_accessible(&page, "with reasons");
     screenshot(&page, "board-reasons");
-    let of_command = told(&page.url());
+    let of_command = reported(&page.url());
     assert_eq!(of_command["channels"][1]["held_by"]["blockers"].as_array().map(Vec::len), Some(2));
 
     // A board of the one channel tells as much as the command line does.

@@ -70,7 +70,7 @@ impl Answer {
     }
 }
 
-fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let agent: ureq::Agent = config.into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
@@ -137,7 +137,7 @@ fn nginx_takes_the_files_together_as_they_are() {
     };
     let http = here("site.conf") + &here("registry-cors.conf");
     let nginx = Nginx::with(&Setup { http, server: "return 204;".to_owned(), ..Setup::default() });
-    assert_eq!(ask("GET", &nginx.origin, &[]).status, 204);
+    assert_eq!(send("GET", &nginx.origin, &[]).status, 204);
     assert!(!nginx.output().contains("[warn]"), "{}", nginx.output());
     assert_eq!(n, 6);
 }
@@ -178,7 +178,7 @@ fn the_page_is_whole_under_the_policy_of_the_site_and_the_policy_is_strict() {
 #[test]
 fn every_file_of_the_page_has_its_type_and_is_kept_as_long_as_it_may_be() {
     let (site, snapshots) = host(dist());
-    let get = |path: &str| ask("GET", &format!("{}/{path}", site.origin), &[]);
+    let get = |path: &str| send("GET", &format!("{}/{path}", site.origin), &[]);
     let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(dist()).expect("dist").map(|e| e.expect("an entry").path()).filter(|p| p.is_file()) {
         let name = entry.file_name().and_then(|n| n.to_str()).expect("a name");
@@ -233,7 +233,7 @@ fn what_was_packed_beforehand_is_sent_packed() {
     fs::write(path("a-0123456789abcdef.css"), "plain").expect("written");
     let (site, _snapshots) = host(folder.path());
     let packed = fs::read(path("a-0123456789abcdef.css.gz")).expect("it is there");
-    let get = |path: &str, encoding: &str| ask("GET", &format!("{}/{path}", site.origin), &[("Accept-Encoding", encoding)]);
+    let get = |path: &str, encoding: &str| send("GET", &format!("{}/{path}", site.origin), &[("Accept-Encoding", encoding)]);
     let css = get("a-0123456789abcdef.css", "gzip");
     assert!(css.body == packed || css.body == b"packed beforehand", "{:?}", css.body);
     assert_eq!((css.header("content-type"), css.header("vary")), ("text/css", "Accept-Encoding"));
@@ -266,16 +266,16 @@ fn the_front_answers_preflights_and_each_header_once_with_and_without_a_login() 
     for (upstream, is_locked) in [(&registry, false), (&locked, true)] {
         let front = front(0, PAGE, &upstream.host);
         let url = |tag: &str| format!("{}/v2/space/image/manifests/{tag}", front.origin);
-        let asks =
+        let wants =
             [("Origin", PAGE), ("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "authorization")];
-        let preflight = ask("OPTIONS", &url("one"), &asks);
+        let preflight = send("OPTIONS", &url("one"), &wants);
         assert_eq!((preflight.status, preflight.body.len()), (204, 0));
         assert_eq!(preflight.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
         assert!(preflight.header("access-control-allow-headers").contains("Authorization"));
         let own = [("Origin", PAGE), ("Accept", "application/vnd.docker.distribution.manifest.v2+json")];
         let known = [own[0], own[1], ("Authorization", login.as_str())];
-        let (one, absent) = (ask("GET", &url("one"), &known), ask("HEAD", &url("two"), &known));
-        let anonymous = ask("GET", &url("one"), &own);
+        let (one, absent) = (send("GET", &url("one"), &known), send("HEAD", &url("two"), &known));
+        let anonymous = send("GET", &url("one"), &own);
         assert_eq!([one.status, absent.status, anonymous.status], [200, 404, if is_locked { 401 } else { 200 }]);
         assert_eq!(anonymous.header("www-authenticate").is_empty(), !is_locked);
         for answer in [&preflight, &one, &absent, &anonymous] {

@@ -32,7 +32,7 @@ impl Answer {
 const ORIGIN: &str = "access-control-allow-origin";
 const EXPOSE: &str = "access-control-expose-headers";
 
-fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+fn query(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let agent: ureq::Agent = config.into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
@@ -52,11 +52,11 @@ fn manifest(host: &str) -> String {
 fn cors_is_given_taken_and_narrowed() {
     let registry = registry();
     let front = nginx::cors(&registry.host, "http://page.example");
-    let preflight = ask("OPTIONS", &manifest(&front.host), &[]);
+    let preflight = query("OPTIONS", &manifest(&front.host), &[]);
     assert_eq!((preflight.status, preflight.header(ORIGIN)), (204, Some("http://page.example")));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("Authorization, Accept"));
     for (path, status) in [("one", 200), ("three", 404)] {
-        let answer = ask("GET", &manifest(&front.host).replace("one", path), &[]);
+        let answer = query("GET", &manifest(&front.host).replace("one", path), &[]);
         assert_eq!((answer.status, answer.header(ORIGIN)), (status, Some("http://page.example")));
         assert_eq!(answer.headers.get_all(ORIGIN).iter().count(), 1);
         assert!(answer.headers.get_all(EXPOSE).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("Retry-After"))));
@@ -64,22 +64,22 @@ fn cors_is_given_taken_and_narrowed() {
 
     let front = nginx::no_cors(&registry.host);
     for method in ["GET", "OPTIONS"] {
-        let answer = ask(method, &manifest(&front.host), &[]);
+        let answer = query(method, &manifest(&front.host), &[]);
         assert_eq!(answer.status, 200);
         assert!(!answer.headers.keys().any(|k| k.as_str().starts_with("access-control")), "{:?}", answer.headers);
         assert!(method == "OPTIONS" || answer.header("docker-content-digest").is_some());
     }
 
     let front = nginx::hiding(&registry.host);
-    let answer = ask("GET", &manifest(&front.host), &[]);
+    let answer = query("GET", &manifest(&front.host), &[]);
     assert_eq!((answer.status, answer.header(ORIGIN), answer.header(EXPOSE)), (200, Some("*"), None));
     assert_eq!(answer.header("docker-content-digest"), None);
-    let tags = ask("GET", &format!("http://{}/v2/{REPO}/tags/list?n=1", front.host), &[]);
+    let tags = query("GET", &format!("http://{}/v2/{REPO}/tags/list?n=1", front.host), &[]);
     assert_eq!((tags.status, tags.header("link")), (200, None));
 
     let front = nginx::preflight_refused(&registry.host);
-    assert_eq!(ask("GET", &manifest(&front.host), &[]).header(ORIGIN), Some("*"));
-    let preflight = ask("OPTIONS", &manifest(&front.host), &[]);
+    assert_eq!(query("GET", &manifest(&front.host), &[]).header(ORIGIN), Some("*"));
+    let preflight = query("OPTIONS", &manifest(&front.host), &[]);
     assert_eq!((preflight.status, preflight.header(ORIGIN)), (401, Some("*")));
 }
 
@@ -87,7 +87,7 @@ fn cors_is_given_taken_and_narrowed() {
 fn a_limit_refuses_what_is_too_much() {
     let registry = registry();
     let refused = |front: nginx::Nginx, status: u16| {
-        let answers: Vec<_> = (0..4).map(|_| ask("GET", &manifest(&front.host), &[])).collect();
+        let answers: Vec<_> = (0..4).map(|_| query("GET", &manifest(&front.host), &[])).collect();
         let statuses: Vec<_> = answers.iter().map(|a| a.status).collect();
         // A slow machine may let one more through.
         assert!(statuses.starts_with(&[200, 200]) && statuses.contains(&status), "{statuses:?}");
@@ -116,41 +116,41 @@ fn passwords_are_asked_for() {
     let front = nginx::cors(&own.host, "*");
     let basic = nginx::basic(&registry.host, login::HTPASSWD);
     for (host, preflight) in [(&own.host, 401), (&front.host, 204), (&basic.host, 204)] {
-        assert_eq!(ask("OPTIONS", &manifest(host), &[]).status, preflight);
-        let anonymous = ask("GET", &manifest(host), &[]);
+        assert_eq!(query("OPTIONS", &manifest(host), &[]).status, preflight);
+        let anonymous = query("GET", &manifest(host), &[]);
         assert_eq!((anonymous.status, anonymous.header(ORIGIN)), (401, Some("*")));
         assert_eq!(anonymous.header("www-authenticate"), Some("Basic realm=\"registry\""));
-        assert_eq!(ask("GET", &manifest(host), &[("Authorization", "Basic dGVzdGVyOng=")]).status, 401);
-        assert_eq!(ask("GET", &manifest(host), &[("Authorization", &login::authorization())]).status, 200);
+        assert_eq!(query("GET", &manifest(host), &[("Authorization", "Basic dGVzdGVyOng=")]).status, 401);
+        assert_eq!(query("GET", &manifest(host), &[("Authorization", &login::authorization())]).status, 200);
     }
 }
 
 /// Gets a token as the challenge says, and says how it was answered.
 fn token(login: &login::Login, headers: &[(&str, &str)]) -> (u16, String) {
-    let challenge = ask("GET", &manifest(&login.host), &[]);
+    let challenge = query("GET", &manifest(&login.host), &[]);
     let challenge = challenge.header("www-authenticate").expect("a challenge");
     let realm = challenge.split('"').nth(1).expect("a realm");
     let service = SERVICE.replace(' ', "+");
     assert!(challenge.contains(&format!("service=\"{SERVICE}\",scope=\"repository:{REPO}:pull\"")), "{challenge}");
     let joint = if realm.contains('?') { '&' } else { '?' };
-    let answer = ask("GET", &format!("{realm}{joint}service={service}&scope=repository:{REPO}:pull"), headers);
+    let answer = query("GET", &format!("{realm}{joint}service={service}&scope=repository:{REPO}:pull"), headers);
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     (answer.status, body["token"].as_str().unwrap_or_default().to_owned())
 }
 
 fn with(login: &login::Login, token: &str) -> Answer {
-    ask("GET", &manifest(&login.host), &[("Authorization", &format!("Bearer {token}"))])
+    query("GET", &manifest(&login.host), &[("Authorization", &format!("Bearer {token}"))])
 }
 
 #[test]
 fn the_registry_itself_checks_the_tokens() {
     let registry = registry();
     let login = login::bare(&registry);
-    assert_eq!(ask("OPTIONS", &manifest(&login.host), &[]).status, 401);
+    assert_eq!(query("OPTIONS", &manifest(&login.host), &[]).status, 401);
     let (_, good) = token(&login, &[]);
     assert_eq!(with(&login, &good).status, 200);
     let elsewhere = manifest(&login.host).replace("image", "other");
-    let other = ask("GET", &elsewhere, &[("Authorization", &format!("Bearer {good}"))]);
+    let other = query("GET", &elsewhere, &[("Authorization", &format!("Bearer {good}"))]);
     assert!(other.status == 401 && other.header("www-authenticate").is_some_and(|w| w.contains("insufficient_scope")));
     login.tokens.set(|s| s.valid = 0);
     let (_, late) = token(&login, &[]);
@@ -164,7 +164,7 @@ fn the_registry_itself_checks_the_tokens() {
     assert_eq!(with(&login, &token(&login, &[]).1).status, 200);
     login.tokens.assert_clean();
     let wrong = format!("{}?service=x&scope=repository:a:push&password=b", login.tokens.realm);
-    ask("GET", &wrong, &[("Authorization", "Basic eDp5")]);
+    query("GET", &wrong, &[("Authorization", "Basic eDp5")]);
     let unclean = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| login.tokens.assert_clean()));
     let said = *unclean.expect_err("it is not clean").downcast::<String>().expect("text");
     for wrong in ["parameter password", "parameter of is lost", "repository:a:push", "service", "Authorization"] {
@@ -176,9 +176,9 @@ fn the_registry_itself_checks_the_tokens() {
 fn tokens_behind_nginx_are_refused_spent_and_revoked() {
     let registry = registry();
     let login = login::behind_nginx(&registry, "*");
-    let preflight = ask("OPTIONS", &manifest(&login.host), &[]);
+    let preflight = query("OPTIONS", &manifest(&login.host), &[]);
     assert_eq!((preflight.status, preflight.header(ORIGIN)), (204, Some("*")));
-    let preflight = ask("OPTIONS", &login.tokens.realm, &[]);
+    let preflight = query("OPTIONS", &login.tokens.realm, &[]);
     assert_eq!((preflight.status, preflight.header("access-control-allow-headers")), (204, Some("Accept, Authorization")));
 
     login.tokens.set(|s| s.uses = Some(2));
@@ -199,7 +199,7 @@ fn tokens_behind_nginx_are_refused_spent_and_revoked() {
     let (status, empty) = token(&login, &[("Authorization", &user)]);
     assert_eq!((status, with(&login, &empty).status), (200, 401));
     login.tokens.set(|s| s.cors = false);
-    assert_eq!(ask("GET", &format!("{}?service=x", login.tokens.realm), &[]).header(ORIGIN), None);
+    assert_eq!(query("GET", &format!("{}?service=x", login.tokens.realm), &[]).header(ORIGIN), None);
     let statuses: Vec<_> = login.tokens.asked().iter().map(|a| (a.status, a.authorization)).collect();
     assert_eq!(statuses, [(200, false), (401, false), (200, true), (200, true), (200, false)]);
 }

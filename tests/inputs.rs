@@ -84,16 +84,16 @@ fn what_an_environment_says_and_we_do_not_follow_is_told() {
 #[test]
 fn what_a_roles_file_says_and_we_do_not_follow_is_told() {
     let here = Here::new();
-    let ask = |release: &str, roles: &str| {
+    let query = |release: &str, roles: &str| {
         let path = here.write("roles.yaml", roles);
         let done = overtag(&["list-images", "--release", release, "-r", &path]);
         (done.status.code(), text(&done.stderr))
     };
     let role = "- {name: A, CountDefault: 1, ServicesDefault: [OS::TripleO::Services::NovaApi]}\n";
-    assert_eq!(ask("train", role), (Some(0), String::new()));
-    let (code, said) = ask("train", &role.repeat(2));
+    assert_eq!(query("train", role), (Some(0), String::new()));
+    let (code, said) = query("train", &role.repeat(2));
     assert!(code == Some(0) && said.contains("the role A stands twice"), "{said}");
-    let (code, said) = ask("queens", role);
+    let (code, said) = query("queens", role);
     assert!(code == Some(0) && said.contains("the roles file does not count: queens"), "{said}");
     for wrong in [
         "- {name: A, CountDefault: 1, ServicesDefault: [OS::TripleO::Services::NovaApi, 3]}",
@@ -101,7 +101,7 @@ fn what_a_roles_file_says_and_we_do_not_follow_is_told() {
         "- {CountDefault: 1}",
         "name: A",
     ] {
-        let (code, said) = ask("train", wrong);
+        let (code, said) = query("train", wrong);
         assert!(code == Some(2) && said.contains("roles.yaml"), "{wrong}: {said}");
     }
 }
@@ -173,9 +173,9 @@ fn what_a_template_does_not_use_is_told() {
     };
     assert_eq!(said(&[]), "");
     assert_eq!(said(&["--service", "Mine"]), "");
-    let told = said(&["--set", "exrta=2", "--service", "Mine", "--service", "Other"]);
-    assert!(told.contains("the template does not use `exrta`: set.exrta=: leave it out"), "{told}");
-    assert!(told.contains("no image is for the service OS::TripleO::Services::Other"), "{told}");
+    let reported = said(&["--set", "exrta=2", "--service", "Mine", "--service", "Other"]);
+    assert!(reported.contains("the template does not use `exrta`: set.exrta=: leave it out"), "{reported}");
+    assert!(reported.contains("no image is for the service OS::TripleO::Services::Other"), "{reported}");
     let done = overtag(&["list-images", "--release", "train", "--set", "ceph_imag=x"]);
     assert!(text(&done.stderr).contains("did you mean ceph_image?"), "{}", text(&done.stderr));
 }
@@ -214,8 +214,8 @@ fn one_cause_is_one_line_and_the_report_has_all() {
     let done = overtag(&[&args[..], &["--format", "json"]].concat());
     let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("a report");
     let images = report["images"].as_array().expect("images");
-    let told = |i: &serde_json::Value| i["reason"].as_str().is_some_and(|r| r.contains("could not be reached"));
-    assert!(images.len() > 90 && images.iter().all(told));
+    let reported = |i: &serde_json::Value| i["reason"].as_str().is_some_and(|r| r.contains("could not be reached"));
+    assert!(images.len() > 90 && images.iter().all(reported));
 }
 
 #[test]

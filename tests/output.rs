@@ -234,9 +234,9 @@ fn sixty_kills_leave_no_partial_file_and_nothing_behind() {
     let mut whole = Vec::new();
     let mut took = Duration::ZERO;
     for tag in ["one", "two"] {
-        let begun = Instant::now();
+        let started = Instant::now();
         assert!(start(tag).wait().expect("it ends").success());
-        took = took.max(begun.elapsed());
+        took = took.max(started.elapsed());
         whole.push(read());
     }
     let (mut killed, mut left) = (0, 0);

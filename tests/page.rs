@@ -477,9 +477,9 @@ fn everything_is_reached_from_the_keyboard() {
 #[test]
 fn a_phone_scrolls_one_way_only() {
     let page = page(&Options { window: (360, 740), scale: 2.0, ..options() });
-    let assert_fits = |what: &str| {
+    let assert_fits = |message: &str| {
         let widths = page.eval("return [document.documentElement.scrollWidth, innerWidth]", &[]);
-        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{what}: {widths}");
+        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{message}: {widths}");
     };
     visit(&page, &site().url);
     assert_fits("the demo");

@@ -130,8 +130,8 @@ fn a_tag_moves_and_the_time_machine_forgets() {
 fn a_browser_meets_cors_its_compulsory_header_and_a_limit_it_cannot_read() {
     let quay = Quay::start(vec![Repository::new("ns/one")]);
     let (one, browser) = ("/api/v1/repository/ns/one", ("User-Agent", "Mozilla/5.0 (X11) Chrome/156"));
-    let asks = [("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "x-requested-with")];
-    let preflight = send(&quay, "OPTIONS", one, &asks);
+    let queries = [("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "x-requested-with")];
+    let preflight = send(&quay, "OPTIONS", one, &queries);
     assert_eq!(header(&preflight, "Access-Control-Allow-Headers"), Some("Authorization, Content-Type, X-Requested-With"));
     assert_eq!(send(&quay, "GET", one, &[browser, ("X-Requested-With", "XMLHttpRequest")]).status(), 200);
     assert_eq!((quay.preflights(), quay.asked(Kind::Repository), quay.take_complaints().len()), (1, 1, 0));
@@ -141,7 +141,7 @@ fn a_browser_meets_cors_its_compulsory_header_and_a_limit_it_cannot_read() {
     quay.expect_missing_header();
     assert_eq!(send(&quay, "GET", one, &[browser]).status(), 400);
     quay.limit(0.0, 2);
-    assert!((0..2).all(|_| send(&quay, "OPTIONS", one, &asks).status() == 200), "preflights use the limit up");
+    assert!((0..2).all(|_| send(&quay, "OPTIONS", one, &queries).status() == 200), "preflights use the limit up");
     let throttled = send(&quay, "GET", one, &[]);
     assert_eq!((throttled.status().as_u16(), quay.throttled()), (429, 1));
     assert_eq!((header(&throttled, "Access-Control-Allow-Origin"), header(&throttled, "Retry-After")), (None, None));

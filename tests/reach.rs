@@ -96,9 +96,9 @@ fn doctor(page: &Page) -> String {
 
 /// Looks for words in what is said of errors.
 fn assert_told(page: &Page, words: &[&str]) {
-    let told = doctor(page);
+    let reported = doctor(page);
     for word in words {
-        assert!(told.contains(word), "{word:?} is not in what is said:\n{told}\nthe page:\n{}", page.text());
+        assert!(reported.contains(word), "{word:?} is not in what is said:\n{reported}\nthe page:\n{}", page.text());
     }
 }
 
@@ -696,15 +696,15 @@ fn where_nothing_listens_the_page_says_so() {
 
 #[test]
 fn a_registry_that_says_too_many_is_waited_for() {
-    for told in [RetryAfter::Seconds(2), RetryAfter::Date(3)] {
-        let front = nginx::limited(&registry().host, 20, 5, 429, Some(told));
+    for reported in [RetryAfter::Seconds(2), RetryAfter::Date(3)] {
+        let front = nginx::limited(&registry().host, 20, 5, 429, Some(reported));
         let page = page(&options());
         watch(&page);
         let since = Instant::now();
         visit(&page, &seeded(&front.host));
-        println!("{told:?}: 124 images at 20 a second in {:.1?}", since.elapsed());
+        println!("{reported:?}: 124 images at 20 a second in {:.1?}", since.elapsed());
         assert_whole(&rows(&page), &registry().seed);
-        assert_ne!(waits(&page, &front.host), [""; 0], "{told:?}: {}", page.eval("return said.join('\\n')", &[]));
+        assert_ne!(waits(&page, &front.host), [""; 0], "{reported:?}: {}", page.eval("return said.join('\\n')", &[]));
     }
 }
 
@@ -933,19 +933,19 @@ fn a_promotion_is_seen_against_an_earlier_snapshot() {
     }
     let page = open(&link);
     unfold(&page);
-    let assert_changes = |what: &str| {
+    let assert_changes = |message: &str| {
         page.wait_for_text("2 changed, 1 unchanged", PATIENCE);
         let changes = page.table("Changes");
         let of = |name: &str, column: &str| {
             let row = changes
                 .iter()
                 .find(|r| r["Image"].starts_with(&format!("{PREFIX}{name} ")))
-                .unwrap_or_else(|| panic!("{what}: {name} is not in {changes:?}"));
+                .unwrap_or_else(|| panic!("{message}: {name} is not in {changes:?}"));
             format!("{} {}", row[column], row.get(&format!("{column}@title")).map_or("", String::as_str))
         };
-        assert!(of("one", "Change").starts_with("moved") && of("three", "Change").starts_with("added"), "{what}: {changes:?}");
-        assert!(of("one", "From").contains(&hash(1)) && of("one", "To").contains(&hash(0)), "{what}: {changes:?}");
-        assert!(of("three", "To").contains(&hash(0)) && of("three", "From").trim().is_empty(), "{what}: {changes:?}");
+        assert!(of("one", "Change").starts_with("moved") && of("three", "Change").starts_with("added"), "{message}: {changes:?}");
+        assert!(of("one", "From").contains(&hash(1)) && of("one", "To").contains(&hash(0)), "{message}: {changes:?}");
+        assert!(of("three", "To").contains(&hash(0)) && of("three", "From").trim().is_empty(), "{message}: {changes:?}");
     };
     choose_file(&page, "Earlier snapshot, to compare with", "before.json", &older);
     assert_changes("live");

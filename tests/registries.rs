@@ -269,7 +269,7 @@ fn a_quay_is_asked_with_every_chain() {
     let (_, report) = here.report(&["--tag", "newest:[0-9a-f]{40}_[0-9a-f]{8}"]);
     for (short, row) in rows(&report) {
         let hashes = seed.image(&short).repository.as_ref().filter(|r| r.public).map(|r| r.active(seed.now));
-        let hashes = hashes.map(|lives| lives.iter().map(|l| l.name.clone()).filter(|n| n.contains('_')).count());
+        let hashes = hashes.map(|periods| periods.iter().map(|l| l.name.clone()).filter(|n| n.contains('_')).count());
         assert_eq!(row["status"], if hashes.is_some() { "resolved" } else { "absent" }, "{:?}: {row}", seed.image(&short).role);
     }
 }
@@ -550,8 +550,8 @@ fn a_wait_that_a_server_asks_for_is_kept_and_told() {
         let (code, report, said) = Here::of(&front.host, names).report_and_words(&[]);
         assert_eq!((code, count(&report, "error")), (Some(0), 0), "{retry:?}: {}", first_error(&report));
         assert!(report["requests"]["retries"].as_u64() > Some(0), "{retry:?}: the limit was met");
-        let told = said.lines().filter(|l| l.contains("waiting") && l.contains(&front.host)).count();
-        assert!((1..=8).contains(&told), "{retry:?}: {said}");
+        let reported = said.lines().filter(|l| l.contains("waiting") && l.contains(&front.host)).count();
+        assert!((1..=8).contains(&reported), "{retry:?}: {said}");
     }
 }
 
@@ -691,8 +691,8 @@ fn a_public_registry_leads_nobody_to_a_private_address() {
                 Fault::json(200, &json!({ "tags": ["1.0"] })).with("Link", &format!("<{place}>; rel=\"next\"")),
             ),
         ] {
-            let what = fault.clone();
-            let (code, report, web) = public(flags, move |_| Some(what.clone()));
+            let message = fault.clone();
+            let (code, report, web) = public(flags, move |_| Some(message.clone()));
             assert_eq!((code, count(&report, "error")), (Some(3), 3), "{fault:?}: {report}");
             let elsewhere = web.count_where(|l| l.method == "CONNECT" && l.path != "registry.example.org:80");
             assert!(elsewhere == 0 && web.count_where(|l| l.method != "CONNECT") >= 3, "{}", web.log_text());
@@ -769,11 +769,11 @@ fn differences(here: &Here, all: &[&[&str]]) -> String {
         let flags = [more, &["--snapshot", &file][..]].concat();
         let (code, report) = here.report(&flags);
         assert_eq!(report["requests"]["total"], 0, "the registry was asked");
-        let told = rows(&report);
+        let reported = rows(&report);
         let other: Vec<String> = rows(&live)
             .into_iter()
-            .filter(|(s, row)| told[s] != *row)
-            .map(|(s, row)| format!("{row} became {}", told[&s]))
+            .filter(|(s, row)| reported[s] != *row)
+            .map(|(s, row)| format!("{row} became {}", reported[&s]))
             .collect();
         if let Some(first) = other.first() {
             out.push_str(&format!("{more:?}: {} rows; {first}\n", other.len()));
@@ -869,7 +869,7 @@ fn a_snapshot_of_a_quay_holds_what_channels_stood_for_before() {
     for image in seed.having(PROMOTED).filter(|i| i.role != Role::Buried) {
         let kept = &snapshot["repositories"][format!("quay.io/{}", image.path)];
         let all = image.repository.as_ref().expect("it is there").history(seed.now);
-        let lives: Vec<Value> = all
+        let periods: Vec<Value> = all
             .iter()
             .filter(|l| l.name == PROMOTED)
             .map(|l| match l.end_ts {
@@ -877,9 +877,9 @@ fn a_snapshot_of_a_quay_holds_what_channels_stood_for_before() {
                 None => json!({ "start": l.start_ts, "digest": l.digest }),
             })
             .collect();
-        assert!(lives.len() > 1, "{:?}", image.role);
-        assert_eq!(kept["history"][PROMOTED], json!(lives), "{:?}", image.role);
-        assert_eq!(kept["moved"][PROMOTED], lives[0]["start"], "{:?}", image.role);
+        assert!(periods.len() > 1, "{:?}", image.role);
+        assert_eq!(kept["history"][PROMOTED], json!(periods), "{:?}", image.role);
+        assert_eq!(kept["moved"][PROMOTED], periods[0]["start"], "{:?}", image.role);
     }
     // Of the one whose channel is not among the newest tags it is told as well.
     let buried = seed.one(Role::Buried);
@@ -1236,7 +1236,7 @@ fn quay_newest_is_the_newest_while_tags_come_and_go() {
     // A tag that every page moves over the edge, as an auto-prune does.
     let fillers: Vec<String> = (0..620).map(|i| format!("build-{i}")).collect();
     let mut repository = promoted("ns/alpha", QUAY_NOW, &fillers.iter().map(String::as_str).collect::<Vec<_>>());
-    let digest = repository.life(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
+    let digest = repository.period(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
     repository.tag("v1.0.0", &digest, QUAY_NOW - 90 * 86_400);
     // In the middle of the list by its time.
     repository.tag("v9.0.0", &digest, QUAY_NOW - 86_400 - 100);
@@ -1308,7 +1308,7 @@ fn quay_tags_alive_twice_hide_no_others() {
     // Rows enough that 500 are not all, of names few enough to look like all.
     let names: Vec<String> = (0..300).map(|i| format!("build-{i}")).collect();
     let mut repository = promoted("ns/alpha", QUAY_NOW, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    let digest = repository.life(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
+    let digest = repository.period(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
     for name in &names[..250] {
         repository.tag_twice(name, &digest, QUAY_NOW - 7);
     }

@@ -17,11 +17,11 @@ use overtag::engine::registry::manifest::sha256;
 use overtag::engine::registry::redirect;
 use overtag::engine::registry::tag_list::TagList;
 use overtag::engine::registry::{
-    Answer, Ask, Caller, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Server, Step, Trouble, step,
+    Answer, Caller, Config, Dialect, Exchange, Form, Found, Manifest, NotFound, Query, RegistryError, Server, Step, step,
 };
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::session::diagnosis::Cause;
-use overtag::engine::session::{Client, Locked, Next, Run};
+use overtag::engine::session::{Client, LoginState, Next, Run};
 use overtag::engine::template::plan::Image;
 use serde_json::{Value, json};
 
@@ -102,12 +102,12 @@ fn shelf(request: &Request) -> Outcome {
     if path == "v2/" {
         return reply(200, &[], "{}");
     }
-    let (repository, kind, what) = parts(path);
+    let (repository, kind, message) = parts(path);
     let config = config(&json!({ "rdo_version": hash(), "name": repository }));
     match kind {
-        "manifests" if what == CHANNEL || what == hash() => manifest(request, D2, &image(D2, &config)),
+        "manifests" if message == CHANNEL || message == hash() => manifest(request, D2, &image(D2, &config)),
         "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
-        "blobs" if what == sha256(config.as_bytes()) => reply(200, &[], &config),
+        "blobs" if message == sha256(config.as_bytes()) => reply(200, &[], &config),
         _ => refusal(404, "BLOB_UNKNOWN"),
     }
 }
@@ -115,9 +115,9 @@ fn shelf(request: &Request) -> Outcome {
 /// `v2/REPOSITORY/KIND/WHAT`
 fn parts(path: &str) -> (&str, &str, &str) {
     let path = path.strip_prefix("v2/").unwrap_or_else(|| panic!("{path} is no path of a registry"));
-    let (rest, what) = path.rsplit_once('/').unwrap_or_default();
+    let (rest, message) = path.rsplit_once('/').unwrap_or_default();
     let (repository, kind) = rest.rsplit_once('/').unwrap_or_default();
-    (repository, kind, what)
+    (repository, kind, message)
 }
 
 /// A Quay with the same tags in every repository, and all of these public.
@@ -149,24 +149,24 @@ fn server(caller: Caller) -> Server<'static> {
     Server { endpoint: "https://r.example", dialect: Dialect::Distribution, caller, hides_digest: false, form: None }
 }
 
-fn tag(manifest: bool) -> Ask {
-    Ask::Tag { repository: repository("r.example/ns/x"), tag: CHANNEL.to_owned(), manifest }
+fn tag(manifest: bool) -> Query {
+    Query::Tag { repository: repository("r.example/ns/x"), tag: CHANNEL.to_owned(), manifest }
 }
 
-fn tags() -> Ask {
-    Ask::Tags { repository: repository("r.example/ns/x") }
+fn tags() -> Query {
+    Query::Tags { repository: repository("r.example/ns/x") }
 }
 
 /// Puts a question to a registry until it is answered: the answer, and what was sent.
 fn asked(
-    ask: &Ask,
+    query: &Query,
     server: Server<'_>,
     mut registry: impl FnMut(&Request) -> Outcome,
-) -> (Result<Answer, Trouble>, Vec<Request>) {
+) -> (Result<Answer, RegistryError>, Vec<Request>) {
     let mut exchanged: Vec<Exchange> = Vec::new();
     loop {
-        assert!(exchanged.len() < 300, "{ask:?} comes to no end");
-        match step(ask, server, &exchanged) {
+        assert!(exchanged.len() < 300, "{query:?} comes to no end");
+        match step(query, server, &exchanged) {
             Step::Done(answer) => return (answer, exchanged.into_iter().map(|e| e.request).collect()),
             Step::Send(request) => {
                 let outcome = registry(&request);
@@ -176,16 +176,16 @@ fn asked(
     }
 }
 
-fn found(answer: Result<Answer, Trouble>) -> Found {
+fn found(answer: Result<Answer, RegistryError>) -> Found {
     match answer {
         Ok(Answer::Tag(Ok(found))) => found,
         other => panic!("it was not found: {other:?}"),
     }
 }
 
-fn trouble(answer: Result<Answer, Trouble>) -> String {
+fn trouble(answer: Result<Answer, RegistryError>) -> String {
     match answer {
-        Err(trouble) => trouble.what,
+        Err(trouble) => trouble.message,
         Ok(answer) => panic!("it was answered: {answer:?}"),
     }
 }
@@ -298,7 +298,7 @@ fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Do
             _ => now = due.unwrap_or_else(|| panic!("it waits for nothing after {} requests", sent.len())),
         }
     }
-    let (rows, _) = run.conclude();
+    let (rows, _) = run.summarize();
     Done {
         rows: rows.into_iter().map(|row| std::sync::Arc::unwrap_or_clone(row.expect("every row is known"))).collect(),
         sent,
@@ -569,7 +569,7 @@ fn who_is_waited_for_is_said() {
     assert_eq!((host.as_str(), pause.as_secs()), ("r.example", 11));
     assert!(matches!(run.next(moment(1005)), Next::Wait(until) if until >= 12_005));
     run.cancel();
-    assert!(run.is_done() && run.conclude().0.iter().flatten().all(|r| r.reason.contains("cancelled")));
+    assert!(run.is_done() && run.summarize().0.iter().flatten().all(|r| r.reason.contains("cancelled")));
 }
 
 #[test]
@@ -587,44 +587,44 @@ fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
         if path == "v2/" {
             return reply(200, &[], "{}");
         }
-        let (repository, kind, what) = parts(path);
+        let (repository, kind, message) = parts(path);
         let i = repository.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number");
         let config = |build: usize| config(&json!({ "rdo_version": hash(build), "name": repository }));
-        let of_tag = if what == CHANNEL { Some(builds(i, is_later)) } else { (1..5).find(|build| hash(*build) == what) };
-        let of_blob = (1..5).find(|build| sha256(config(*build).as_bytes()) == what);
+        let of_tag = if message == CHANNEL { Some(builds(i, is_later)) } else { (1..5).find(|build| hash(*build) == message) };
+        let of_blob = (1..5).find(|build| sha256(config(*build).as_bytes()) == message);
         match (kind, of_tag, of_blob) {
             ("manifests", Some(build), _) => manifest(request, D2, &image(D2, &config(build))),
             ("blobs", _, Some(build)) => reply(200, &[], config(build)),
             _ => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
         }
     };
-    let told =
+    let reported =
         |rows: &[Row]| rows.iter().map(|r| (r.status, r.hash.clone(), r.notes.clone(), r.reason.clone())).collect::<Vec<_>>();
     let moment = |ms: u64| Moment { ms, unix: NOW + 3600, random: 0.5 };
     let cold = |is_later: bool| drive(run(&names("r.example", 6), "", native()), |request, _| registry(request, is_later));
-    let (before, after) = (told(&cold(false).rows), told(&cold(true).rows));
+    let (before, after) = (reported(&cold(false).rows), reported(&cold(true).rows));
     let mut was_left = 0;
     for enough in 0..100 {
         let mut run = cold(false).run;
         run.refresh(Logins::default(), NOW + 3600);
-        let mut flying = VecDeque::new();
+        let mut in_flight = VecDeque::new();
         for n in 0.. {
             // As many as it hands out are on their way, and the last one is answered first.
             while let Next::Send(send) = run.next(moment(n)) {
-                flying.push_back(send);
+                in_flight.push_back(send);
             }
             if n == enough {
                 break;
             }
-            let Some(send) = flying.pop_back() else { break };
+            let Some(send) = in_flight.pop_back() else { break };
             let outcome = registry(&send.request, true);
             run.deliver(send.id, outcome, moment(n));
         }
         let was_done = run.is_done();
         run.cancel();
-        let rows: Vec<Row> = run.conclude().0.into_iter().flatten().map(Arc::unwrap_or_clone).collect();
+        let rows: Vec<Row> = run.summarize().0.into_iter().flatten().map(Arc::unwrap_or_clone).collect();
         assert!(
-            told(&rows)
+            reported(&rows)
                 .iter()
                 .zip(before.iter().zip(&after))
                 .all(|(is, (old, new))| is.0 == old.0 && (is.1 == old.1 || is.1 == new.1)),
@@ -634,7 +634,7 @@ fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
         assert!(errors.is_empty(), "after {enough} answers: {errors:?}");
         run.refresh(Logins::default(), NOW + 7200);
         let again = drive(run, |request, _| registry(request, true));
-        assert_eq!(told(&again.rows), after, "after {enough} answers");
+        assert_eq!(reported(&again.rows), after, "after {enough} answers");
         if was_done {
             break;
         }
@@ -646,22 +646,22 @@ fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
 #[test]
 fn what_is_asked_anew_counts_again_if_it_is_cancelled_but_not_what_was_before_an_error() {
     let mut run = drive(run(&names("r.example", 1), "", native()), |request, _| shelf(request)).run;
-    let ask = Ask::Tags { repository: Repository { host: "r.example".to_owned(), path: "ns/i000".to_owned() } };
+    let query = Query::Tags { repository: Repository { host: "r.example".to_owned(), path: "ns/i000".to_owned() } };
     let tags = |mut run: Run, outcome: &dyn Fn() -> Outcome| {
-        run.anew(vec![ask.clone()]);
+        run.refetch(vec![query.clone()]);
         drive(run, |_, _| outcome()).run
     };
     run = tags(run, &|| reply(200, &[], "{\"tags\":[\"one\"]}"));
-    let one = run.facts().answers[&ask].clone();
+    let one = run.facts().answers[&query].clone();
     assert!(one.is_ok(), "{one:?}");
-    run.anew(vec![ask.clone()]);
+    run.refetch(vec![query.clone()]);
     run.cancel();
-    assert_eq!(run.facts().answers[&ask], one);
+    assert_eq!(run.facts().answers[&query], one);
     run = tags(run, &|| reply(200, &[], "<html>"));
-    assert!(run.facts().answers[&ask].is_err());
-    run.anew(vec![ask.clone()]);
+    assert!(run.facts().answers[&query].is_err());
+    run.refetch(vec![query.clone()]);
     run.cancel();
-    assert!(run.facts().answers[&ask].is_err());
+    assert!(run.facts().answers[&query].is_err());
 }
 
 // -- forms
@@ -683,9 +683,9 @@ fn every_form_of_a_manifest_has_the_digest_of_its_bytes_and_its_labels() {
             for client in [native(), browser()] {
                 let case = format!("{media_type} to {:?}", client.caller);
                 let done = drive(run(&names("r.example", 1), "", client), |request, _| {
-                    let (_, kind, what) = parts(request.url.splitn(4, '/').nth(3).unwrap_or_default());
+                    let (_, kind, message) = parts(request.url.splitn(4, '/').nth(3).unwrap_or_default());
                     let accepts = |t: &str| request.accept.is_some_and(|a| a.split(',').any(|x| x == t));
-                    match (kind, what) {
+                    match (kind, message) {
                         ("blobs", digest) if digest == sha256(config.as_bytes()) => reply(200, &[], &config),
                         ("manifests", digest) if digest == sha256(one.as_bytes()) => manifest(request, plain, &one),
                         ("manifests", reference) if [CHANNEL, &hash()].contains(&reference) && accepts(media_type) => {
@@ -745,11 +745,11 @@ fn schema_1_has_the_digest_of_what_was_signed_and_its_labels_in_its_history() {
     let digest = sha256(payload.as_bytes());
     assert_ne!(sha256(whole.as_bytes()), digest);
     for (media_type, body) in [(D1_SIGNED, &whole), (D1, &unsigned), ("application/json", &whole)] {
-        for told in [true, false] {
+        for reported in [true, false] {
             for client in [native(), browser()] {
-                let case = format!("{media_type} to {:?}, digest told: {told}", client.caller);
+                let case = format!("{media_type} to {:?}, digest told: {reported}", client.caller);
                 let done = drive(run(&names("r.example", 1), "", client), |request, _| {
-                    let digest = if told { vec![("docker-content-digest", digest.as_str())] } else { Vec::new() };
+                    let digest = if reported { vec![("docker-content-digest", digest.as_str())] } else { Vec::new() };
                     let headers = [vec![("content-type", media_type)], digest].concat();
                     headed(request, reply(200, &headers, body))
                 });
@@ -798,20 +798,20 @@ fn a_digest_that_is_not_the_body_s_is_an_error() {
         assert!(trouble(answer).contains(&wrong));
     }
     // Of HEAD there is no body to compare, and a digest that is none is read from the body.
-    for told in [Some("sha256:short"), Some("nonsense"), None] {
+    for reported in [Some("sha256:short"), Some("nonsense"), None] {
         let (answer, sent) = asked(&tag(false), server(Caller::Native), |request| {
-            let told = told.filter(|_| request.method == Method::Head).map(|t| ("docker-content-digest", t));
-            headed(request, reply(200, &[told, Some(("content-type", D2))].into_iter().flatten().collect::<Vec<_>>(), &body))
+            let reported = reported.filter(|_| request.method == Method::Head).map(|t| ("docker-content-digest", t));
+            headed(request, reply(200, &[reported, Some(("content-type", D2))].into_iter().flatten().collect::<Vec<_>>(), &body))
         });
         assert_eq!(found(answer).digest, sha256(body.as_bytes()));
         assert_eq!(sent.len(), 2);
     }
     // A child or a config of another digest than its name.
-    for ask in [
-        Ask::Manifest { repository: repository("r.example/ns/x"), digest: sha256(b"other"), form: Form::All },
-        Ask::Labels { repository: repository("r.example/ns/x"), config: sha256(b"other") },
+    for query in [
+        Query::Manifest { repository: repository("r.example/ns/x"), digest: sha256(b"other"), form: Form::All },
+        Query::Labels { repository: repository("r.example/ns/x"), config: sha256(b"other") },
     ] {
-        let (answer, _) = asked(&ask, server(Caller::Native), |_| reply(200, &[("content-type", D2)], &body));
+        let (answer, _) = asked(&query, server(Caller::Native), |_| reply(200, &[("content-type", D2)], &body));
         assert!(trouble(answer).contains("something else"));
     }
 }
@@ -841,7 +841,7 @@ fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
     }
     // "Absent" is said of both pairs or of none.
     let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| headed(request, refusal(404, "MANIFEST_UNKNOWN")));
-    assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(Missing::Tag))), 2));
+    assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(NotFound::Tag))), 2));
     // But one body is enough that names the tag as what is unknown, be it that of the second pair.
     let (unknown, other) =
         (|name: &str| json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "detail": { "Tag": name } }] }), "other");
@@ -849,7 +849,7 @@ fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
         let (answer, sent) = asked(&tag(wants_manifest), server(Caller::Browser), |request| {
             headed(request, reply(404, &[("content-type", "application/json")], unknown(named).to_string()))
         });
-        assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(Missing::Tag))), expected), "{named}");
+        assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(NotFound::Tag))), expected), "{named}");
     }
     // A repository that served OCI is asked for that first, in a way that never takes one form for another.
     let server_of = |form| Server { form, ..server(Caller::Browser) };
@@ -1158,7 +1158,7 @@ fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
                 None => (broken.answer)(),
             });
             let Ok(Answer::Refused(trouble)) = answer else { panic!("{}: {answer:?}", broken.name) };
-            assert!(trouble.what.contains("could not be read to its end"), "{}", trouble.what);
+            assert!(trouble.message.contains("could not be read to its end"), "{}", trouble.message);
             // Nor where it answers with an absence then.
             for refuse in [|| refusal(404, "NAME_UNKNOWN"), || refusal(404, ""), || refusal(403, "")] {
                 let (answer, _) = asked(&tags(), server(caller), |request| match request.url.strip_prefix(own) {
@@ -1240,8 +1240,8 @@ fn a_chain_goes_on_without_what_the_registry_does_not_give() {
             });
             let row = &done.rows[0];
             assert_eq!((row.status, row.pinned_by), (want, by), "{status} {pin}: {}", row.reason);
-            let is_told = words.is_empty() || row.reason.contains(words) && row.reason.contains(&status.to_string());
-            assert!(is_told && !row.reason.contains("private"), "{status} {pin}: {}", row.reason);
+            let is_reported = words.is_empty() || row.reason.contains(words) && row.reason.contains(&status.to_string());
+            assert!(is_reported && !row.reason.contains("private"), "{status} {pin}: {}", row.reason);
             assert!(done.run.locked().is_empty(), "{status} {pin}: no login is asked for what was read");
         }
     }
@@ -1306,11 +1306,11 @@ fn the_first_label_counts_image_by_image() {
     let both = json!({ "version": "16.2", "release": "7", "rdo_version": hash() });
     let answer = |request: &Request| {
         let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
-        let (repository, kind, what) = parts(path);
+        let (repository, kind, message) = parts(path);
         let labels = if repository == "ns/i000" { json!({ "rdo_version": hash() }) } else { both.clone() };
         let config = config(&labels);
         match kind {
-            "manifests" if [CHANNEL, &hash(), "16.2-7"].contains(&what) => manifest(request, D2, &image(D2, &config)),
+            "manifests" if [CHANNEL, &hash(), "16.2-7"].contains(&message) => manifest(request, D2, &image(D2, &config)),
             "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
             _ => reply(200, &[], &config),
         }
@@ -1331,10 +1331,10 @@ fn a_chosen_label_makes_no_image_torn_that_two_builds_left_alone() {
     let old = format!("{}_{}", "c".repeat(40), "d".repeat(8));
     let answer = |request: &Request| {
         let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
-        let (repository, kind, what) = parts(path);
+        let (repository, kind, message) = parts(path);
         let own = if repository == "ns/i000" { &old } else { &hash() };
         let config = config(&json!({ "rdo_version": own }));
-        let is_there = what == CHANNEL || what == hash() || what == old && repository == "ns/i000";
+        let is_there = message == CHANNEL || message == hash() || message == old && repository == "ns/i000";
         match kind {
             "manifests" if is_there => manifest(request, D2, &image(D2, &config)),
             "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
@@ -1424,19 +1424,19 @@ fn a_link_is_read_as_its_grammar_says() {
 
 #[test]
 fn what_a_list_of_tags_may_say_beside_tags() {
-    let ask = |outcome: fn() -> Outcome| asked(&tags(), server(Caller::Native), move |_| outcome()).0;
-    assert_eq!(ask(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(TagList::default()))));
-    assert_eq!(ask(|| refusal(404, "NAME_UNKNOWN")), Ok(Answer::Tags(Err(Missing::Repository))));
+    let query = |outcome: fn() -> Outcome| asked(&tags(), server(Caller::Native), move |_| outcome()).0;
+    assert_eq!(query(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(TagList::default()))));
+    assert_eq!(query(|| refusal(404, "NAME_UNKNOWN")), Ok(Answer::Tags(Err(NotFound::Repository))));
     // That there is no list for us is final, and no absence.
     for status in [401, 403, 404, 405, 410, 501] {
         let (answer, _) = asked(&tags(), server(Caller::Native), |_| refusal(status, ""));
         let Ok(Answer::Refused(trouble)) = answer else { panic!("{status}: {answer:?}") };
-        assert!(trouble.what.contains(&format!("list of tags ({status})")), "{}", trouble.what);
+        assert!(trouble.message.contains(&format!("list of tags ({status})")), "{}", trouble.message);
     }
     for outcome in [|| refusal(500, ""), || reply(200, &[], "<html>"), || reply(200, &[], "{\"tags\":{}}"), network] {
-        assert!(ask(outcome).is_err());
+        assert!(query(outcome).is_err());
     }
-    assert!(trouble(ask(|| refusal(400, "PAGINATION_NUMBER_INVALID"))).contains("pages"));
+    assert!(trouble(query(|| refusal(400, "PAGINATION_NUMBER_INVALID"))).contains("pages"));
 }
 
 // -- the doctor
@@ -1472,7 +1472,11 @@ fn why_a_page_cannot_read_a_registry_is_found_out_without_hammering_it() {
         let done = drive(run(&names(host, 120), link, client), registry);
         assert_eq!(done.causes(), std::slice::from_ref(&want), "{case}");
         let trouble = want.trouble(host, &done.run.endpoint(host));
-        assert!(done.rows.iter().all(|r| r.status == Status::Error && r.reason == trouble.what), "{case}: {:?}", done.errors());
+        assert!(
+            done.rows.iter().all(|r| r.status == Status::Error && r.reason == trouble.message),
+            "{case}: {:?}",
+            done.errors()
+        );
         assert!(done.sent.len() <= 24, "{case}: {} requests", done.sent.len());
         assert!(done.last() <= 20_000, "{case}: {} ms", done.last());
         let probes = done.count(|r| r.method == Method::Probe);
@@ -1602,7 +1606,7 @@ fn a_cause_that_a_page_can_do_nothing_about_has_lines_for_who_can() {
     assert!(lines(&Cause::CorsOff, Dialect::Quay).contains("CORS_ORIGIN"));
     for cause in [Cause::MixedContent, Cause::Offline, Cause::Unreachable, Cause::LocalNetwork] {
         assert_eq!(lines(&cause, Dialect::Distribution), "");
-        assert!(!cause.trouble("r.example", "https://r.example").cure.is_empty());
+        assert!(!cause.trouble("r.example", "https://r.example").hint.is_empty());
     }
 }
 
@@ -1756,7 +1760,7 @@ fn what_a_token_service_may_answer() {
         });
         assert_eq!(done.rows[0].status, Status::Error, "{status}");
         assert_eq!(done.count(|r| r.url.contains("/token")), tries, "{status}");
-        let is_locked = matches!(status, 400 | 401 | 403).then_some(&Locked::Wanted);
+        let is_locked = matches!(status, 400 | 401 | 403).then_some(&LoginState::Needed);
         assert_eq!(done.run.locked().get("r.example"), is_locked, "{status}");
     }
 }
@@ -1776,7 +1780,7 @@ fn a_login_goes_to_its_own_host_and_nowhere_else() {
     });
     assert!(done.rows[..5].iter().all(|r| r.status == Status::Resolved), "{:?}", done.errors());
     assert!(done.rows[5..].iter().all(|r| r.status == Status::Error));
-    assert_eq!(done.run.locked().iter().collect::<Vec<_>>(), [(&"other.example".to_owned(), &Locked::Wanted)]);
+    assert_eq!(done.run.locked().iter().collect::<Vec<_>>(), [(&"other.example".to_owned(), &LoginState::Needed)]);
     // A host that asks for none gets none.
     let done = drive(run(&names("r.example", 5), "", with_login(native(), "r.example")), |request, _| {
         assert!(request.authorization.is_none());
@@ -1786,7 +1790,7 @@ fn a_login_goes_to_its_own_host_and_nowhere_else() {
     // A wrong one is given once an image, and is said to be refused.
     let done = drive(run(&names("r.example", 5), "", with_login(native(), "r.example")), |_, _| reply(401, &basic, ""));
     assert!(done.all(Status::Error) && done.sent.len() <= 10, "{}", done.sent.len());
-    assert_eq!(done.run.locked().get("r.example"), Some(&Locked::Refused));
+    assert_eq!(done.run.locked().get("r.example"), Some(&LoginState::Refused));
 }
 
 #[test]
@@ -1904,7 +1908,11 @@ fn a_challenge_is_taken_apart_whatever_its_order() {
         "Negotiate, Bearer realm=\"https://a.example/t\", service=\"s\"",
     ] {
         let realm = "https://a.example/t".to_owned();
-        assert_eq!(auth::wanted(header), Some(auth::Wanted::Bearer { realm, service: Some("s".to_owned()) }), "{header}");
+        assert_eq!(
+            auth::parse_www_authenticate(header),
+            Some(auth::AuthChallenge::Bearer { realm, service: Some("s".to_owned()) }),
+            "{header}"
+        );
     }
 }
 
@@ -1921,15 +1929,15 @@ fn quay_error(status: u16, kind: &str) -> Outcome {
 
 #[test]
 fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
-    let ask = Ask::Overview { repository: repository("quay.io/ns/x") };
-    let (answer, sent) = asked(&ask, quay(), quay_shelf);
+    let query = Query::Overview { repository: repository("quay.io/ns/x") };
+    let (answer, sent) = asked(&query, quay(), quay_shelf);
     let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("no overview: {answer:?}") };
     assert!(overview.whole && overview.tags.len() == 2 && overview.tags[CHANNEL].digest == overview.tags[&hash()].digest);
     assert_eq!(overview.tags[CHANNEL].moved_at, Some(1_780_015_756));
     assert_eq!((sent.len(), sent[0].url.as_str()), (1, "https://r.example/api/v1/repository/ns/x?includeTags=true"));
     for (outcome, want) in [
-        (quay_error(401, "invalid_token"), Some(Missing::Hidden)),
-        (quay_error(404, "not_found"), Some(Missing::Repository)),
+        (quay_error(401, "invalid_token"), Some(NotFound::PrivateOrMissing)),
+        (quay_error(404, "not_found"), Some(NotFound::Repository)),
         // What is not Quay's own word says nothing.
         (reply(401, &[], "<html>login</html>"), None),
         (reply(404, &[], "<html>not here</html>"), None),
@@ -1940,7 +1948,7 @@ fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
         (reply(200, &[], "<html>"), None),
         (network(), None),
     ] {
-        let (answer, _) = asked(&ask, quay(), |_| outcome.clone());
+        let (answer, _) = asked(&query, quay(), |_| outcome.clone());
         match want {
             Some(missing) => assert_eq!(answer, Ok(Answer::Overview(Err(missing)))),
             None => assert!(answer.is_err(), "{outcome:?}: {answer:?}"),
@@ -2006,8 +2014,8 @@ fn quay_tags_changed_between_pages_are_all_seen() {
     ];
     for (name, change) in changes {
         let (mut rows, mut n) = (of(330), 0);
-        let ask = Ask::Tags { repository: repository("quay.io/ns/x") };
-        let (answer, sent) = asked(&ask, quay(), |request| {
+        let query = Query::Tags { repository: repository("quay.io/ns/x") };
+        let (answer, sent) = asked(&query, quay(), |request| {
             change(n, &mut rows);
             n += 1;
             quay_page(&rows, request)
@@ -2022,8 +2030,8 @@ fn quay_tags_changed_between_pages_are_all_seen() {
     }
     // Where they never fit together there is no list.
     let (mut rows, mut n) = (of(330), 0_u64);
-    let ask = Ask::Tags { repository: repository("quay.io/ns/x") };
-    let (answer, sent) = asked(&ask, quay(), |request| {
+    let query = Query::Tags { repository: repository("quay.io/ns/x") };
+    let (answer, sent) = asked(&query, quay(), |request| {
         n += 1;
         rows = (0..330).map(|i| row(&format!("{n}.{i}"), NOW + n * 1000 - i)).collect();
         quay_page(&rows, request)
@@ -2033,7 +2041,7 @@ fn quay_tags_changed_between_pages_are_all_seen() {
     let rows = of(330);
     let (answer, _) =
         asked(
-            &ask,
+            &query,
             quay(),
             |request| if request.url.contains("page=2") { reply(500, &[], "") } else { quay_page(&rows, request) },
         );
@@ -2046,17 +2054,17 @@ fn quay_tags_without_a_digest_spoil_no_others() {
         (json!({ "name": CHANNEL, "manifest_digest": sha256(b"x"), "start_ts": 5 }), json!({ "name": "old", "start_ts": 4 }));
     let overview = json!({ "namespace": "ns", "name": "x", "tags": { CHANNEL: good, "old": bad } });
     let repository = repository("quay.io/ns/x");
-    for (ask, body) in [
-        (Ask::Overview { repository: repository.clone() }, overview),
-        (Ask::Tags { repository: repository.clone() }, json!({ "tags": [good, bad], "has_additional": false })),
+    for (query, body) in [
+        (Query::Overview { repository: repository.clone() }, overview),
+        (Query::Tags { repository: repository.clone() }, json!({ "tags": [good, bad], "has_additional": false })),
     ] {
-        let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], body.to_string()));
+        let (answer, _) = asked(&query, quay(), |_| reply(200, &[], body.to_string()));
         let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
         assert_eq!(overview.tags.keys().collect::<Vec<_>>(), [CHANNEL]);
         assert!(overview.undigested.contains("old"), "it is there, and of what is not told");
     }
-    let ask = Ask::Check { repository, tag: "old".to_owned(), form: Form::All };
-    let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": [bad], "has_additional": false }).to_string()));
+    let query = Query::Check { repository, tag: "old".to_owned(), form: Form::All };
+    let (answer, _) = asked(&query, quay(), |_| reply(200, &[], json!({ "tags": [bad], "has_additional": false }).to_string()));
     assert!(trouble(answer).contains("without its digest"));
 }
 
@@ -2065,8 +2073,8 @@ fn quay_overview_of_half_its_window_may_be_cut() {
     let overview = |n: usize| {
         let tags: serde_json::Map<String, Value> =
             (0..n).map(|i| (format!("1.{i}"), json!({ "manifest_digest": sha256(b"x") }))).collect();
-        let ask = Ask::Overview { repository: repository("quay.io/ns/x") };
-        let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "name": "x", "tags": tags }).to_string()));
+        let query = Query::Overview { repository: repository("quay.io/ns/x") };
+        let (answer, _) = asked(&query, quay(), |_| reply(200, &[], json!({ "name": "x", "tags": tags }).to_string()));
         let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
         overview.whole
     };
@@ -2080,11 +2088,11 @@ fn quay_overview_of_half_its_window_may_be_cut() {
 fn quay_periods_of_one_second_are_all_kept() {
     let row = |start: u64, end: Option<u64>, digest: &str| json!({ "name": CHANNEL, "manifest_digest": sha256(digest.as_bytes()), "start_ts": start, "end_ts": end });
     let rows = [row(30, None, "c"), row(30, Some(30), "b"), row(30, Some(30), "a"), row(20, Some(30), "c")];
-    let ask = Ask::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
-    let (answer, _) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
-    let Ok(Answer::History(lives)) = answer else { panic!("{answer:?}") };
-    assert_eq!(lives.len(), 4);
-    assert_eq!((lives[0].end, &lives[0].digest), (None, &sha256(b"c")), "what lasts is the newest");
+    let query = Query::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
+    let (answer, _) = asked(&query, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
+    let Ok(Answer::History(periods)) = answer else { panic!("{answer:?}") };
+    assert_eq!(periods.len(), 4);
+    assert_eq!((periods[0].end, &periods[0].digest), (None, &sha256(b"c")), "what lasts is the newest");
 }
 
 #[test]
@@ -2093,11 +2101,11 @@ fn the_history_of_a_tag_is_its_lives_the_newest_first() {
     let (a, b) = (sha256(b"a"), sha256(b"b"));
     let rows =
         [row(CHANNEL, 30, None, &a), row("other", 25, None, &a), row(CHANNEL, 20, Some(30), &b), row(CHANNEL, 10, Some(20), &a)];
-    let ask = Ask::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
-    let (answer, sent) = asked(&ask, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
-    let Ok(Answer::History(lives)) = answer else { panic!("{answer:?}") };
+    let query = Query::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
+    let (answer, sent) = asked(&query, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
+    let Ok(Answer::History(periods)) = answer else { panic!("{answer:?}") };
     assert_eq!(
-        lives.iter().map(|l| (l.start, l.end, &l.digest)).collect::<Vec<_>>(),
+        periods.iter().map(|l| (l.start, l.end, &l.digest)).collect::<Vec<_>>(),
         [(30, None, &a), (20, Some(30), &b), (10, Some(20), &a)]
     );
     assert!(!sent[0].url.contains("onlyActiveTags") && parameter(&sent[0].url, "specificTag").as_deref() == Some(CHANNEL));
@@ -2105,9 +2113,9 @@ fn the_history_of_a_tag_is_its_lives_the_newest_first() {
 
 #[test]
 fn public_repositories_are_listed_over_all_pages_with_an_opaque_token() {
-    let ask = Ask::Repositories { host: "quay.io".to_owned(), namespace: "ns".to_owned() };
+    let query = Query::Repositories { host: "quay.io".to_owned(), namespace: "ns".to_owned() };
     let token = "g+A/&=1 ==";
-    let (answer, sent) = asked(&ask, quay(), |request| {
+    let (answer, sent) = asked(&query, quay(), |request| {
         let next = parameter(&request.url, "next_page");
         assert!(next.is_none() || next.as_deref() == Some(token), "{}", request.url);
         let name = if next.is_none() { "a" } else { "b" };
@@ -2119,7 +2127,7 @@ fn public_repositories_are_listed_over_all_pages_with_an_opaque_token() {
     });
     assert_eq!(answer, Ok(Answer::Repositories(["a".to_owned(), "b".to_owned()].into())));
     assert!(sent.len() == 2 && sent.iter().all(|r| r.url.contains("namespace=ns") && r.url.contains("public=true")));
-    let (answer, sent) = asked(&ask, quay(), |_| reply(200, &[], json!({ "repositories": [], "next_page": "x" }).to_string()));
+    let (answer, sent) = asked(&query, quay(), |_| reply(200, &[], json!({ "repositories": [], "next_page": "x" }).to_string()));
     assert!(answer.is_err() && sent.len() <= 250);
 }
 
@@ -2270,10 +2278,10 @@ fn hashes_are_told_for_each_namespace_by_itself() {
         if request.url.contains("r.example") {
             return shelf(request);
         }
-        let (repository, kind, what) = parts(request.url.splitn(4, '/').nth(3).unwrap_or_default());
+        let (repository, kind, message) = parts(request.url.splitn(4, '/').nth(3).unwrap_or_default());
         let config = config(&json!({ "rdo_version": other, "name": repository }));
         match kind {
-            "manifests" if what == CHANNEL || what == other => manifest(request, D2, &image(D2, &config)),
+            "manifests" if message == CHANNEL || message == other => manifest(request, D2, &image(D2, &config)),
             "manifests" => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
             _ => reply(200, &[], &config),
         }
@@ -2406,13 +2414,13 @@ fn six_repositories_in_trouble_take_no_other_with_them() {
 fn a_limit_on_all_but_the_api_itself_is_given_up_in_a_minute() {
     // As Docker Hub has it: `/v2/` answers at once, and manifests are limited.
     for caller in [native(), browser()] {
-        for (told, last, most) in [(None, 75_000, 600), (Some("1"), 75_000, 600), (Some("3600"), 2_000, 64)] {
-            let done = drive(run(&names("r.example", 124), "", caller.clone()), |request, _| match told {
+        for (reported, last, most) in [(None, 75_000, 600), (Some("1"), 75_000, 600), (Some("3600"), 2_000, 64)] {
+            let done = drive(run(&names("r.example", 124), "", caller.clone()), |request, _| match reported {
                 _ if request.url.ends_with("/v2/") => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
                 Some(seconds) => reply(429, &[("retry-after", seconds)], ""),
                 None => reply(429, &[], ""),
             });
-            let case = format!("{:?}, {told:?}: {} ms, {} requests", caller.caller, done.last(), done.sent.len());
+            let case = format!("{:?}, {reported:?}: {} ms, {} requests", caller.caller, done.last(), done.sent.len());
             println!("{case}");
             assert!(done.all(Status::Error) && done.last() < last && done.sent.len() < most, "{case}");
         }
@@ -2456,12 +2464,12 @@ fn a_digest_that_only_a_header_names_is_confirmed_by_the_manifest() {
         let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
         let config = config(&json!({ "name": name }));
         match parts(path) {
-            (_, "manifests", what) if what == CHANNEL || what == sha256(image(D2, &config).as_bytes()) => {
+            (_, "manifests", message) if message == CHANNEL || message == sha256(image(D2, &config).as_bytes()) => {
                 manifest(request, D2, &image(D2, &config))
             }
             (_, "manifests", _) => headed(request, refusal(404, "MANIFEST_UNKNOWN")),
             (_, "tags", _) => page(&[CHANNEL.to_owned()], None),
-            (_, "blobs", what) if what == sha256(config.as_bytes()) => reply(200, &[], &config),
+            (_, "blobs", message) if message == sha256(config.as_bytes()) => reply(200, &[], &config),
             _ => refusal(404, "BLOB_UNKNOWN"),
         }
     };
@@ -2564,7 +2572,7 @@ fn a_registry_that_hides_what_login_it_wants_is_told_apart() {
     let done = drive(run(&names("r.example", 3), "", browser()), |_, _| reply(401, &[], ""));
     assert_eq!(done.causes(), [Cause::Unexposed]);
     assert!(done.rows[0].reason.contains("WWW-Authenticate"), "{}", done.rows[0].reason);
-    assert_eq!(done.run.locked().get("r.example"), Some(&Locked::Wanted));
+    assert_eq!(done.run.locked().get("r.example"), Some(&LoginState::Needed));
 }
 
 #[test]

@@ -79,10 +79,10 @@ fn an_undefined_variable_prints_nothing_and_is_reported_with_its_line() {
     let known = BTreeMap::from([("known".to_owned(), text("k"))]);
     let out = render(&template, &[], &known).expect("it renders");
     assert_eq!(out.text, "k\n\n  ");
-    let told: Vec<String> = out.undefined.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("`first`") && told[0].contains("line 2, column 4"), "{told:?}");
-    assert!(told[1].contains("`second`") && told[1].contains("line 3"), "{told:?}");
+    let reported: Vec<String> = out.undefined.iter().map(ToString::to_string).collect();
+    assert_eq!(reported.len(), 2, "{reported:?}");
+    assert!(reported[0].contains("`first`") && reported[0].contains("line 2, column 4"), "{reported:?}");
+    assert!(reported[1].contains("`second`") && reported[1].contains("line 3"), "{reported:?}");
 }
 
 /// A list whose text has ten to the power of twelve parts.
@@ -92,7 +92,7 @@ const NEST: &str = "{% set ns = namespace(x=['a']) %}\
 #[test]
 fn a_runaway_template_ends_in_an_error() {
     let straight = format!("{{% set x = ['a'] %}}{}", "{% set x = [x,x,x,x,x,x,x,x,x,x] %}".repeat(12));
-    let begun = Instant::now();
+    let started = Instant::now();
     for template in [
         "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
         "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
@@ -155,7 +155,7 @@ fn a_runaway_template_ends_in_an_error() {
         }
     }
     // No measurement, only a bound that an endless loop would break.
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

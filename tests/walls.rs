@@ -236,9 +236,9 @@ fn the_login_form_is_none_that_browsers_fill_in() {
 
 /// Opens the page, and waits until it says what is wrong; how long that took.
 fn refused(page: &Page, url: &str, name: &str) {
-    let begun = Instant::now();
+    let started = Instant::now();
     visit(page, url);
-    println!("{name}: {:.1?}", begun.elapsed());
+    println!("{name}: {:.1?}", started.elapsed());
     assert!(!page.text().contains("overtag crashed"), "{name}: {}", page.text());
     assert_eq!(page.eval("return document.querySelector('main').getAttribute('aria-busy')", &[]), json!("false"), "{name}");
     // It is alive: a click changes the link.

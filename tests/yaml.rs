@@ -183,9 +183,9 @@ fn documents_read_as_pyyaml_reads_them() {
 fn keys_that_stand_twice_are_told_with_their_place() {
     let document = yaml::parse("e.yaml", "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\na: 2\n").expect("YAML");
     assert_eq!(document.value, json!({ "a": 2, "b": { "c": 3 , "d": 2 } }));
-    let told: Vec<String> = document.notices.iter().map(ToString::to_string).collect();
-    assert!(told[0].contains("`c` stands twice") && told[0].contains("e.yaml, line 5, column 3: `c: 3`"), "{told:?}");
-    assert!(told[1].contains("`a` stands twice") && told[1].contains("line 6, column 1"), "{told:?}");
+    let reported: Vec<String> = document.notices.iter().map(ToString::to_string).collect();
+    assert!(reported[0].contains("`c` stands twice") && reported[0].contains("e.yaml, line 5, column 3: `c: 3`"), "{reported:?}");
+    assert!(reported[1].contains("`a` stands twice") && reported[1].contains("line 6, column 1"), "{reported:?}");
     let document = yaml::parse("e.yaml", "x:\n  <<: [{a: 1, b: 2}, {a: 3, b: 2}]\n").expect("YAML");
     assert_eq!(document.value, json!({ "x": { "a": 1, "b": 2 } }));
     assert_eq!(document.notices.len(), 1, "{:?}", document.notices);

@@ -21,7 +21,7 @@ use crate::engine::output::Outcome;
 use crate::engine::output::compare::Side;
 use crate::engine::pipeline::{Pipeline, Want};
 use crate::engine::registry::auth::Logins;
-use crate::engine::registry::{Ask, Caller};
+use crate::engine::registry::{Caller, Query};
 use crate::engine::resolve::{Facts, Resolver};
 use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::Snapshot;
@@ -307,7 +307,7 @@ impl Loader {
         // What was promoted elsewhere is none of this.
         self.store.results.update(|r| (r.timeline, r.pipeline) = Default::default());
         self.store.history_trouble.set(None);
-        self.look(work, move |work| {
+        self.evaluate(work, move |work| {
             if !work.run.borrow().is_done() {
                 self.later(move || self.go(&work));
             }
@@ -315,15 +315,15 @@ impl Loader {
     }
 
     /// Looks at all rows bit by bit, shows what is known of them, and goes on.
-    fn look(self, work: Work, then: impl FnOnce(Work) + 'static) {
+    fn evaluate(self, work: Work, then: impl FnOnce(Work) + 'static) {
         if work.stopper.is_stopped() {
             return;
         }
-        let is_more = work.run.borrow_mut().look(LOOK);
+        let is_more = work.run.borrow_mut().evaluate_some(LOOK);
         // What follows, and what is drawn, is done in a task of its own.
         set_timeout(
             move || match is_more {
-                true => self.look(work, then),
+                true => self.evaluate(work, then),
                 false => {
                     self.renew();
                     then(work);
@@ -368,7 +368,7 @@ impl Loader {
             return;
         }
         let run = work.run.borrow();
-        let (rows, summary) = run.conclude();
+        let (rows, summary) = run.summarize();
         let old = self.store.results.get_untracked();
         let share = |(i, row): (usize, Option<_>)| {
             let row = row?;
@@ -381,14 +381,14 @@ impl Loader {
         let board = prepared.plan().filter(|_| prepared.settings.view == View::Board);
         let mut stages = board.map_or_else(Vec::new, |plan| stages(&prepared.grid, plan, &rows));
         let has_snapshot = run.snapshot().is_some();
-        let asks = match board {
-            Some(plan) if is_done => timeline::asks(&prepared.grid, plan, &rows, run.facts(), has_snapshot),
+        let queries = match board {
+            Some(plan) if is_done => timeline::queries(&prepared.grid, plan, &rows, run.facts(), has_snapshot),
             _ => Vec::new(),
         };
         drop(run);
         let is_pausing = self.store.is_pausing();
         let is_more =
-            is_done && board.is_some() && !is_pausing && self.go_on(&work, &prepared, &stages, asks.clone(), has_snapshot);
+            is_done && board.is_some() && !is_pausing && self.go_on(&work, &prepared, &stages, queries.clone(), has_snapshot);
         let is_all = is_done && !is_more;
         let run = work.run.borrow();
         // Until all is read anew, what was known of the pipeline stands: half of it would say what is not so.
@@ -402,10 +402,10 @@ impl Loader {
             if new != *timeline {
                 timeline = Arc::new(new);
             }
-            let failed = asks.iter().find_map(|ask| run.facts().answers.get(ask)?.as_ref().err());
+            let failed = queries.iter().find_map(|query| run.facts().answers.get(query)?.as_ref().err());
             if let Some(trouble) = failed.filter(|_| !has_snapshot && self.store.wants_history.get_untracked()) {
                 // It is nothing that there is none of: the visitor may ask again.
-                self.store.history_trouble.set(Some(format!("{}: {}", trouble.what, trouble.cure)));
+                self.store.history_trouble.set(Some(format!("{}: {}", trouble.message, trouble.hint)));
                 self.store.wants_history.set(false);
                 *work.history_of.borrow_mut() = None;
             }
@@ -452,20 +452,20 @@ impl Loader {
         let is_board = self.store.prepared.with_untracked(|p| p.settings.view == View::Board);
         let is_idle = self.store.phase.with_untracked(|p| matches!(p, Phase::Done | Phase::Stuck(_)));
         if let Some(seconds) = self.store.refresh_every().filter(|_| is_board && is_idle) {
-            self.clock.set_value(set_timeout_with_handle(move || self.ask_anew(true), Duration::from_secs(seconds)).ok());
+            self.clock.set_value(set_timeout_with_handle(move || self.reload(true), Duration::from_secs(seconds)).ok());
         }
     }
 
     /// Asks for what a board tells beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
-    fn go_on(self, work: &Work, prepared: &Prepared, stages: &[Stage], asks: Vec<Ask>, has_snapshot: bool) -> bool {
+    fn go_on(self, work: &Work, prepared: &Prepared, stages: &[Stage], queries: Vec<Query>, has_snapshot: bool) -> bool {
         if work.is_cancelled.get() {
             return false;
         }
         let wants_history = has_snapshot || self.store.wants_history.get_untracked();
         let now: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.at_hash, s.torn)).collect();
-        if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !asks.is_empty() {
+        if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !queries.is_empty() {
             *work.history_of.borrow_mut() = Some(now);
-            work.run.borrow_mut().anew(asks);
+            work.run.borrow_mut().refetch(queries);
             let work = work.clone();
             // Not from within: this is called by what that calls.
             set_timeout(move || self.go(&work), Duration::ZERO);
@@ -476,7 +476,7 @@ impl Loader {
         if work.reading.get() > 0 || is_kept {
             return work.reading.get() > 0;
         }
-        let wants = work.pipeline.borrow().lacking(&prepared.settings, &|c| hash_of(stages, c), true);
+        let wants = work.pipeline.borrow().next_fetches(&prepared.settings, &|c| hash_of(stages, c), true);
         let few: Vec<Want> = wants.into_iter().take(PIPELINE).collect();
         work.reading.set(few.len());
         for want in few {
@@ -520,8 +520,8 @@ impl Loader {
             return end(Side::of_file(&old).and_then(|old| Ok([old, Side::of_file(&new)?])));
         }
         if prepared.sides.len() < 2 {
-            let cure = "give two channels or hashes, an earlier snapshot (against=), or two files";
-            return end(Err(Error::usage("there is only one side", "channels=", cure)));
+            let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
+            return end(Err(Error::usage("there is only one side", "channels=", hint)));
         }
         if let Some(plan) = prepared.plan() {
             let blocked = self.blocked(prepared, plan, snapshot.as_deref());
@@ -589,7 +589,7 @@ impl Loader {
         let kept = snapshot.or(earlier).as_deref().and_then(kept_pipeline);
         let mut pipeline = kept.clone().unwrap_or_default();
         while kept.is_none() {
-            let Some(want) = pipeline.lacking(&prepared.settings, &|_| None, false).into_iter().next() else { break };
+            let Some(want) = pipeline.next_fetches(&prepared.settings, &|_| None, false).into_iter().next() else { break };
             let text = self.read_beside(&want.url, stopper).await;
             if stopper.is_stopped() {
                 return Ok(None);
@@ -604,7 +604,7 @@ impl Loader {
     fn show_progress(self) {
         let Some(work) = self.work.get_value() else { return };
         let run = work.run.borrow();
-        let (rows, summary) = run.conclude();
+        let (rows, summary) = run.summarize();
         self.store.results.update(|r| {
             (r.rows, r.summary, r.known, r.requests) = (rows, summary, run.known(), run.requests());
             (r.took, r.as_of) = (web::now().saturating_sub(work.since), work.asked_at);
@@ -642,9 +642,9 @@ impl Loader {
             (_, true) if self.store.snapshot.with_untracked(Option::is_none) => Some("snapshot"),
             _ => None,
         };
-        if let Some(what) = lacks {
+        if let Some(message) = lacks {
             let error =
-                Error::new(Kind::Registry, format!("the {what} was not fetched: cancelled"), "", "press Refresh to try again");
+                Error::new(Kind::Registry, format!("the {message} was not fetched: cancelled"), "", "press Refresh to try again");
             self.store.phase.set(Phase::Stuck(error));
             return;
         }
@@ -662,7 +662,7 @@ impl Loader {
                     *pipeline = (*known).clone();
                 }
                 loop {
-                    let wants = pipeline.lacking(&prepared.settings, &|c| hash_of(&stages, c), true);
+                    let wants = pipeline.next_fetches(&prepared.settings, &|c| hash_of(&stages, c), true);
                     if wants.is_empty() {
                         break;
                     }
@@ -703,15 +703,15 @@ impl Loader {
         self.work.set_value(Some(work.clone()));
         self.store.phase.set(Phase::Busy);
         // To forget what can have moved is a task of its own.
-        set_timeout(move || self.look(work, move |work| self.go(&work)), Duration::ZERO);
+        set_timeout(move || self.evaluate(work, move |work| self.go(&work)), Duration::ZERO);
     }
 
     /// Asks for everything anew; for a board whose cells are known, for what can have moved.
     pub fn refresh(self) {
-        self.ask_anew(false);
+        self.reload(false);
     }
 
-    fn ask_anew(self, by_clock: bool) {
+    fn reload(self, by_clock: bool) {
         let prepared = self.store.prepared.get_untracked();
         let is_under_way = self.work.with_value(|w| w.as_ref().is_some_and(|w| !w.stopper.is_stopped()))
             && self.store.results.with_untracked(|r| !r.stages.is_empty());
@@ -824,8 +824,8 @@ fn kept_pipeline(snapshot: &Snapshot) -> Option<Pipeline> {
 }
 
 fn unreadable_snapshot(why: &str, url: &str) -> Error {
-    let cure = "check the address, or drop the file on this page";
-    Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url, cure)
+    let hint = "check the address, or drop the file on this page";
+    Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url, hint)
 }
 
 /// Fetches a template and what it includes from beside it.

@@ -9,7 +9,7 @@ use crate::app::driver::Loader;
 use crate::app::pages::board::Board;
 use crate::app::pages::compare::Compare;
 use crate::app::pages::prepare::Results;
-use crate::app::parts::options::{Choices, gist};
+use crate::app::parts::options::{Choices, summary};
 use crate::app::state::{Phase, Store};
 use crate::app::ui::sentence;
 use crate::engine::options::link;
@@ -99,9 +99,9 @@ pub fn App() -> impl IntoView {
         <main class="view" aria-busy=busy>
             <h1 class="vh" tabindex="-1">
                 {move || match view.get() {
-                    View::Prepare => format!("Images of {}", gist(store)),
-                    View::Board => format!("Promotion board of {}", gist(store)),
-                    View::Compare => format!("Comparison in {}", gist(store)),
+                    View::Prepare => format!("Images of {}", summary(store)),
+                    View::Board => format!("Promotion board of {}", summary(store)),
+                    View::Compare => format!("Comparison in {}", summary(store)),
                 }}
             </h1>
             <Show when=move || !embed><Choices store=store /></Show>
@@ -174,7 +174,7 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
         <header class="site">
             <a class="wordmark" href="?">"overtag"</a>
             <nav aria-label="Views">{[(View::Prepare, "prepare", "Images"), (View::Board, "board", "Board"), (View::Compare, "compare", "Compare")].map(tab)}</nav>
-            <p class="gist">{move || gist(store)}</p>
+            <p class="gist">{move || summary(store)}</p>
             <label class="theme">
                 "Theme "
                 <select class="input" on:change=move |e| theme.set(event_target_value(&e))>
@@ -200,7 +200,7 @@ fn Notices(store: Store) -> impl IntoView {
             let kind = if e.place == "v=" { "error" } else { "warning" };
             view! {
                 <div class="notice" data-kind=kind>
-                    <p>{sentence(&e.what)} " " <code>{e.place.clone()}</code> " " {sentence(&e.cure)}</p>
+                    <p>{sentence(&e.message)} " " <code>{e.place.clone()}</code> " " {sentence(&e.hint)}</p>
                     <button
                         class="button"
                         data-kind="text"

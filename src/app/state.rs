@@ -20,7 +20,7 @@ use crate::engine::registry::Dialect;
 use crate::engine::registry::auth::Logins;
 use crate::engine::release::DEMO_HOST;
 use crate::engine::resolve::Summary;
-use crate::engine::session::Locked;
+use crate::engine::session::LoginState;
 use crate::engine::session::diagnosis::Cause;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Files;
@@ -68,7 +68,7 @@ pub struct Results {
     /// Registries that this page cannot read, why, and by which API they were asked.
     pub unreadable: Vec<(String, Cause, Dialect)>,
     /// Registries that want a login.
-    pub locked: Vec<(String, Locked)>,
+    pub locked: Vec<(String, LoginState)>,
 }
 
 /// A snapshot, or what is wrong with it.
@@ -431,9 +431,9 @@ impl Store {
         let place = format!("{key}=");
         Signal::derive(move || {
             let prepared = self.prepared.get();
-            let wrong = prepared.wrong.iter().find(|e| e.place == place).map(|e| format!("{}: {}", e.what, e.cure));
+            let wrong = prepared.wrong.iter().find(|e| e.place == place).map(|e| format!("{}: {}", e.message, e.hint));
             let of_plan = || match &prepared.plan {
-                Some(Err(e)) if e.place == place => Some(format!("{}: {}", e.what, e.cure)),
+                Some(Err(e)) if e.place == place => Some(format!("{}: {}", e.message, e.hint)),
                 _ => None,
             };
             wrong.or_else(of_plan)

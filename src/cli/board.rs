@@ -4,7 +4,7 @@ use super::args::Invocation;
 use super::inputs::{check_names, client, facts, files, now, pipeline, settings, snapshot_in};
 use super::progress::progress;
 use super::{files, say};
-use crate::engine::board::report::Bulletin;
+use crate::engine::board::report::BoardReport;
 use crate::engine::board::timeline::{self, Timeline};
 use crate::engine::board::{self, Grid, Stage, State};
 use crate::engine::error::{Error, Kind, clean};
@@ -19,8 +19,8 @@ use std::sync::Arc;
 pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let settings = settings(invocation)?;
     if let Some(other) = invocation.require_whole.iter().find(|c| !settings.channels.contains(c)) {
-        let cure = format!("give one of {}, or name it in --channels", settings.channels.join(", "));
-        return Err(Error::usage("this channel is not on the board", format!("--require-whole {}", clean(other)), cure));
+        let hint = format!("give one of {}, or name it in --channels", settings.channels.join(", "));
+        return Err(Error::usage("this channel is not on the board", format!("--require-whole {}", clean(other)), hint));
     }
     if settings.channels.is_empty() {
         return Err(Error::usage("there is no channel", "--channels", "name at least one"));
@@ -33,8 +33,8 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     check_names(&plan)?;
     let grid = Grid::new(&settings, &plan);
     if grid.members.is_empty() {
-        let cure = "loosen roles, services, include or exclude, or give a template that uses tag";
-        return Err(Error::new(Kind::No, "no image follows the channel", "", cure));
+        let hint = "loosen roles, services, include or exclude, or give a template that uses tag";
+        return Err(Error::new(Kind::No, "no image follows the channel", "", hint));
     }
     let snapshot = snapshot_in(&files)?;
     let cells = grid.cells(&plan);
@@ -43,24 +43,24 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let client = client(invocation, &settings, &plan.images)?;
     let run = Run::new(resolver, client, facts()?, snapshot.clone());
     let mut run = native::drive(run, &progress())?;
-    let rows = run.conclude().0;
+    let rows = run.summarize().0;
     if invocation.history || snapshot.is_some() {
-        let asks = timeline::asks(&grid, &plan, &rows, run.facts(), snapshot.is_some());
-        run.also(asks.clone());
+        let queries = timeline::queries(&grid, &plan, &rows, run.facts(), snapshot.is_some());
+        run.enqueue(queries.clone());
         run = native::drive(run, &progress())?;
         if invocation.history && snapshot.is_none() {
-            let failed = asks.iter().find_map(|ask| Some((ask, run.facts().answers.get(ask)?.as_ref().err()?)));
+            let failed = queries.iter().find_map(|query| Some((query, run.facts().answers.get(query)?.as_ref().err()?)));
             let trouble = match failed {
-                Some((ask, trouble)) => {
-                    let place = ask.repository().map_or(String::new(), ToString::to_string);
+                Some((query, trouble)) => {
+                    let place = query.repository().map_or(String::new(), ToString::to_string);
                     Some(Error::new(
                         Kind::Registry,
-                        format!("not all of the history could be read: {}", trouble.what),
+                        format!("not all of the history could be read: {}", trouble.message),
                         place,
-                        trouble.cure.as_str(),
+                        trouble.hint.as_str(),
                     ))
                 }
-                None if asks.is_empty() => Some(Error::usage(
+                None if queries.is_empty() => Some(Error::usage(
                     "nothing here tells the history of these tags",
                     "--history",
                     "give --dlrn, or a snapshot that --since carries on",
@@ -75,7 +75,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let timeline = Timeline::new(&grid, &plan, &rows, run.facts(), &pipeline);
     timeline.inform(&mut stages);
     let as_of = snapshot.as_ref().map_or_else(now, |s| Ok(s.fetched()))?;
-    let bulletin = Bulletin {
+    let board_report = BoardReport {
         settings: &settings,
         choices: &invocation.choices,
         plan: &plan,
@@ -89,9 +89,9 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         now: now()?,
     };
     let text = match invocation.format.as_str() {
-        "json" => bulletin.json(),
-        "svg" => bulletin.svg(),
-        _ => bulletin.table(),
+        "json" => board_report.json(),
+        "svg" => board_report.svg(),
+        _ => board_report.table(),
     };
     files::write(&[(invocation.output.as_deref(), &text)])?;
     // Torn is certain, whatever else could not be asked; a no goes before a doubt.
@@ -101,12 +101,12 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     if let Some(stage) = wanting.first() {
         let certain = stage.torn + stage.absent + stage.unresolved > 0 || stage.state != State::Unknown;
         let kind = if certain { Kind::No } else { Kind::Registry };
-        let cure = match stage.state {
+        let hint = match stage.state {
             State::Unproven => "look at the board: nothing tells for which build these images stand",
             _ if certain => "wait for the promotion, or look at the board",
             _ => "retry; the board says what failed",
         };
-        return Err(Error::new(kind, stage.sentence().trim_end_matches('.'), stage.channel.as_str(), cure));
+        return Err(Error::new(kind, stage.sentence().trim_end_matches('.'), stage.channel.as_str(), hint));
     }
     let cells = grid.cells(&plan);
     let known = cells.iter().zip(rows.iter().flatten().map(Arc::as_ref));
@@ -118,5 +118,5 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let mut failures = output::failures(failed.iter().copied(), &format!("{} cells", rows.len()));
     let last = failures.pop();
     failures.iter().for_each(|failure| say(failure));
-    last.map_or(Ok(()), |last| Err(Error { cure: "retry; the board says what is not known".to_owned(), ..last }))
+    last.map_or(Ok(()), |last| Err(Error { hint: "retry; the board says what is not known".to_owned(), ..last }))
 }

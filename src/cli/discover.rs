@@ -37,21 +37,21 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let client = client(invocation, &settings, std::slice::from_ref(&image))?;
     let run = Run::new(Resolver::discovering(settings, image), client, facts()?, snapshot);
     let run = native::drive(run, &progress())?;
-    let (rows, _) = run.conclude();
+    let (rows, _) = run.summarize();
     let Some(row) = rows.into_iter().next().flatten().map(Arc::unwrap_or_clone) else {
         return Err(Error::new(Kind::Registry, "the registry was not asked", name, "retry"));
     };
     match row.status {
         Status::Resolved => print(&format!("{}\n", row.tag)),
-        Status::Error => Err(Error::new(Kind::Registry, row.reason, name, row.cure)),
+        Status::Error => Err(Error::new(Kind::Registry, row.reason, name, row.hint)),
         Status::Absent => Err(Error::new(Kind::No, row.reason, name, "check the name and the tag")),
         Status::Unresolved => {
             let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
-            let cure = match labels.is_empty() {
+            let hint = match labels.is_empty() {
                 true => "it has no labels".to_owned(),
                 false => format!("its labels are {}", labels.join(", ")),
             };
-            Err(Error::new(Kind::No, row.reason, name, cure))
+            Err(Error::new(Kind::No, row.reason, name, hint))
         }
     }
 }

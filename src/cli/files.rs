@@ -108,7 +108,7 @@ fn failed(e: &io::Error, path: &Path) -> Error {
 /// Finds where `path` leads to. Links are followed by hand: a link to a file that does not exist yet must stay a link, and one to a
 /// descriptor must not be followed to the file behind it.
 fn place_of(path: &Path) -> Result<Place, Error> {
-    let wrong = |what: &str, hint: &str| Error::usage(what, path.display().to_string(), hint);
+    let wrong = |message: &str, hint: &str| Error::usage(message, path.display().to_string(), hint);
     let mut at = path.to_path_buf();
     for _ in 0..LINKS {
         let ends_in_name = matches!(at.components().next_back(), Some(Component::Normal(_)));
@@ -239,9 +239,9 @@ impl<'a> Ready<'a> {
     /// Writes `text` beside `place`, with the mode and owner of what is there.
     fn new(place: &'a Path, text: &str) -> io::Result<Self> {
         if is_mounted(place)? {
-            let what =
+            let message =
                 "it is mounted by itself, so that it cannot be replaced as a whole; mount its folder, or write to /dev/stdout";
-            return Err(io::Error::new(ErrorKind::ResourceBusy, what));
+            return Err(io::Error::new(ErrorKind::ResourceBusy, message));
         }
         remove_old(place);
         let old = match fs::metadata(place) {
@@ -264,8 +264,8 @@ fn keep_owner(file: &File, old: &Metadata) -> io::Result<()> {
     let is = file.metadata()?;
     if (is.uid(), is.gid()) != (old.uid(), old.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid())).map_err(|e| {
-            let what = format!("it belongs to user {} and group {}, which cannot be kept: {e}", old.uid(), old.gid());
-            io::Error::new(e.kind(), what)
+            let message = format!("it belongs to user {} and group {}, which cannot be kept: {e}", old.uid(), old.gid());
+            io::Error::new(e.kind(), message)
         })?;
     }
     // Changing the owner clears bits of the mode.

@@ -43,8 +43,8 @@ pub fn address(invocation: &Invocation, key: &str, url: &str) -> Result<String, 
     let base = invocation.link.as_deref().map_or("", link::base);
     // A link is not to name files of this machine.
     url::join(base, url).ok_or_else(|| {
-        let cure = "give the whole link, or name it by its own flag";
-        Error::usage("this is an address beside a page, and the link names no page", format!("{key}={}", clean(url)), cure)
+        let hint = "give the whole link, or name it by its own flag";
+        Error::usage("this is an address beside a page, and the link names no page", format!("{key}={}", clean(url)), hint)
     })
 }
 
@@ -77,7 +77,7 @@ pub fn facts() -> Result<Facts, Error> {
 }
 
 /// Asks the registries, or the snapshot, for all images of a plan.
-pub fn ask(invocation: &Invocation, settings: &Settings, files: &Files, plan: &Plan) -> Result<Run, Error> {
+pub fn ask_registries(invocation: &Invocation, settings: &Settings, files: &Files, plan: &Plan) -> Result<Run, Error> {
     check_names(plan)?;
     let resolver = Resolver::new(settings.clone(), plan.images.clone());
     let client = client(invocation, settings, &plan.images)?;
@@ -147,8 +147,8 @@ pub fn clock() -> u64 {
 pub fn check_names(plan: &Plan) -> Result<(), Error> {
     match plan.images.iter().find_map(|i| Some((i, i.reference.as_ref().err()?))) {
         Some((image, why)) => {
-            let what = format!("this is no name of an image: {why}");
-            Err(Error::template(what, image.imagename.as_str(), "correct the template or the substitutions"))
+            let message = format!("this is no name of an image: {why}");
+            Err(Error::template(message, image.imagename.as_str(), "correct the template or the substitutions"))
         }
         None => Ok(()),
     }
@@ -170,14 +170,14 @@ pub fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&
         }
     };
     loop {
-        let wants = pipeline.lacking(settings, &|c| hash_of(stages, c), true);
+        let wants = pipeline.next_fetches(settings, &|c| hash_of(stages, c), true);
         if wants.is_empty() {
             return pipeline;
         }
         // A few at a time: Zuul may be asked for each job.
         for few in wants.chunks(6) {
             let texts: Vec<Result<(String, String), String>> = std::thread::scope(|scope| {
-                let one = |want| scope.spawn(move || fetch(want, want.key()).map_err(|e| e.what));
+                let one = |want| scope.spawn(move || fetch(want, want.key()).map_err(|e| e.message));
                 let all: Vec<_> = few.iter().map(one).collect();
                 all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("it was given up".to_owned()))).collect()
             });

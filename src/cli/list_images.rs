@@ -16,8 +16,8 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     }
     check_names(&plan)?;
     if plan.images.is_empty() {
-        let cure = "loosen roles, services, include or exclude";
-        return Err(Error::new(Kind::No, "no image is left", "", cure));
+        let hint = "loosen roles, services, include or exclude";
+        return Err(Error::new(Kind::No, "no image is left", "", hint));
     }
     print(&output::list(&plan))
 }

@@ -22,7 +22,7 @@ pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Lo
     let source = files::read(path)?;
     let mut authfile = Authfile::read(&source.text, &source.name)?;
     for helper in authfile.helpers(repositories) {
-        match ask(&helper) {
+        match query(&helper) {
             Ok(None) => authfile.has_none(&helper),
             Ok(Some(text)) => authfile.take(&helper, Ok(text)),
             Err(why) => authfile.take(&helper, Err(why)),
@@ -37,7 +37,7 @@ pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Lo
 
 /// Asks a helper as docker and podman do: the server on its standard input, the answer on its standard output. None where it says that it
 /// has nothing.
-fn ask(helper: &Helper) -> Result<Option<String>, String> {
+fn query(helper: &Helper) -> Result<Option<String>, String> {
     let is_name = helper.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if !is_name {
         return Err("that is not the name of a program".to_owned());

@@ -46,8 +46,8 @@ pub fn main() -> ExitCode {
 }
 
 /// One line on standard error.
-fn say(what: &dyn std::fmt::Display) {
-    eprintln!("overtag: {what}");
+fn say(message: &dyn std::fmt::Display) {
+    eprintln!("overtag: {message}");
 }
 
 /// Writes to standard output; a reader that went away is no error of ours.

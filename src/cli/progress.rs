@@ -25,7 +25,7 @@ pub fn progress() -> impl Fn(&Run, u64) + Sync {
         let wait = run.waits_for(ms).filter(|(_, pause)| pause.as_millis() > 2000);
         let wait = wait.map(|(host, pause)| format!("waiting {} s for {host}", pause.as_millis().div_ceil(1000)));
         if is_terminal {
-            let (_, summary) = run.conclude();
+            let (_, summary) = run.summarize();
             let known = summary.asked - summary.waiting;
             let wait = wait.map_or_else(String::new, |w| format!(", {w}"));
             eprint!("\r\x1b[K{known} of {} images, {} requests{wait}", summary.asked, run.requests());

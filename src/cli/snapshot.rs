@@ -31,11 +31,11 @@ pub fn since(invocation: &Invocation) -> Result<Option<Snapshot>, Error> {
         Ok(older) => Ok(Some(older)),
         Err(error) if files::is_same(path, invocation.output.as_deref()) => {
             let hint = "it is not written over; read it with the overtag that wrote it, or move it away to start a new history";
-            Err(Error { cure: hint.to_owned(), ..error })
+            Err(Error { hint: hint.to_owned(), ..error })
         }
         // It stays as it is, and must not end a job that is to write another file.
         Err(error) => {
-            say(&Error { cure: "a new history is started".to_owned(), ..error });
+            say(&Error { hint: "a new history is started".to_owned(), ..error });
             Ok(None)
         }
     }
@@ -72,7 +72,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
             let client = client(invocation, &settings, &asked)?;
             let run = Run::new(resolver, client, facts()?, given);
             let mut run = native::drive(run, &progress())?;
-            let rows = run.conclude().0;
+            let rows = run.summarize().0;
             let row_of = |cell: &Image| rows[asked.iter().position(|i| i.imagename == cell.imagename)?].clone();
             let stages = board::stages(&grid, &plan, &cells.iter().map(row_of).collect::<Vec<_>>());
             if is_board {
@@ -89,7 +89,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
                 return Err(refusal);
             }
             let references: Vec<&Reference> = asked.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
-            run.also(snapshot::histories(run.facts(), &references));
+            run.enqueue(snapshot::histories(run.facts(), &references));
             let run = native::drive(run, &progress())?;
             let asked_at = run.snapshot().map_or_else(now, |s| Ok(s.fetched()))?;
             let mut taken = Snapshot::new(run.facts(), &rows, link, asked_at, run.plain_hosts());
@@ -98,7 +98,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
                 kept => kept,
             };
             if let Some(older) = &since {
-                taken.carry_on(older);
+                taken.extend_history(older);
             }
             taken
         }

@@ -21,33 +21,33 @@ pub struct Error {
     /// What it means.
     pub kind: Kind,
     /// What happened, without a full stop.
-    pub what: String,
+    pub message: String,
     /// Where: a link's name, a file with line and column, an image. May be empty.
     pub place: String,
     /// What to do about it. May be empty.
-    pub cure: String,
+    pub hint: String,
 }
 
 impl Error {
     /// An error of `kind`: what happened, where, and what cures it.
-    pub fn new(kind: Kind, what: impl Into<String>, place: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), place: place.into(), cure: cure.into() }
+    pub fn new(kind: Kind, message: impl Into<String>, place: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), place: place.into(), hint: hint.into() }
     }
 
     /// A wrong question.
-    pub fn usage(what: impl Into<String>, place: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self::new(Kind::Usage, what, place, cure)
+    pub fn usage(message: impl Into<String>, place: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message, place, hint)
     }
 
     /// A wrong template, roles file or environment.
-    pub fn template(what: impl Into<String>, place: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self::new(Kind::Template, what, place, cure)
+    pub fn template(message: impl Into<String>, place: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::Template, message, place, hint)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [&self.what, &self.place, &self.cure];
+        let parts = [&self.message, &self.place, &self.hint];
         let line = parts.iter().filter(|p| !p.is_empty()).map(|p| clean(p)).collect::<Vec<_>>();
         f.write_str(&line.join(": "))
     }

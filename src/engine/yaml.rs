@@ -51,7 +51,7 @@ pub struct Document {
 /// more than 16 MiB.
 pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let located = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "correct the YAML");
+    let located = |(message, line, column): Fault| Error::template(message, place(name, text, line, column), "correct the YAML");
     check_characters(text).map_err(located)?;
     let (masked, mask) = mask_tags(text);
     // The parser panics where a text ends within a scalar, so each text ends with a line of its own.
@@ -63,7 +63,7 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
     let unended = (!is_ended).then_some(masked.as_str());
     let mut reader = Reader { events, unended, mask, anchors: HashMap::new(), repeated: 0, values: 0, duplicates: Vec::new() };
     let value = reader.document().map_err(located)?;
-    let notice = |(what, line, column): Fault| Error::template(what, place(name, text, line, column), "remove one of them");
+    let notice = |(message, line, column): Fault| Error::template(message, place(name, text, line, column), "remove one of them");
     Ok(Document { value, notices: reader.duplicates.into_iter().map(notice).collect() })
 }
 
@@ -83,8 +83,8 @@ pub fn place(name: &str, text: &str, line: usize, column: usize) -> String {
 /// What is wrong, and its line and column, from 1.
 type Fault = (String, usize, usize);
 
-fn fault(what: impl Into<String>, at: Mark) -> Fault {
-    (what.into(), at.line as usize + 1, at.column as usize + 1)
+fn fault(message: impl Into<String>, at: Mark) -> Fault {
+    (message.into(), at.line as usize + 1, at.column as usize + 1)
 }
 
 /// Whether a block scalar, with which `text` begins, has the line end in it that was added to the text. Where the last line is
@@ -119,8 +119,8 @@ fn check_characters(text: &str) -> Result<(), Fault> {
     let Some((at, c)) = text.char_indices().find(|(_, c)| is_wrong(*c)) else { return Ok(()) };
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |i| i + 1);
-    let what = format!("the character U+{:04X} is not allowed", c as u32);
-    Err((what, before.matches('\n').count() + 1, before[start..].chars().count() + 1))
+    let message = format!("the character U+{:04X} is not allowed", c as u32);
+    Err((message, before.matches('\n').count() + 1, before[start..].chars().count() + 1))
 }
 
 /// The text with another character in place of each `!` that is followed by a comma before a blank, and that character. A tag that a comma
@@ -240,7 +240,8 @@ impl Reader<'_, '_> {
                 return Ok((value.clone(), *size));
             }
             EventData::Scalar { anchor, tag, value: text, style, .. } => {
-                let value = scalar_value(&text, style == ScalarStyle::Plain, tag.as_deref()).map_err(|what| fault(what, at))?;
+                let value =
+                    scalar_value(&text, style == ScalarStyle::Plain, tag.as_deref()).map_err(|message| fault(message, at))?;
                 self.open(anchor.as_ref(), at)?;
                 (anchor, (value, NODE + text.len()))
             }
@@ -335,16 +336,17 @@ impl Reader<'_, '_> {
             None => _ = merged.insert(key, value),
             Some(first) if *first == value => {}
             Some(_) => {
-                let what = format!("the key `{}` is merged from several mappings of a list; the first one counts", clean(&key));
-                self.notice(what, at);
+                let message =
+                    format!("the key `{}` is merged from several mappings of a list; the first one counts", clean(&key));
+                self.notice(message, at);
             }
         }
     }
 
     /// Notes a key; of very many the last note says that there are more.
-    fn notice(&mut self, what: String, at: Mark) {
+    fn notice(&mut self, message: String, at: Mark) {
         match self.duplicates.len() {
-            0..NOTICES => self.duplicates.push(fault(what, at)),
+            0..NOTICES => self.duplicates.push(fault(message, at)),
             NOTICES => self.duplicates.push(fault("more keys stand twice from here on", at)),
             _ => {}
         }
@@ -382,7 +384,7 @@ fn core_tag(tag: Option<&str>) -> Result<Option<&str>, String> {
 }
 
 fn check_tag(tag: Option<&str>, kind: &str, at: Mark) -> Result<(), Fault> {
-    match core_tag(tag).map_err(|what| fault(what, at))? {
+    match core_tag(tag).map_err(|message| fault(message, at))? {
         Some(other) if other != kind => Err(fault(format!("the tag `!!{}` is not known here", clean(other)), at)),
         _ => Ok(()),
     }

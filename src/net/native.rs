@@ -9,7 +9,7 @@ use super::proxy::{Proxies, Proxy};
 use crate::engine::demo;
 use crate::engine::error::{Error, clean};
 use crate::engine::registry::http::{
-    Failure, IMAGE_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
+    Failure, IMAGE_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, is_transient,
 };
 use crate::engine::registry::redirect;
 use crate::engine::release::DEMO_HOST;
@@ -62,12 +62,12 @@ impl Client {
             match location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308)) {
                 None => return Ok(response),
                 Some(_) if request.method == Method::Post => {
-                    return Err(Failure::Astray("a login is sent to no other place".to_owned()));
+                    return Err(Failure::RedirectRefused("a login is sent to no other place".to_owned()));
                 }
-                Some(location) => request = redirect::redirected(&request, &location).map_err(Failure::Astray)?,
+                Some(location) => request = redirect::redirected(&request, &location).map_err(Failure::RedirectRefused)?,
             }
         }
-        Err(Failure::Astray("there is no end of it".to_owned()))
+        Err(Failure::RedirectRefused("there is no end of it".to_owned()))
     }
 
     /// The agent for an address, and its proxy where that is handed the whole address.
@@ -133,10 +133,11 @@ impl Client {
         if let Some(proxy) = proxy {
             // A page for people is the proxy's own, but for a registry's web server that asks for a login, or says "too many".
             let is_page = response.status >= 400 && response.content_type == "text/html" && response.status != 429;
-            let asks = response.status == 401 && response.challenge.is_some();
-            if response.status == 407 || is_page && !asks {
-                let what = format!("the proxy {}, or a server that is no registry, answered {}", proxy.place(), response.status);
-                return Err(Failure::Network(what));
+            let queries = response.status == 401 && response.challenge.is_some();
+            if response.status == 407 || is_page && !queries {
+                let message =
+                    format!("the proxy {}, or a server that is no registry, answered {}", proxy.place(), response.status);
+                return Err(Failure::Network(message));
             }
         }
         // These have no body, or one that nobody looks at, whatever their headers say of it (RFC 9110, 9.3.2 and 15.3.5).
@@ -170,8 +171,8 @@ fn decoded(mut body: Vec<u8>, encoding: &str, limit: usize) -> Result<Vec<u8>, F
             return Ok(body);
         }
         if !matches!(coding.as_str(), "gzip" | "x-gzip") {
-            let what = format!("the answer is encoded as {}, which was not asked for", clean(&coding));
-            return Err(Failure::Network(what));
+            let message = format!("the answer is encoded as {}, which was not asked for", clean(&coding));
+            return Err(Failure::Network(message));
         }
         let mut plain = Vec::new();
         let read = flate2::read::MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1).read_to_end(&mut plain);
@@ -215,14 +216,14 @@ pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
     loop {
         tried += 1;
         let outcome = client.once(&request, IMAGE_LIMIT.saturating_sub(start.elapsed()).min(TRY_LIMIT));
-        if tried < TRIES && may_pass(&outcome) && start.elapsed() < IMAGE_LIMIT {
+        if tried < TRIES && is_transient(&outcome) && start.elapsed() < IMAGE_LIMIT {
             std::thread::sleep(backoff(tried, random()));
             continue;
         }
         return match outcome {
             Ok(response) if response.status == 200 => Ok(response.body),
             Ok(response) => Err(format!("the server answered {}", response.status)),
-            Err(Failure::Network(why) | Failure::Astray(why)) => Err(why),
+            Err(Failure::Network(why) | Failure::RedirectRefused(why)) => Err(why),
             Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
             Err(_) => Err("the server did not answer in time".to_owned()),
         };

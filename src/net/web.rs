@@ -11,7 +11,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, ReadableStream, ReadableStreamDefaultReader, RequestCache, RequestCredentials, RequestMode};
 
 use crate::engine::registry::http::{
-    Failure, IMAGE_LIMIT, LIST_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, may_pass,
+    Failure, IMAGE_LIMIT, LIST_LIMIT, Method, Moment, Request, Response, TRIES, TRY_LIMIT, backoff, is_transient,
 };
 use crate::engine::registry::redirect;
 use crate::engine::session::{Next, Run, Send};
@@ -21,7 +21,7 @@ use crate::engine::url;
 #[derive(Clone, Default)]
 pub struct Stopper {
     stopped: Rc<Cell<bool>>,
-    flying: Rc<RefCell<Vec<AbortController>>>,
+    in_flight: Rc<RefCell<Vec<AbortController>>>,
 }
 
 impl Stopper {
@@ -33,7 +33,7 @@ impl Stopper {
     /// Ends every request under way, and every one that would follow.
     pub fn stop(&self) {
         self.stopped.set(true);
-        for controller in self.flying.borrow_mut().drain(..) {
+        for controller in self.in_flight.borrow_mut().drain(..) {
             controller.abort();
         }
     }
@@ -51,7 +51,7 @@ pub fn clock() -> u64 {
 
 async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<Response, Failure> {
     let Ok(controller) = AbortController::new() else { return Err(Failure::Network("no AbortController".to_owned())) };
-    stopper.flying.borrow_mut().push(controller.clone());
+    stopper.in_flight.borrow_mut().push(controller.clone());
     let late = Rc::new(Cell::new(false));
     let timer = {
         let (controller, late) = (controller.clone(), late.clone());
@@ -92,7 +92,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
         let answer = builder.send().await.map_err(|e| Failure::Network(e.to_string()))?;
         // The browser follows redirects itself, and leaves a login behind where they lead to another origin.
         if answer.redirected() {
-            redirect::may_lead(&request.url, &answer.url()).map_err(Failure::Astray)?;
+            redirect::check_redirect(&request.url, &answer.url()).map_err(Failure::RedirectRefused)?;
         }
         let mut response = Response { status: answer.status(), ..Response::default() };
         for name in Response::HEADERS {
@@ -111,7 +111,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
     }
     .await;
     drop(timer);
-    stopper.flying.borrow_mut().retain(|c| *c != controller);
+    stopper.in_flight.borrow_mut().retain(|c| *c != controller);
     match outcome {
         Err(_) if stopper.stopped.get() => Err(Failure::Cancelled),
         Err(Failure::Network(_)) if late.get() => Err(Failure::Timeout),
@@ -154,7 +154,7 @@ pub async fn fetch(url: &str, stopper: &Stopper) -> Result<String, String> {
         tried += 1;
         let outcome = once(&request, TRY_LIMIT, stopper).await;
         let has_time = now() - start < IMAGE_LIMIT.as_millis() as u64;
-        if tried < TRIES && may_pass(&outcome) && has_time && !stopper.stopped.get() {
+        if tried < TRIES && is_transient(&outcome) && has_time && !stopper.stopped.get() {
             TimeoutFuture::new(backoff(tried, js_sys::Math::random()).as_millis() as u32).await;
             continue;
         }
@@ -166,7 +166,7 @@ pub async fn fetch(url: &str, stopper: &Stopper) -> Result<String, String> {
                 "the browser got no answer from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)"
             )),
             Err(Failure::Offline) => Err("this computer is offline".to_owned()),
-            Err(Failure::Astray(why)) => Err(format!("the server sends us elsewhere, and {why}")),
+            Err(Failure::RedirectRefused(why)) => Err(format!("the server sends us elsewhere, and {why}")),
             Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
             Err(Failure::Timeout | Failure::Cancelled) => Err("the server did not answer in time".to_owned()),
         };

@@ -14,13 +14,13 @@ use overtag::engine::image::reference::{Reference, Repository};
 use overtag::engine::image::tag::{TagClass, is_tag};
 use overtag::engine::options::pattern::Pattern;
 use overtag::engine::pipeline::{read_build, read_promotions, read_votes};
-use overtag::engine::registry::auth::{Authfile, Login, Wanted, token_request, wanted};
+use overtag::engine::registry::auth::{AuthChallenge, Authfile, Login, parse_www_authenticate, token_request};
 use overtag::engine::registry::distribution::next_page;
 use overtag::engine::registry::http::{Request, Response, Secret};
 use overtag::engine::registry::manifest::{read_manifest, sha256};
 use overtag::engine::registry::quay::{read_data, read_labels, read_overview};
-use overtag::engine::registry::redirect::{may_lead, redirected, shares_login};
-use overtag::engine::registry::{Answer, Ask, Caller, Dialect, Exchange, Form, Manifest, Server, Step, step};
+use overtag::engine::registry::redirect::{check_redirect, redirected, shares_login};
+use overtag::engine::registry::{Answer, Caller, Dialect, Exchange, Form, Manifest, Query, Server, Step, step};
 use overtag::engine::snapshot::Snapshot;
 use overtag::engine::time;
 use overtag::engine::url::{Address, join, origin};
@@ -104,9 +104,9 @@ fn yaml(data: &[u8]) {
 /// A `WWW-Authenticate` header.
 fn challenge(data: &[u8]) {
     let Ok(header) = str::from_utf8(data) else { return };
-    let found = wanted(header);
-    let Some(Wanted::Bearer { realm, service }) = found else {
-        if let Some(Wanted::Other(scheme)) = found {
+    let found = parse_www_authenticate(header);
+    let Some(AuthChallenge::Bearer { realm, service }) = found else {
+        if let Some(AuthChallenge::Other(scheme)) = found {
             assert!(!scheme.is_empty() && scheme == error::clean(&scheme));
         }
         return;
@@ -115,9 +115,9 @@ fn challenge(data: &[u8]) {
 
     // Written as RFC 9110 has it and among others, it is read as the same.
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let told = service.as_deref().map_or_else(String::new, |s| format!("service={},", quoted(s)));
-    let again = format!("Basic realm=\"a, Bearer b\", Bearer {told}realm={}", quoted(&realm));
-    assert_eq!(wanted(&again), Some(Wanted::Bearer { realm: realm.clone(), service: service.clone() }));
+    let reported = service.as_deref().map_or_else(String::new, |s| format!("service={},", quoted(s)));
+    let again = format!("Basic realm=\"a, Bearer b\", Bearer {reported}realm={}", quoted(&realm));
+    assert_eq!(parse_www_authenticate(&again), Some(AuthChallenge::Bearer { realm: realm.clone(), service: service.clone() }));
 
     let endpoint = "https://registry.example.org";
     let repository = Repository { host: "registry.example.org".to_owned(), path: "a/b".to_owned() };
@@ -125,7 +125,7 @@ fn challenge(data: &[u8]) {
     for login in [None, Some(&login)] {
         let Ok(request) = token_request(endpoint, &realm, service.as_deref(), &repository, login) else { continue };
         assert_eq!(request.authorization, login.and_then(Login::basic));
-        may_lead(endpoint, &request.url).expect("what is asked may be asked");
+        check_redirect(endpoint, &request.url).expect("what is asked may be asked");
         assert!(login.is_none() || shares_login(endpoint, &request.url));
         let Ok(url) = Url::parse(&request.url) else { continue };
         assert_eq!(url.scheme(), "https");
@@ -155,7 +155,7 @@ fn link(data: &[u8]) {
     let secret = Some(Secret::new("Basic x"));
     let request = Request { authorization: secret, xhr: true, ..Request::get(current.to_owned(), 1) };
     let Ok(next) = redirected(&request, header) else { return };
-    may_lead(current, &next.url).expect("what is asked may be asked");
+    check_redirect(current, &next.url).expect("what is asked may be asked");
     assert_eq!(next.authorization.is_some(), origin(&next.url) == origin(current));
     assert_eq!((next.method, next.xhr, next.limit), (request.method, request.xhr, request.limit));
     let (Some(here), Ok(url)) = (here, Url::parse(&next.url)) else { return };
@@ -261,21 +261,21 @@ fn manifest(data: &[u8]) {
             sound(manifest);
         }
         // What a client is told, from the first question on.
-        let answer = |ask: &Ask, digest: Option<&str>| {
+        let answer = |query: &Query, digest: Option<&str>| {
             let server = server(Dialect::Distribution, caller);
             let mut exchanged = Vec::new();
             loop {
-                match step(ask, server, &exchanged) {
+                match step(query, server, &exchanged) {
                     Step::Send(request) => {
                         asked(&request, &exchanged);
-                        assert!(exchanged.len() < 4, "{ask:?} does not come to an end");
+                        assert!(exchanged.len() < 4, "{query:?} does not come to an end");
                         exchanged.push(Exchange { request, outcome: Ok(response(digest)), tries: 1 });
                     }
                     Step::Done(answer) => return answer.ok(),
                 }
             }
         };
-        let of_tag = Ask::Tag { repository: repository(), tag: TAG.to_owned(), manifest: true };
+        let of_tag = Query::Tag { repository: repository(), tag: TAG.to_owned(), manifest: true };
         for digest in [None, Some(own.as_str()), Some(plain.as_str()), Some(wrong.as_str())] {
             match answer(&of_tag, digest) {
                 None => {}
@@ -294,16 +294,16 @@ fn manifest(data: &[u8]) {
             }
         }
         for digest in [None, Some(wrong.as_str())] {
-            match answer(&Ask::Check { repository: repository(), tag: TAG.to_owned(), form }, digest) {
-                Some(Answer::Check(Ok(told))) => assert!(told.digest == own && digest.is_none()),
+            match answer(&Query::Check { repository: repository(), tag: TAG.to_owned(), form }, digest) {
+                Some(Answer::Check(Ok(reported))) => assert!(reported.digest == own && digest.is_none()),
                 Some(other) => panic!("a check that is {other:?}"),
                 None => {}
             }
         }
         for (digest, is_own) in [(&own, true), (&plain, own == plain), (&wrong, false)] {
             let (repository, digest) = (repository(), digest.clone());
-            let labels = answer(&Ask::Labels { repository: repository.clone(), config: digest.clone() }, None);
-            let manifest = answer(&Ask::Manifest { repository, digest, form }, None);
+            let labels = answer(&Query::Labels { repository: repository.clone(), config: digest.clone() }, None);
+            let manifest = answer(&Query::Manifest { repository, digest, form }, None);
             assert!(is_own || (labels.is_none() && manifest.is_none()), "something else was taken for a digest");
             assert!(manifest.is_some() == (is_own && read.is_ok()));
         }
@@ -354,25 +354,25 @@ fn quay(data: &[u8]) {
 
     let (repository, tag) = (repository(), TAG.to_owned());
     let digest = sha256(b"");
-    'asks: for ask in [
-        Ask::Overview { repository: repository.clone() },
-        Ask::Tags { repository: repository.clone() },
-        Ask::History { repository: repository.clone(), tag: tag.clone() },
-        Ask::Repositories { host: repository.host.clone(), namespace: "tripleo".to_owned() },
-        Ask::Check { repository: repository.clone(), tag, form: Form::All },
-        Ask::Tag { repository: repository.clone(), tag: digest.clone(), manifest: true },
-        Ask::Manifest { repository: repository.clone(), digest: digest.clone(), form: Form::All },
-        Ask::Labels { repository, config: digest.clone() },
+    'asks: for query in [
+        Query::Overview { repository: repository.clone() },
+        Query::Tags { repository: repository.clone() },
+        Query::History { repository: repository.clone(), tag: tag.clone() },
+        Query::Repositories { host: repository.host.clone(), namespace: "tripleo".to_owned() },
+        Query::Check { repository: repository.clone(), tag, form: Form::All },
+        Query::Tag { repository: repository.clone(), tag: digest.clone(), manifest: true },
+        Query::Manifest { repository: repository.clone(), digest: digest.clone(), form: Form::All },
+        Query::Labels { repository, config: digest.clone() },
     ] {
         let mut exchanged = Vec::new();
         let mut pages = data.split(|b| *b == b'\n');
         let answer = loop {
-            match step(&ask, server(Dialect::Quay, Caller::Browser), &exchanged) {
+            match step(&query, server(Dialect::Quay, Caller::Browser), &exchanged) {
                 Step::Done(answer) => break answer,
                 Step::Send(request) => {
                     let url = Url::parse(&request.url).expect("an address");
                     assert!(request.xhr && url.path().starts_with("/api/v1/repository"));
-                    if matches!(ask, Ask::Repositories { .. }) {
+                    if matches!(query, Query::Repositories { .. }) {
                         // Quay may give the same token again: pages are bounded, and a token stays one value.
                         assert_eq!(origin(&request.url), ENDPOINT);
                         let names = ["namespace", "public", "repo_kind", "next_page"];
@@ -381,7 +381,7 @@ fn quay(data: &[u8]) {
                                 .map(|(name, _)| name)
                                 .eq(names.into_iter().take(3 + usize::from(!exchanged.is_empty())))
                         );
-                    } else if matches!(ask, Ask::Tags { .. } | Ask::History { .. }) {
+                    } else if matches!(query, Query::Tags { .. } | Query::History { .. }) {
                         // Pages that do not fit together are read anew, so often and no more.
                         asked(&request, &[]);
                         assert!(exchanged.len() < 200);
@@ -395,15 +395,15 @@ fn quay(data: &[u8]) {
             }
         };
         if let Ok(answer) = answer {
-            told(&ask, &answer);
+            reported(&query, &answer);
         }
     }
 }
 
 /// An answer is one to its question, and all in it can be asked for and written down.
-fn told(ask: &Ask, answer: &Answer) {
-    match (ask, answer) {
-        (Ask::Overview { .. } | Ask::Tags { .. }, Answer::Overview(Ok(overview))) => {
+fn reported(query: &Query, answer: &Answer) {
+    match (query, answer) {
+        (Query::Overview { .. } | Query::Tags { .. }, Answer::Overview(Ok(overview))) => {
             for tag in overview.tags.keys().chain(&overview.others) {
                 assert!(is_tag(tag), "{tag:?} is no tag");
             }
@@ -411,30 +411,30 @@ fn told(ask: &Ask, answer: &Answer) {
                 assert!(is_digest(&active.digest), "{} is no digest", active.digest);
             }
         }
-        (Ask::Tags { .. }, Answer::Tags(Ok(tags))) => {
+        (Query::Tags { .. }, Answer::Tags(Ok(tags))) => {
             assert!(tags.iter().is_sorted());
             tags.iter().for_each(|tag| assert!(is_tag(tag), "{tag:?} is no tag"));
         }
-        (Ask::History { .. }, Answer::History(lives)) => {
-            assert!(lives.is_sorted_by_key(|life| Reverse(life.start)), "not the newest first");
-            for life in lives {
-                assert!(is_digest(&life.digest), "{} is no digest", life.digest);
-                time::utc(life.start.max(life.end.unwrap_or(0)));
+        (Query::History { .. }, Answer::History(periods)) => {
+            assert!(periods.is_sorted_by_key(|period| Reverse(period.start)), "not the newest first");
+            for period in periods {
+                assert!(is_digest(&period.digest), "{} is no digest", period.digest);
+                time::utc(period.start.max(period.end.unwrap_or(0)));
             }
         }
-        (Ask::Tag { tag, .. }, Answer::Tag(Ok(found))) => {
+        (Query::Tag { tag, .. }, Answer::Tag(Ok(found))) => {
             assert!(is_digest(&found.digest), "{} is no digest", found.digest);
             assert!(!is_digest(tag) || found.digest == *tag, "another manifest than was asked for");
             found.manifest.iter().for_each(sound);
             time::utc(found.moved_at.unwrap_or(0));
         }
-        (Ask::Check { .. }, Answer::Check(Ok(is))) => assert!(is_digest(&is.digest), "{} is no digest", is.digest),
-        (Ask::Manifest { .. }, Answer::Manifest(manifest)) => sound(manifest),
-        (Ask::Tags { .. } | Ask::Labels { .. }, Answer::Refused(_)) => {}
-        (Ask::Labels { .. }, Answer::Labels(_)) | (Ask::Repositories { .. }, Answer::Repositories(_)) => {}
-        (Ask::Overview { .. } | Ask::Tags { .. }, Answer::Overview(Err(_)) | Answer::Tags(Err(_))) => {}
-        (Ask::Tag { .. }, Answer::Tag(Err(_))) | (Ask::Check { .. }, Answer::Check(Err(_))) => {}
-        _ => panic!("{ask:?} is answered with {answer:?}"),
+        (Query::Check { .. }, Answer::Check(Ok(is))) => assert!(is_digest(&is.digest), "{} is no digest", is.digest),
+        (Query::Manifest { .. }, Answer::Manifest(manifest)) => sound(manifest),
+        (Query::Tags { .. } | Query::Labels { .. }, Answer::Refused(_)) => {}
+        (Query::Labels { .. }, Answer::Labels(_)) | (Query::Repositories { .. }, Answer::Repositories(_)) => {}
+        (Query::Overview { .. } | Query::Tags { .. }, Answer::Overview(Err(_)) | Answer::Tags(Err(_))) => {}
+        (Query::Tag { .. }, Answer::Tag(Err(_))) | (Query::Check { .. }, Answer::Check(Err(_))) => {}
+        _ => panic!("{query:?} is answered with {answer:?}"),
     }
 }
 
@@ -452,23 +452,23 @@ fn snapshot(data: &[u8]) {
     read.staleness(u64::MAX);
 
     let (repository, tag) = (repository(), TAG.to_owned());
-    for ask in [
-        Ask::Overview { repository: repository.clone() },
-        Ask::Tags { repository: repository.clone() },
-        Ask::History { repository: repository.clone(), tag: tag.clone() },
-        Ask::Check { repository: repository.clone(), tag: tag.clone(), form: Form::All },
-        Ask::Tag { repository: repository.clone(), tag, manifest: true },
-        Ask::Labels { repository: repository.clone(), config: sha256(b"") },
+    for query in [
+        Query::Overview { repository: repository.clone() },
+        Query::Tags { repository: repository.clone() },
+        Query::History { repository: repository.clone(), tag: tag.clone() },
+        Query::Check { repository: repository.clone(), tag: tag.clone(), form: Form::All },
+        Query::Tag { repository: repository.clone(), tag, manifest: true },
+        Query::Labels { repository: repository.clone(), config: sha256(b"") },
     ] {
-        let Ok(answer) = read.answer(&ask) else { continue };
-        told(&ask, &answer);
+        let Ok(answer) = read.answer(&query) else { continue };
+        reported(&query, &answer);
         let listed: Vec<String> = match answer {
             Answer::Tags(Ok(tags)) => tags.iter().map(str::to_owned).collect(),
             Answer::Overview(Ok(overview)) => overview.tags.into_keys().chain(overview.others).collect(),
             _ => continue,
         };
         for tag in listed {
-            let known = read.answer(&Ask::Tag { repository: repository.clone(), tag: tag.clone(), manifest: false });
+            let known = read.answer(&Query::Tag { repository: repository.clone(), tag: tag.clone(), manifest: false });
             assert!(!matches!(known, Ok(Answer::Tag(Err(_)))), "{tag} is listed, and said to be absent");
         }
     }

@@ -138,7 +138,7 @@ struct Refused {
 
 impl Refused {
     /// Whether the page may only need a moment.
-    fn may_pass(&self) -> bool {
+    fn is_transient(&self) -> bool {
         matches!(
             self.error.as_str(),
             "no such element"
@@ -635,7 +635,7 @@ impl Page {
         loop {
             match attempt() {
                 Ok(value) => return value,
-                Err(e) if e.may_pass() && Instant::now() < deadline => thread::sleep(PACE),
+                Err(e) if e.is_transient() && Instant::now() < deadline => thread::sleep(PACE),
                 Err(e) => self.fail(&format!("could not {what}: {e}")),
             }
         }

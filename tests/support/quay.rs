@@ -133,7 +133,7 @@ impl Manifest {
 
 /// One life of a tag: the time it stood for one digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct TagPeriod {
     /// The tag.
     pub name: String,
     /// What it stood for.
@@ -146,7 +146,7 @@ pub struct Life {
     pub reversion: bool,
 }
 
-impl Life {
+impl TagPeriod {
     /// Says whether the tag stood for it then.
     pub fn is_active(&self, now: u64) -> bool {
         self.end_ts.is_none_or(|end| end > now)
@@ -168,16 +168,16 @@ pub struct Repository {
     pub undigested: BTreeSet<String>,
     /// Labels that somebody gave a manifest in Quay's page, by digest.
     pub added: BTreeMap<String, Vec<(String, String)>>,
-    lives: Vec<Life>,
+    periods: Vec<TagPeriod>,
     manifests: BTreeMap<String, Manifest>,
 }
 
 impl Repository {
     /// Makes an empty public repository at `namespace/name`.
     pub fn new(path: &str) -> Repository {
-        let (undigested, added, lives, manifests) = Default::default();
+        let (undigested, added, periods, manifests) = Default::default();
         let (path, state) = (path.to_owned(), "NORMAL");
-        Repository { path, public: true, tag_expiration_s: TWO_WEEKS, state, undigested, added, lives, manifests }
+        Repository { path, public: true, tag_expiration_s: TWO_WEEKS, state, undigested, added, periods, manifests }
     }
 
     /// Adds a manifest and what it lists; returns its digest.
@@ -203,32 +203,32 @@ impl Repository {
         assert!(self.manifests.contains_key(digest), "{} has no manifest {digest} for {tag}", self.path);
         self.end(tag, at);
         let (name, digest) = (tag.to_owned(), digest.to_owned());
-        self.lives.push(Life { name, digest, start_ts: at, end_ts: None, reversion: false });
+        self.periods.push(TagPeriod { name, digest, start_ts: at, end_ts: None, reversion: false });
     }
 
     /// As [`Repository::tag`], but the life before does not end: a tag that is alive twice (quay#4966).
     pub fn tag_twice(&mut self, tag: &str, digest: &str, at: u64) {
         let (name, digest) = (tag.to_owned(), digest.to_owned());
-        self.lives.push(Life { name, digest, start_ts: at, end_ts: None, reversion: false });
+        self.periods.push(TagPeriod { name, digest, start_ts: at, end_ts: None, reversion: false });
     }
 
     /// As [`Repository::tag`], by Quay's own restore.
     #[track_caller]
     pub fn restore(&mut self, tag: &str, digest: &str, at: u64) {
         self.tag(tag, digest, at);
-        self.lives.last_mut().expect("one was just added").reversion = true;
+        self.periods.last_mut().expect("one was just added").reversion = true;
     }
 
     /// Ends the life of a tag: deleted, or to expire if that is in the future.
     pub fn end(&mut self, tag: &str, at: u64) {
-        for life in self.lives.iter_mut().filter(|l| l.name == tag && l.is_active(at)) {
-            life.end_ts = Some(at);
+        for period in self.periods.iter_mut().filter(|l| l.name == tag && l.is_active(at)) {
+            period.end_ts = Some(at);
         }
     }
 
     /// What a tag stands for at that time.
-    pub fn life(&self, tag: &str, now: u64) -> Option<&Life> {
-        self.lives.iter().rev().find(|l| l.name == tag && l.is_active(now))
+    pub fn period(&self, tag: &str, now: u64) -> Option<&TagPeriod> {
+        self.periods.iter().rev().find(|l| l.name == tag && l.is_active(now))
     }
 
     /// Returns a manifest by digest, however dead.
@@ -237,25 +237,25 @@ impl Repository {
     }
 
     /// All tags active at that time, newest first.
-    pub fn active(&self, now: u64) -> Vec<&Life> {
+    pub fn active(&self, now: u64) -> Vec<&TagPeriod> {
         self.sorted(|l| l.is_active(now))
     }
 
     /// What the time machine has at that time, newest first.
-    pub fn history(&self, now: u64) -> Vec<&Life> {
+    pub fn history(&self, now: u64) -> Vec<&TagPeriod> {
         self.sorted(|l| l.end_ts.is_none_or(|end| end + self.tag_expiration_s > now))
     }
 
-    fn sorted(&self, such: impl Fn(&Life) -> bool) -> Vec<&Life> {
-        let mut lives: Vec<&Life> = self.lives.iter().filter(|l| such(l)).collect();
-        lives.sort_by_key(|l| (Reverse(l.start_ts), &l.name));
-        lives
+    fn sorted(&self, such: impl Fn(&TagPeriod) -> bool) -> Vec<&TagPeriod> {
+        let mut periods: Vec<&TagPeriod> = self.periods.iter().filter(|l| such(l)).collect();
+        periods.sort_by_key(|l| (Reverse(l.start_ts), &l.name));
+        periods
     }
 
     /// A manifest that an active tag stands for, or an index that one stands for; Quay knows no others.
     fn alive(&self, digest: &str, now: u64) -> Option<&Manifest> {
         let is_held = |m: &Manifest| m.digest == digest || m.children.iter().any(|c| c.digest == digest);
-        let mut active = self.lives.iter().filter(|l| l.is_active(now));
+        let mut active = self.periods.iter().filter(|l| l.is_active(now));
         active.any(|l| is_held(&self.manifests[&l.digest])).then(|| &self.manifests[digest])
     }
 }
@@ -330,13 +330,13 @@ impl Image {
     }
 
     /// Returns what a tag stands for, and since when; a private image's too.
-    pub fn life(&self, tag: &str) -> Option<&Life> {
-        self.repository.as_ref()?.life(tag, self.now)
+    pub fn period(&self, tag: &str) -> Option<&TagPeriod> {
+        self.repository.as_ref()?.period(tag, self.now)
     }
 
     /// Returns the digest that a tag stands for; a private image's too.
     pub fn digest(&self, tag: &str) -> Option<&str> {
-        self.life(tag).map(|l| l.digest.as_str())
+        self.period(tag).map(|l| l.digest.as_str())
     }
 
     /// Returns the value of a label of what a tag stands for, of each platform alike.
@@ -899,18 +899,18 @@ impl State {
         if call.is_on("includeTags", true) {
             // Its local time, called UTC.
             let local = |seconds: u64| date(seconds.saturating_add_signed(self.zone));
-            let one = |life: &Life| {
+            let one = |period: &TagPeriod| {
                 let mut tag = json!({
-                    "name": life.name, "size": size(&repository.manifests[&life.digest]),
-                    "last_modified": local(life.start_ts), "manifest_digest": life.digest,
+                    "name": period.name, "size": size(&repository.manifests[&period.digest]),
+                    "last_modified": local(period.start_ts), "manifest_digest": period.digest,
                 });
-                if repository.undigested.contains(&life.name) {
+                if repository.undigested.contains(&period.name) {
                     tag.as_object_mut().expect("a map").remove("manifest_digest");
                 }
-                if let Some(end) = life.end_ts {
+                if let Some(end) = period.end_ts {
                     tag["expiration"] = json!(local(end));
                 }
-                (life.name.clone(), tag)
+                (period.name.clone(), tag)
             };
             // Of a tag that is alive twice the older row is what remains.
             let newest = repository.active(self.now).into_iter().take(NEWEST);
@@ -929,30 +929,30 @@ impl State {
             }
             other => other.flatten(),
         };
-        let is_named = |life: &&Life| {
-            call.text("specificTag").is_none_or(|tag| life.name == tag)
+        let is_named = |period: &&TagPeriod| {
+            call.text("specificTag").is_none_or(|tag| period.name == tag)
                 && match filter {
-                    Some(("eq", name)) => life.name == name,
-                    Some(("like", part)) => life.name.to_lowercase().contains(&part.to_lowercase()),
+                    Some(("eq", name)) => period.name == name,
+                    Some(("like", part)) => period.name.to_lowercase().contains(&part.to_lowercase()),
                     _ => true,
                 }
         };
-        let lives = match call.is_on("onlyActiveTags", false) {
+        let periods = match call.is_on("onlyActiveTags", false) {
             true => repository.active(self.now),
             false => repository.history(self.now),
         };
-        let lives: Vec<&Life> = lives.into_iter().filter(is_named).collect();
-        let from = limit.saturating_mul(page - 1).min(lives.len());
-        let to = lives.len().min(from + limit);
-        let one = |life: &&Life| {
-            let mut tag = tag_json(life, &repository.manifests[&life.digest]);
-            if repository.undigested.contains(&life.name) {
+        let periods: Vec<&TagPeriod> = periods.into_iter().filter(is_named).collect();
+        let from = limit.saturating_mul(page - 1).min(periods.len());
+        let to = periods.len().min(from + limit);
+        let one = |period: &&TagPeriod| {
+            let mut tag = tag_json(period, &repository.manifests[&period.digest]);
+            if repository.undigested.contains(&period.name) {
                 tag.as_object_mut().expect("a map").remove("manifest_digest");
             }
             tag
         };
-        let tags: Vec<Value> = lives[from..to].iter().map(one).collect();
-        Ok(json!({ "tags": tags, "page": page, "has_additional": to < lives.len() }))
+        let tags: Vec<Value> = periods[from..to].iter().map(one).collect();
+        Ok(json!({ "tags": tags, "page": page, "has_additional": to < periods.len() }))
     }
 }
 
@@ -987,7 +987,7 @@ impl State {
             return refusal("MANIFEST_UNKNOWN", &message);
         }
         let Some(repository) = of(name) else { return refusal("NAME_UNKNOWN", "repository name not known to registry") };
-        let digest = repository.life(reference, self.now).map_or(reference, |life| &life.digest);
+        let digest = repository.period(reference, self.now).map_or(reference, |period| &period.digest);
         match repository.manifest(digest) {
             Some(manifest) => {
                 let headers = [("Content-Type", manifest.media), ("Docker-Content-Digest", manifest.digest.as_str())];
@@ -1001,9 +1001,9 @@ impl State {
 /// A list as Quay gave it up to 3.11; whatever is no token, `last=TAG` too, is the first page.
 fn old_list(repository: &Repository, now: u64, query: &str) -> Fault {
     let mut tags: Vec<&str> = Vec::new();
-    for life in repository.lives.iter().filter(|l| l.is_active(now)) {
-        if !tags.contains(&life.name.as_str()) {
-            tags.push(&life.name);
+    for period in repository.periods.iter().filter(|l| l.is_active(now)) {
+        if !tags.contains(&period.name.as_str()) {
+            tags.push(&period.name);
         }
     }
     let query: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -1017,13 +1017,13 @@ fn old_list(repository: &Repository, now: u64, query: &str) -> Fault {
     Fault::bare(200, &headers[..if to < tags.len() { 2 } else { 1 }], &body)
 }
 
-fn tag_json(life: &Life, manifest: &Manifest) -> Value {
+fn tag_json(period: &TagPeriod, manifest: &Manifest) -> Value {
     let mut tag = json!({
-        "name": life.name, "reversion": life.reversion, "start_ts": life.start_ts, "manifest_digest": life.digest,
-        "is_manifest_list": manifest.is_list(), "size": size(manifest), "last_modified": date(life.start_ts),
+        "name": period.name, "reversion": period.reversion, "start_ts": period.start_ts, "manifest_digest": period.digest,
+        "is_manifest_list": manifest.is_list(), "size": size(manifest), "last_modified": date(period.start_ts),
     });
     // A dead one has both too.
-    if let Some(end) = life.end_ts {
+    if let Some(end) = period.end_ts {
         tag["end_ts"] = json!(end);
         tag["expiration"] = json!(date(end));
     }

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use crate::app::browser;
 use crate::app::driver::Loader;
-use crate::app::parts::access::{Doctor, Logins, Source, Unread};
+use crate::app::parts::access::{Diagnosis, Logins, Source, Unread};
 use crate::app::parts::hash_flag::icon;
 use crate::app::parts::images::{Hash, Search};
 use crate::app::parts::messages::{Errors, Progress, Warnings};
@@ -57,7 +57,7 @@ pub fn Compare(
     let said = move || match (store.phase.get(), changes.get()) {
         (Phase::Stuck(_), _) => "Nothing can be compared.".to_owned(),
         (Phase::Blocked(_), _) => "This link asks a registry on a private network.".to_owned(),
-        (Phase::Done, Some((sides, changes))) => told(&sides, &changes),
+        (Phase::Done, Some((sides, changes))) => reported(&sides, &changes),
         _ => "Asking for both sides …".to_owned(),
     };
     Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
@@ -73,7 +73,7 @@ pub fn Compare(
             <Progress store=store loader=loader embed=embed />
             <Errors store=store />
             <Show when=move || !embed>
-                <Doctor store=store />
+                <Diagnosis store=store />
                 <Logins store=store loader=loader />
             </Show>
             <Source store=store />
@@ -88,15 +88,15 @@ pub fn Compare(
 }
 
 /// The comparison in one sentence.
-fn told(sides: &[Side; 2], changes: &[(String, Change)]) -> String {
+fn reported(sides: &[Side; 2], changes: &[(String, Change)]) -> String {
     let parts: Vec<String> = counts(changes)
         .into_iter()
         .zip(WORDS)
         .filter(|(n, word)| *n > 0 && *word != "unchanged")
         .map(|(n, word)| format!("{n} {word}"))
         .collect();
-    let what = if parts.is_empty() { "nothing differs,".to_owned() } else { parts.join(", ") };
-    format!("From {} to {}: {what} of {}.", name(&sides[0].name), name(&sides[1].name), images(changes.len()))
+    let message = if parts.is_empty() { "nothing differs,".to_owned() } else { parts.join(", ") };
+    format!("From {} to {}: {message} of {}.", name(&sides[0].name), name(&sides[1].name), images(changes.len()))
 }
 
 /// A long hash in a sentence is its first digits.

@@ -4,8 +4,8 @@ use leptos::prelude::*;
 
 use crate::app::browser;
 use crate::app::driver::Loader;
-use crate::app::parts::access::{Changes, Doctor, Logins, Source};
-use crate::app::parts::hash_flag::{Mark, icon};
+use crate::app::parts::access::{Changes, Diagnosis, Logins, Source};
+use crate::app::parts::hash_flag::{HashFlag, icon};
 use crate::app::parts::images::{Images, Toolbar, toggle_query};
 use crate::app::parts::messages::{Errors, Progress, Warnings};
 use crate::app::state::{Phase, Store};
@@ -59,7 +59,7 @@ fn refusal(store: Store, loader: Loader) -> Option<String> {
                 if n == 1 { "1 image is".to_owned() } else { format!("{n} images are") }
             )
         }
-        _ => format!("No YAML files: {}.", short(&refusal.what)),
+        _ => format!("No YAML files: {}.", short(&refusal.message)),
     })
 }
 
@@ -139,7 +139,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
                 view! {
                     <Count text=format!("{} of {}", s.at_hash, s.in_channel) is_pressed=is_all on_press=all embed=embed />
                     {format!(" images{tail} are at ")}
-                    <span class="hash" title=hash.clone()><Mark hash=hash.clone() />{hash[..8.min(hash.len())].to_owned()}</span>
+                    <span class="hash" title=hash.clone()><HashFlag hash=hash.clone() />{hash[..8.min(hash.len())].to_owned()}</span>
                 }
                 .into_any()
             }
@@ -326,7 +326,7 @@ fn NotIn(store: Store) -> impl IntoView {
         })
     });
     let short = |name: &str| name.rsplit('/').next().unwrap_or(name).split(':').next().unwrap_or(name).to_owned();
-    let gist = move || {
+    let summary = move || {
         out.with(|o| {
             let names: Vec<String> = o.iter().take(3).map(|o| short(&o.imagename)).collect();
             names.join(", ") + if o.len() > 3 { " …" } else { "" }
@@ -339,7 +339,7 @@ fn NotIn(store: Store) -> impl IntoView {
     view! {
         <Show when=move || out.with(|o| !o.is_empty())>
             <details class="fold">
-                <summary><h2>{move || format!("Not in ({})", out.with(Vec::len))}</h2><span class="gist">{gist}</span></summary>
+                <summary><h2>{move || format!("Not in ({})", out.with(Vec::len))}</h2><span class="gist">{summary}</span></summary>
                 <ul class="notin">{items}</ul>
             </details>
         </Show>
@@ -359,7 +359,7 @@ fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
         store.prepared.track();
         content(store, loader, file).unwrap_or_default()
     });
-    let gist = move || {
+    let summary = move || {
         text.with(|t| {
             if t.is_empty() { String::new() } else { format!("{} lines, {:.1} kB", t.lines().count(), t.len() as f64 / 1000.0) }
         })
@@ -374,7 +374,7 @@ fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
     let toggled = move |e: leptos::ev::Event| open.set(event_target::<web_sys::Element>(&e).has_attribute("open"));
     view! {
         <details class="preview fold" on:toggle=toggled>
-            <summary><h2>{file.name()}</h2><span class="gist">{gist}</span></summary>
+            <summary><h2>{file.name()}</h2><span class="gist">{summary}</span></summary>
             <Show when=move || open.get()>
                 <div>
                     <button
@@ -436,7 +436,7 @@ pub fn Results(
             <Progress store=store loader=loader embed=false />
             <Greeting store=store />
             <Errors store=store />
-            <Doctor store=store />
+            <Diagnosis store=store />
             <Logins store=store loader=loader />
             <Source store=store />
             <Warnings store=store loader=loader />

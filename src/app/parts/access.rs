@@ -11,7 +11,7 @@ use crate::engine::options::settings::View;
 use crate::engine::output::images;
 use crate::engine::registry::Dialect;
 use crate::engine::registry::auth::Login;
-use crate::engine::session::Locked;
+use crate::engine::session::LoginState;
 use crate::engine::session::diagnosis::{Cause, Remedy};
 use crate::engine::snapshot::{Change, Snapshot};
 use crate::engine::time::{age, utc};
@@ -81,7 +81,7 @@ fn commands(store: Store) -> String {
 
 /// For each registry that this page cannot read what its owner can set, and how to do without a browser.
 #[component]
-pub fn Doctor(
+pub fn Diagnosis(
     /// The state.
     store: Store,
 ) -> impl IntoView {
@@ -119,11 +119,11 @@ pub fn Logins(
     loader: Loader,
 ) -> impl IntoView {
     // It stays while it is tried, so that what is typed and the focus stay too.
-    let locked = Memo::new(move |before: Option<&Vec<(String, Locked)>>| {
+    let locked = Memo::new(move |before: Option<&Vec<(String, LoginState)>>| {
         let now = store.results.with(|r| r.locked.clone());
         if store.is_busy() && now.is_empty() { before.cloned().unwrap_or_default() } else { now }
     });
-    let form = move |(host, locked): (String, Locked)| {
+    let form = move |(host, locked): (String, LoginState)| {
         let (user, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
         let to = host.clone();
         // A login for https is never sent over http; one that is typed here for http is.
@@ -136,13 +136,13 @@ pub fn Logins(
             password.set(String::new());
             loader.retry();
         };
-        let what = match locked {
-            Locked::Wanted => format!("{host} keeps some images to those who log in, or does not have them."),
-            Locked::Refused => format!("{host} refuses this login for some images."),
+        let message = match locked {
+            LoginState::Needed => format!("{host} keeps some images to those who log in, or does not have them."),
+            LoginState::Refused => format!("{host} refuses this login for some images."),
         };
         view! {
             <form class="login" aria-label=format!("Log in to {host}") autocomplete="off" on:submit=submit>
-                <p>{what}</p>
+                <p>{message}</p>
                 {is_plain.then(|| view! { <p>{format!("It is reached by http://{host}, which is not encrypted: everybody on the way can read what you type.")}</p> })}
                 <label class="field">
                     <span>"User"</span>
@@ -191,7 +191,7 @@ pub fn Source(
             .snapshot_trouble
             .get()
             .filter(|_| !is_own)
-            .map(|e| format!(" It could not be read anew, so this is the one of before: {}.", e.what));
+            .map(|e| format!(" It could not be read anew, so this is the one of before: {}.", e.message));
         let kind = if trouble.is_some() { Some("warning") } else { kind };
         Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete} {trouble}</p></div> })
     }
@@ -229,7 +229,7 @@ pub fn Changes(
         let newer = match store.snapshot.get() {
             Some(Ok(snapshot)) => snapshot,
             _ => loader.with_run(|run| {
-                Snapshot::new(run.facts(), &run.conclude().0, String::new(), clock(), run.plain_hosts()).into()
+                Snapshot::new(run.facts(), &run.summarize().0, String::new(), clock(), run.plain_hosts()).into()
             })?,
         };
         let (changes, unchanged) = newer.compare(&older);

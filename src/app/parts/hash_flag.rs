@@ -44,7 +44,7 @@ fn bands(hash: &str) -> [(&'static str, usize); 3] {
 
 /// The mark alone.
 #[component]
-pub fn Mark(
+pub fn HashFlag(
     /// A hash, a version or a digest.
     hash: String,
 ) -> impl IntoView {

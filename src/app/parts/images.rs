@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use crate::app::driver::Loader;
-use crate::app::parts::hash_flag::{Mark, digits};
+use crate::app::parts::hash_flag::{HashFlag, digits};
 use crate::app::state::Store;
 use crate::engine::board::Known;
 use crate::engine::image::tag::TagClass;
@@ -299,7 +299,7 @@ pub fn Hash(
     if TagClass::of(&text).is_hash() || text.starts_with("sha256:") {
         let (first, rest) = shown.split_at(shown.len().min(8));
         let (first, rest) = (first.to_owned(), rest.to_owned());
-        view! { <span class="hash" title=title><Mark hash=text /><b>{first}</b><span class="rest">{rest}</span></span> }
+        view! { <span class="hash" title=title><HashFlag hash=text /><b>{first}</b><span class="rest">{rest}</span></span> }
             .into_any()
     } else {
         view! { <span class="hash" title=title>{text}</span> }.into_any()
@@ -324,9 +324,9 @@ pub fn Detail(
         .and_then(|row| {
             loader.with_run(|run| {
                 let facts = run.facts();
-                let of = |ask| facts.exchanges.get(ask).into_iter().flatten();
-                let login = row.asks.iter().find_map(|ask| facts.logins.get(ask.repository()?)).into_iter().flatten();
-                login.chain(row.asks.iter().flat_map(of)).map(line_of).collect()
+                let of = |query| facts.exchanges.get(query).into_iter().flatten();
+                let login = row.queries.iter().find_map(|query| facts.logins.get(query.repository()?)).into_iter().flatten();
+                login.chain(row.queries.iter().flat_map(of)).map(line_of).collect()
             })
         })
         .unwrap_or_default();
@@ -335,9 +335,9 @@ pub fn Detail(
         if let Some(written) = row.written.as_ref().filter(|w| **w != image.imagename) {
             facts.push(("Written as", vec![written.clone()]));
         }
-        let why = match row.cure.as_str() {
+        let why = match row.hint.as_str() {
             "" => row.reason.clone(),
-            cure => format!("{}: {cure}", row.reason),
+            hint => format!("{}: {hint}", row.reason),
         };
         facts.push((row.status.word(), vec![why]));
         facts.extend(row.digest.clone().map(|d| ("Digest", vec![d])));
@@ -384,7 +384,7 @@ fn line_of(exchange: &crate::engine::registry::Exchange) -> String {
         Err(Failure::Timeout) => "no answer in time".to_owned(),
         Err(Failure::Network(_)) => "no answer".to_owned(),
         Err(Failure::Offline) => "offline".to_owned(),
-        Err(Failure::Astray(_)) => "led astray".to_owned(),
+        Err(Failure::RedirectRefused(_)) => "led astray".to_owned(),
         Err(Failure::TooLarge(_)) => "too large".to_owned(),
         Err(Failure::Cancelled) => "cancelled".to_owned(),
     };

@@ -83,9 +83,9 @@ pub fn Errors(
             for (i, row) in r.rows.iter().enumerate() {
                 let Some(row) = row.as_ref().filter(|r| r.status == crate::engine::resolve::Status::Error) else { continue };
                 let name = store.name(i).unwrap_or_default().0;
-                match causes.iter_mut().find(|(what, ..)| *what == row.reason) {
+                match causes.iter_mut().find(|(message, ..)| *message == row.reason) {
                     Some((_, _, names)) => names.push(name),
-                    None => causes.push((row.reason.clone(), row.cure.clone(), vec![name])),
+                    None => causes.push((row.reason.clone(), row.hint.clone(), vec![name])),
                 }
             }
         });
@@ -95,7 +95,7 @@ pub fn Errors(
         Phase::Stuck(error) => {
             let place = (!error.place.is_empty()).then(|| view! { <code>{error.place.clone()}</code> });
             Some(
-                view! { <div class="notice" data-kind="error" role="alert"><p>{error.what.clone()} ". " {place} " " {sentence(&error.cure)}</p></div> },
+                view! { <div class="notice" data-kind="error" role="alert"><p>{error.message.clone()} ". " {place} " " {sentence(&error.hint)}</p></div> },
             )
         }
         _ => None,
@@ -108,13 +108,13 @@ pub fn Errors(
             View::Prepare => "Not in the files, and not known to be absent.",
             _ => "Unknown, and not known to be absent.",
         };
-        let notice = |(what, cure, names): (String, String, Vec<String>)| {
+        let notice = |(message, hint, names): (String, String, Vec<String>)| {
             let who = match names.as_slice() {
                 [one] => one.clone(),
                 [first, ..] => format!("{first} and {} more", names.len() - 1),
                 [] => String::new(),
             };
-            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {what} ". " {unknown} " " {sentence(&cure)}</p></div> }
+            view! { <div class="notice" data-kind="error"><p><b>{who}</b> ": " {message} ". " {unknown} " " {sentence(&hint)}</p></div> }
         };
         Some(causes.get().into_iter().take(4).map(notice).collect_view())
     };

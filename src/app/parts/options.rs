@@ -22,16 +22,16 @@ const CHANNELS: [&str; 6] =
     ["current-tripleo", "current-tripleo-rdo", "tripleo-ci-testing", "consistent", "current", "current-podified"];
 
 /// The choices in words: release, namespace, channel, roles.
-pub fn gist(store: Store) -> String {
-    let mut parts = vec![source_gist(store), channel_gist(store)];
-    let scope = scope_gist(store);
+pub fn summary(store: Store) -> String {
+    let mut parts = vec![source_summary(store), channel_summary(store)];
+    let scope = scope_summary(store);
     if scope != "all images" {
         parts.push(scope);
     }
     parts.join(" · ")
 }
 
-fn channel_gist(store: Store) -> String {
+fn channel_summary(store: Store) -> String {
     match store.prepared.with(|p| p.settings.view) {
         View::Prepare => store.value("tag").get(),
         View::Board => store.value("channels").get().replace(',', " → "),
@@ -39,7 +39,7 @@ fn channel_gist(store: Store) -> String {
     }
 }
 
-fn source_gist(store: Store) -> String {
+fn source_summary(store: Store) -> String {
     let own = store.files.with(|f| f.template.as_ref().map(|t| t.name.clone()));
     let named = own.unwrap_or_else(|| match store.value("template").get() {
         url if url.is_empty() => store.value("release").get(),
@@ -48,7 +48,7 @@ fn source_gist(store: Store) -> String {
     format!("{named} · {}", store.value("namespace").get())
 }
 
-fn scope_gist(store: Store) -> String {
+fn scope_summary(store: Store) -> String {
     let mut parts: Vec<String> = store.all("role").get();
     parts.extend(store.all("service").get().iter().map(|s| s.rsplit("::").next().unwrap_or(s).to_owned()));
     let (roles, environments) = store.files.with(|f| (f.roles.is_some(), f.environments.len()));
@@ -202,26 +202,26 @@ pub fn Choices(
         <details class="choices fold" open=is_wide>
             <summary>
                 <span>"Choices"</span>
-                <span class="gist">{move || gist(store)}</span>
+                <span class="gist">{move || summary(store)}</span>
             </summary>
-            <Fold class="group" title=fixed("Source") gist=Signal::derive(move || source_gist(store)) open=is_wide>
+            <Fold class="group" title=fixed("Source") summary=Signal::derive(move || source_summary(store)) open=is_wide>
                 <SourceGroup store=store />
             </Fold>
             <Fold
                 class="group"
                 title=fixed("Channel")
-                gist=Signal::derive(move || format!("{} · {}", channel_gist(store), store.value("pin").get()))
+                summary=Signal::derive(move || format!("{} · {}", channel_summary(store), store.value("pin").get()))
                 open=is_wide
             >
                 <ChannelGroup store=store />
             </Fold>
-            <Fold class="group" title=fixed("Scope") gist=Signal::derive(move || scope_gist(store)) open=false>
+            <Fold class="group" title=fixed("Scope") summary=Signal::derive(move || scope_summary(store)) open=false>
                 <ScopeGroup store=store />
             </Fold>
             <Fold
                 class="group"
                 title=fixed("Output")
-                gist=Signal::derive(move || {
+                summary=Signal::derive(move || {
                     let to = store.value("push_destination").get();
                     if to.is_empty() { "as named by the registry".to_owned() } else { format!("to {to}") }
                 })

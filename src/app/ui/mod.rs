@@ -203,7 +203,7 @@ pub fn Fold(
     /// Its heading.
     title: Signal<String>,
     /// What is in it, in few words.
-    gist: Signal<String>,
+    summary: Signal<String>,
     /// Whether it is open at first.
     open: bool,
     /// What is in it.
@@ -211,7 +211,7 @@ pub fn Fold(
 ) -> impl IntoView {
     view! {
         <details class=format!("{class} fold") open=open>
-            <summary><h2>{title}</h2><span class="gist">{gist}</span></summary>
+            <summary><h2>{title}</h2><span class="gist">{summary}</span></summary>
             {children()}
         </details>
     }

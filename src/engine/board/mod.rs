@@ -14,8 +14,8 @@ use std::sync::Arc;
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::options::definitions::{Choices, list};
 use crate::engine::options::settings::{NOTES, STATUS, Settings, UNPROVEN};
-use crate::engine::registry::{Answer, Ask};
-use crate::engine::resolve::{Absence, Facts, Note, Row, Status, usual};
+use crate::engine::registry::{Answer, Query};
+use crate::engine::resolve::{Absence, Facts, Note, Row, Status, majority_hash};
 use crate::engine::template::plan::{Image, Plan};
 use crate::engine::time::age;
 use crate::engine::wording::short;
@@ -111,7 +111,7 @@ pub struct Lag {
     /// Images that stand for another digest there.
     pub differ: usize,
     /// Images that are there, and not here.
-    pub lacking: usize,
+    pub next_fetches: usize,
     /// Images that are here, and not there.
     pub more: usize,
     /// Images of which one or the other is not known.
@@ -127,8 +127,8 @@ impl Lag {
     pub fn sentence(&self, now: u64) -> String {
         let before = &self.before;
         let mut rest = String::new();
-        if self.lacking > 0 {
-            rest.push_str(&format!(", and lacks {} of its images", self.lacking));
+        if self.next_fetches > 0 {
+            rest.push_str(&format!(", and lacks {} of its images", self.next_fetches));
         }
         if self.more > 0 {
             rest.push_str(&format!(", and has {} that it lacks", self.more));
@@ -138,8 +138,8 @@ impl Lag {
         }
         if self.differ == 0 {
             return match self.same {
-                0 if self.lacking == 0 => format!("nothing to compare with {before}"),
-                0 => format!("lacks the {} of {before}", images(self.lacking)),
+                0 if self.next_fetches == 0 => format!("nothing to compare with {before}"),
+                0 => format!("lacks the {} of {before}", images(self.next_fetches)),
                 _ if rest.is_empty() => format!("level with {before}"),
                 same => format!("level with {before} in {}{rest}", images(same)),
             };
@@ -334,7 +334,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
         // Namespaces are promoted on their own.
         let mut usual_of: BTreeMap<&str, String> = BTreeMap::new();
         for space in of.iter().collect::<BTreeSet<_>>() {
-            if let Some(hash) = usual(cells.iter().zip(&of).filter(|(_, s)| *s == space).filter_map(|(row, _)| *row)) {
+            if let Some(hash) = majority_hash(cells.iter().zip(&of).filter(|(_, s)| *s == space).filter_map(|(row, _)| *row)) {
                 usual_of.insert(space, hash);
             }
         }
@@ -350,7 +350,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                 Status::Absent => stage.absent += 1,
                 Status::Unresolved => stage.unresolved += 1,
                 Status::Error => stage.error += 1,
-                Status::Resolved => match usual_of.get(space.as_str()).filter(|hash| row.stands_for(hash) == Some(true)) {
+                Status::Resolved => match usual_of.get(space.as_str()).filter(|hash| row.points_to(hash) == Some(true)) {
                     Some(hash) => {
                         stage.at_hash += 1;
                         *at.entry(hash).or_default() += 1;
@@ -380,7 +380,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                     _ if !is_known(*own) || !is_known(other) => lag.unknown += 1,
                     (Some(own), Some(other)) if own == other => lag.same += 1,
                     (Some(_), Some(_)) => lag.differ += 1,
-                    (None, Some(_)) => lag.lacking += 1,
+                    (None, Some(_)) => lag.next_fetches += 1,
                     (Some(_), None) => lag.more += 1,
                     (None, None) => {}
                 }
@@ -452,13 +452,13 @@ fn worst(cells: &[Known]) -> (u8, usize) {
 /// The tags of a repository that stand for a digest, as far as the registry told them.
 pub fn siblings(facts: &Facts, repository: &Repository, digest: &str) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
-    for (ask, answer) in facts.answers.iter().filter(|(ask, _)| ask.repository() == Some(repository)) {
-        match (ask, answer) {
+    for (query, answer) in facts.answers.iter().filter(|(query, _)| query.repository() == Some(repository)) {
+        match (query, answer) {
             (_, Ok(Answer::Overview(Ok(overview)))) => {
                 out.extend(overview.tags.iter().filter(|(_, a)| a.digest == digest).map(|(tag, _)| tag.clone()));
             }
-            (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of.digest == digest => _ = out.insert(tag.clone()),
-            (Ask::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) if found.digest == digest => _ = out.insert(tag.clone()),
+            (Query::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of.digest == digest => _ = out.insert(tag.clone()),
+            (Query::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) if found.digest == digest => _ = out.insert(tag.clone()),
             _ => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::engine::wording::short;
 
 /// All that a board says.
 #[derive(Clone, Copy, Debug)]
-pub struct Bulletin<'a> {
+pub struct BoardReport<'a> {
     /// What was chosen, checked.
     pub settings: &'a Settings,
     /// As it was written, for search, filter and order.
@@ -44,7 +44,7 @@ pub fn hash_of(stages: &[Stage], channel: &str) -> Option<String> {
     stages.iter().find(|s| s.channel == channel)?.hash.clone()
 }
 
-impl Bulletin<'_> {
+impl BoardReport<'_> {
     /// Why a channel does not stand for its candidate.
     pub fn why_not(&self, channel: &str) -> WhyNot {
         self.pipeline.why_not(self.settings, channel, &|c| hash_of(self.stages, c), self.now)
@@ -145,12 +145,12 @@ impl Bulletin<'_> {
             format!("  {}{url}", b.sentence)
         };
         match self.why_not(channel) {
-            WhyNot::NotTold { what, builds } => {
-                let mut lines = vec![format!("{channel}: {}", clean(&what))];
+            WhyNot::Unknown { message, builds } => {
+                let mut lines = vec![format!("{channel}: {}", clean(&message))];
                 lines.extend(builds.into_iter().map(line));
                 lines
             }
-            WhyNot::Level(label) => vec![format!("{channel}: Nothing: it has the hash of {label}.")],
+            WhyNot::InSync(label) => vec![format!("{channel}: Nothing: it has the hash of {label}.")],
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let mut lines = vec![format!("{channel}: {passed} of {of} jobs passed for {} of {label}.", short(&hash))];
                 lines.extend(blockers.into_iter().map(line));
@@ -186,7 +186,7 @@ impl Bulletin<'_> {
                     "channel": lag.before,
                     "same": lag.same,
                     "differ": lag.differ,
-                    "lacking": lag.lacking,
+                    "lacking": lag.next_fetches,
                     "more": lag.more,
                     "unknown": lag.unknown,
                     "since": lag.since,
@@ -253,10 +253,10 @@ impl Bulletin<'_> {
         }
         let blocker = |b: Blocker| json!({ "job": b.job, "kind": b.kind, "sentence": b.sentence, "url": b.url });
         match self.why_not(channel) {
-            WhyNot::NotTold { what, builds } => {
-                json!({ "known": false, "sentence": what, "builds": builds.into_iter().map(blocker).collect::<Vec<Value>>() })
+            WhyNot::Unknown { message, builds } => {
+                json!({ "known": false, "sentence": message, "builds": builds.into_iter().map(blocker).collect::<Vec<Value>>() })
             }
-            WhyNot::Level(label) => json!({ "known": true, "candidate_label": label, "level": true, "blockers": [] }),
+            WhyNot::InSync(label) => json!({ "known": true, "candidate_label": label, "level": true, "blockers": [] }),
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 json!({
                     "known": true,
@@ -324,7 +324,7 @@ fn escape(text: &str) -> String {
 }
 
 /// The mark of a channel for whoever draws it: its hash, or the digest of its first image.
-pub fn emblem(stages: &[Stage], rows: &[Known]) -> Option<String> {
+pub fn favicon_hash(stages: &[Stage], rows: &[Known]) -> Option<String> {
     let hash = stages.iter().rev().find_map(|s| s.hash.clone());
     hash.or_else(|| rows.iter().flatten().find_map(|r| mark(r)).map(str::to_owned))
 }

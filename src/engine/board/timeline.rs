@@ -15,7 +15,7 @@ use crate::engine::board::{Grid, Known, Stage};
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
 use crate::engine::pipeline::Pipeline;
-use crate::engine::registry::{Answer, Ask};
+use crate::engine::registry::{Answer, Query};
 use crate::engine::resolve::Facts;
 use crate::engine::template::plan::Plan;
 
@@ -61,15 +61,15 @@ pub struct Timeline {
 
 /// The questions whose answers a timeline is made of: a few images of each channel, or where it costs nothing, all. Only where the
 /// host tells such things, and the image carries the channel.
-pub fn asks(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, all: bool) -> Vec<Ask> {
+pub fn queries(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, all: bool) -> Vec<Query> {
     let mut out = Vec::new();
     for (c, channel) in grid.channels.iter().enumerate() {
         let of = |(m, i): (usize, &usize)| {
             let reference = plan.images[*i].reference.as_ref().ok()?;
             let is_there = rows.get(m * grid.channels.len() + c)?.as_ref()?.digest.is_some();
-            let is_told = facts.dialects.get(&reference.repository.host) == Some(&crate::engine::registry::Dialect::Quay);
-            ((is_there || all) && is_told && TagClass::of(channel) == TagClass::Moving)
-                .then(|| Ask::History { repository: reference.repository.clone(), tag: channel.clone() })
+            let is_reported = facts.dialects.get(&reference.repository.host) == Some(&crate::engine::registry::Dialect::Quay);
+            ((is_there || all) && is_reported && TagClass::of(channel) == TagClass::Moving)
+                .then(|| Query::History { repository: reference.repository.clone(), tag: channel.clone() })
         };
         let asked = grid.members.iter().enumerate().filter_map(of);
         out.extend(asked.take(if all { usize::MAX } else { WITNESSES }));
@@ -90,22 +90,22 @@ impl Timeline {
             let mut known = 0;
             for (m, repository) in repositories.iter().enumerate() {
                 let (Some(repository), Some((namespace, names))) = (*repository, &known_of[m]) else { continue };
-                let ask = Ask::History { repository: repository.clone(), tag: channel.clone() };
-                let Some(Ok(Answer::History(of))) = facts.answers.get(&ask) else { continue };
+                let query = Query::History { repository: repository.clone(), tag: channel.clone() };
+                let Some(Ok(Answer::History(of))) = facts.answers.get(&query) else { continue };
                 known += 1;
                 let row = rows.get(m * grid.channels.len() + c).and_then(Option::as_ref);
                 let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.as_deref();
-                for (i, life) in of.iter().enumerate().rev() {
-                    let mut hashes = names.of(&life.digest, life.start);
-                    hashes.extend(life.hash.as_deref().filter(|hash| !hashes.contains(hash)));
+                for (i, period) in of.iter().enumerate().rev() {
+                    let mut hashes = names.of(&period.digest, period.start);
+                    hashes.extend(period.hash.as_deref().filter(|hash| !hashes.contains(hash)));
                     // Of what stands there now the board has told it, of all images together.
-                    if let Some(own) = own(&life.digest).filter(|_| i == 0 || hashes.is_empty()) {
+                    if let Some(own) = own(&period.digest).filter(|_| i == 0 || hashes.is_empty()) {
                         hashes = vec![own];
                     }
                     let is_oldest = i + 1 == of.len();
-                    moves.push(Move { image: m, namespace, at: life.start, hashes, digest: &life.digest, is_oldest });
+                    moves.push(Move { image: m, namespace, at: period.start, hashes, digest: &period.digest, is_oldest });
                 }
-                let kept_for = facts.answers.get(&Ask::Overview { repository: repository.clone() }).and_then(|a| match a {
+                let kept_for = facts.answers.get(&Query::Overview { repository: repository.clone() }).and_then(|a| match a {
                     Ok(Answer::Overview(Ok(overview))) => overview.kept_for,
                     _ => None,
                 });
@@ -113,16 +113,16 @@ impl Timeline {
                 out.horizon = [out.horizon, horizon].into_iter().flatten().min();
             }
             let mut events = promotions(channel, moves, known);
-            let mut told: Vec<Event> = Vec::new();
+            let mut reported: Vec<Event> = Vec::new();
             let of_dlrn = pipeline.promotions.iter().filter(|p| p.channel == *channel).rev();
             for p in of_dlrn {
-                match told.last_mut() {
+                match reported.last_mut() {
                     // DLRN may have a row for each component of an aggregate, and promoted one by one each makes another aggregate.
                     Some(last) if p.at.abs_diff(last.last) <= ONE => {
                         last.hash.clone_from(&p.hash);
                         last.last = p.at;
                     }
-                    _ => told.push(Event {
+                    _ => reported.push(Event {
                         channel: channel.clone(),
                         hash: p.hash.clone(),
                         first: p.at,
@@ -132,8 +132,8 @@ impl Timeline {
                 }
             }
             // What stands there already is not promoted by being promoted again.
-            told.dedup_by(|again, event| again.hash == event.hash);
-            told.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
+            reported.dedup_by(|again, event| again.hash == event.hash);
+            reported.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
                 Some(event) => {
                     // DLRN knows when it was, where the registry may only know when it was pushed again.
                     if std::mem::take(&mut event.or_earlier) {
@@ -143,7 +143,7 @@ impl Timeline {
                 }
                 None => true,
             });
-            events.extend(told);
+            events.extend(reported);
             events.sort_by_key(|e| e.first);
             events.dedup_by(|again, event| {
                 let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
@@ -201,8 +201,8 @@ struct Names<'a>(HashMap<&'a str, Vec<(&'a str, Option<u64>)>>);
 impl<'a> Names<'a> {
     fn new(facts: &'a Facts, repository: &Repository) -> Self {
         let mut out: HashMap<&str, Vec<(&str, Option<u64>)>> = HashMap::new();
-        for ask in [Ask::Overview { repository: repository.clone() }, Ask::Tags { repository: repository.clone() }] {
-            let Some(Ok(Answer::Overview(Ok(overview)))) = facts.answers.get(&ask) else { continue };
+        for query in [Query::Overview { repository: repository.clone() }, Query::Tags { repository: repository.clone() }] {
+            let Some(Ok(Answer::Overview(Ok(overview)))) = facts.answers.get(&query) else { continue };
             for (tag, active) in overview.tags.iter().filter(|(tag, _)| TagClass::of(tag).is_hash()) {
                 let of = out.entry(&active.digest).or_default();
                 if !of.iter().any(|(known, _)| known == tag) {
@@ -246,7 +246,7 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
     let mut unnamed: HashMap<(usize, &str), &str> = HashMap::new();
     // The newest promotion of each hash.
     let mut latest: HashMap<&str, usize> = HashMap::new();
-    for together in spells(&moves) {
+    for together in promotion_windows(&moves) {
         let mut votes: HashMap<&str, usize> = HashMap::new();
         together.iter().flat_map(|m| &m.hashes).for_each(|hash| *votes.entry(*hash).or_default() += 1);
         let are_all = together.len() == of;
@@ -281,12 +281,12 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
             }
         }
         for (hash, moved) in to {
-            let begun = |hash: &str| latest.get(hash).map(|at| events[*at].0.first);
+            let started = |hash: &str| latest.get(hash).map(|at| events[*at].0.first);
             let is_straggling = |at: &usize| {
                 let (event, who) = &events[*at];
                 // Who was there comes back, and so does who stands for what was promoted later.
                 moved.iter().all(|m| {
-                    let is_later = stands.get(&m.image).and_then(|(is, _)| begun(is)).is_some_and(|at| at > event.first);
+                    let is_later = stands.get(&m.image).and_then(|(is, _)| started(is)).is_some_and(|at| at > event.first);
                     !who.contains(&m.image) && !is_later
                 })
             };
@@ -316,7 +316,7 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
 
 /// Moves that may be one promotion: without a longer pause, and of each image one; to be set to the same digest, by
 /// no other name, again is none.
-fn spells<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<Vec<&'b Move<'a>>> {
+fn promotion_windows<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<Vec<&'b Move<'a>>> {
     let mut out: Vec<Vec<&Move<'a>>> = Vec::new();
     let mut who: HashMap<usize, &Move<'a>> = HashMap::new();
     let mut last = None;

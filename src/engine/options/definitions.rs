@@ -201,8 +201,8 @@ impl Choices {
         let mut too_long = |key: &str, value: &str| {
             let is_too_long = value.len() > VALUE;
             if is_too_long {
-                let what = format!("the value is {} bytes long; at most {VALUE} are allowed", value.len());
-                wrong.push(Error::usage(what, format!("{}=", key.chars().take(50).collect::<String>()), "shorten it"));
+                let message = format!("the value is {} bytes long; at most {VALUE} are allowed", value.len());
+                wrong.push(Error::usage(message, format!("{}=", key.chars().take(50).collect::<String>()), "shorten it"));
             }
             is_too_long
         };
@@ -216,8 +216,8 @@ impl Choices {
                 false => (if matches!(*key, "include" | "exclude") { EXPRESSIONS } else { REPEATED }, values.len()),
             };
             if count > most {
-                let what = format!("`{key}` has {count} values; at most {most} are allowed");
-                wrong.push(Error::usage(what, format!("{key}="), "leave some out"));
+                let message = format!("`{key}` has {count} values; at most {most} are allowed");
+                wrong.push(Error::usage(message, format!("{key}="), "leave some out"));
                 match is_list {
                     true => *values = vec![values.iter().flat_map(|value| list(value)).take(most).collect::<Vec<_>>().join(",")],
                     false => values.truncate(most),
@@ -225,8 +225,8 @@ impl Choices {
             }
         }
         if out.set.len() > REPEATED {
-            let what = format!("there are {} substitutions; at most {REPEATED} are allowed", out.set.len());
-            wrong.push(Error::usage(what, "set.NAME=", "leave some out"));
+            let message = format!("there are {} substitutions; at most {REPEATED} are allowed", out.set.len());
+            wrong.push(Error::usage(message, "set.NAME=", "leave some out"));
             out.set = out.set.into_iter().take(REPEATED).collect();
         }
         (out, wrong)

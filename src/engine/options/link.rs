@@ -16,8 +16,8 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
     let mut seen = BTreeSet::new();
     let link = match link.len() > LINK {
         true => {
-            let what = format!("the link is {} kB long; at most {} kB are allowed", link.len() >> 10, LINK >> 10);
-            notices.push(Error::usage(what, "the link", "shorten it"));
+            let message = format!("the link is {} kB long; at most {} kB are allowed", link.len() >> 10, LINK >> 10);
+            notices.push(Error::usage(message, "the link", "shorten it"));
             ""
         }
         false => link,
@@ -27,11 +27,11 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
         let known = definition(&name);
         if key == "v" {
             if value != "1" {
-                let cure = "open it with a newer overtag";
+                let hint = "open it with a newer overtag";
                 notices.push(Error::usage(
                     format!("this link is of version {value}, and this overtag reads version 1"),
                     REFUSED,
-                    cure,
+                    hint,
                 ));
             }
         } else if name.is_empty() {
@@ -43,11 +43,11 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
         } else if known.is_none() && !key.starts_with("set.") || known.is_some_and(|d| !d.substitution) && key.starts_with("set.")
         {
             let names = DEFINITIONS.iter().map(|d| d.key);
-            let cure = match nearest(&key, names) {
+            let hint = match nearest(&key, names) {
                 Some(near) => format!("did you mean {near}? A substitution of a template is written set.{name}"),
                 None => format!("it is ignored; a substitution of a template is written set.{name}"),
             };
-            notices.push(Error::usage("the link has an unknown name", format!("{key}={value}"), cure));
+            notices.push(Error::usage("the link has an unknown name", format!("{key}={value}"), hint));
         } else if known.is_some_and(|d| d.repeatable) {
             choices.add(&name, value);
         } else if !seen.insert(name.clone()) {
@@ -75,7 +75,7 @@ const TWICE: &str = "a name stands twice in the link";
 
 /// Whether a notice tells of something that has a clear meaning all the same.
 pub fn is_harmless(notice: &Error) -> bool {
-    notice.what == TWICE
+    notice.message == TWICE
 }
 
 /// The query part of a link: behind the first `?`, up to a `#`; a text without `?` is taken whole.

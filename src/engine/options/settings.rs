@@ -194,8 +194,8 @@ impl Settings {
     pub fn new(choices: &Choices, own_template: bool) -> (Self, Vec<Error>) {
         let (choices, mut wrong) = choices.bounded();
         let choices = &choices;
-        let mut bad = |key: &str, value: &str, cure: String| {
-            wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), cure));
+        let mut bad = |key: &str, value: &str, hint: String| {
+            wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), hint));
         };
         let given = |key: &str| choices.get(key).filter(|v| !v.is_empty());
         let one_of = |names: &[&str]| format!("give one of {}", names.join(", "));
@@ -345,9 +345,9 @@ impl Settings {
             Some("compare") => View::Compare,
             Some(other) => {
                 let is_to_come = other == "dockerfiles";
-                let cure =
+                let hint =
                     if is_to_come { "this view is still to come; prepare is shown" } else { "give prepare, board or compare" };
-                bad("view", other, cure.to_owned());
+                bad("view", other, hint.to_owned());
                 View::Prepare
             }
         };

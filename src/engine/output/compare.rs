@@ -118,8 +118,8 @@ impl Side {
             };
             (ENVIRONMENT, texts.map(|(key, name)| (key, named(name))).collect())
         } else {
-            let cure = "give an overcloud_containers.yaml or an overcloud_images.yaml";
-            return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), cure));
+            let hint = "give an overcloud_containers.yaml or an overcloud_images.yaml";
+            return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), hint));
         };
         let text = file.text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
         Ok(Self { name: file.name.clone(), tag: String::new(), hash: None, entries, files: vec![(kind, text)], notices })

@@ -76,7 +76,7 @@ pub struct Outcome<'a> {
 impl<'a> Outcome<'a> {
     /// What a run found out; rows that are not known yet count as errors.
     pub fn of_run(settings: &'a Settings, plan: &'a Plan, run: &Run) -> Self {
-        let (mut rows, mut summary) = run.conclude();
+        let (mut rows, mut summary) = run.summarize();
         // While choices change, a run may still be of other images than the plan: nothing is known of these yet.
         let asked = run.resolver().images();
         if asked.len() != plan.images.len() || asked.iter().zip(&plan.images).any(|(a, b)| a.imagename != b.imagename) {
@@ -117,11 +117,11 @@ impl<'a> Outcome<'a> {
         {
             let names: Vec<String> =
                 self.lines.iter().filter(|l| gone.contains(&l.row.status)).map(|l| clean(&l.image.imagename)).collect();
-            let what = format!("{} of {} missing: {}", names.len(), images(self.summary.asked), names.join(", "));
-            return Some(Error::new(Kind::No, what, "", format!("{}; or choose missing=drop", line.row.reason)));
+            let message = format!("{} of {} missing: {}", names.len(), images(self.summary.asked), names.join(", "));
+            return Some(Error::new(Kind::No, message, "", format!("{}; or choose missing=drop", line.row.reason)));
         }
         if self.written().next().is_none() {
-            let (what, cure) = match (self.plan.entries.is_empty(), self.plan.out.is_empty()) {
+            let (message, hint) = match (self.plan.entries.is_empty(), self.plan.out.is_empty()) {
                 (true, true) => ("the template lists no image", "give another template"),
                 (true, false) => ("no image is left: the filters leave all out", "loosen roles, services, include or exclude"),
                 _ if self.summary.no_public_repository > 0 => (
@@ -130,13 +130,13 @@ impl<'a> Outcome<'a> {
                 ),
                 _ => ("no image is left: none carries the tag", "check namespace and tag, or wait for the promotion"),
             };
-            return Some(Error::new(Kind::No, what, "", cure));
+            return Some(Error::new(Kind::No, message, "", hint));
         }
         if !self.settings.append_tag.is_empty()
             && let Some((_, name)) = self.written().find(|(_, name)| name.contains('@'))
         {
-            let cure = "leave append_tag out, or take digest out of pin";
-            return Some(Error::usage("nothing can be added to a digest", format!("append_tag= and {}", clean(&name)), cure));
+            let hint = "leave append_tag out, or take digest out of pin";
+            return Some(Error::usage("nothing can be added to a digest", format!("append_tag= and {}", clean(&name)), hint));
         }
         None
     }
@@ -210,10 +210,10 @@ impl<'a> Outcome<'a> {
             }
         }
         let (digest, of) = by_digest.into_iter().max_by_key(|(_, of)| of.len()).filter(|(_, of)| of.len() >= ONE_DIGEST)?;
-        let what = format!("{} of different repositories have one digest, {digest}", images(of.len()));
+        let message = format!("{} of different repositories have one digest, {digest}", images(of.len()));
         let names: Vec<&str> = of.iter().take(3).map(|repository| repository.short()).collect();
         let hint = "a cache may mix them up: compare with the registry behind it";
-        Some(Error::new(Kind::No, what, format!("the first: {}", names.join(", ")), hint))
+        Some(Error::new(Kind::No, message, format!("the first: {}", names.join(", ")), hint))
     }
 
     /// tripleo-common 16.4.0 takes `name@sha256` for the repository to which it uploads, and fails.
@@ -221,9 +221,9 @@ impl<'a> Outcome<'a> {
         self.settings.push_destination.as_ref()?;
         let names: Vec<String> = self.written().map(|(_, name)| name).filter(|name| name.contains('@')).collect();
         let first = names.first()?;
-        let what = format!("{} would be pushed by digest, which tripleo-common's uploader cannot do", images(names.len()));
+        let message = format!("{} would be pushed by digest, which tripleo-common's uploader cannot do", images(names.len()));
         let hint = "choose pin=label,sibling,channel, or copy with skopeo";
-        Some(Error::new(Kind::No, what, format!("the first: {}", clean(first)), hint))
+        Some(Error::new(Kind::No, message, format!("the first: {}", clean(first)), hint))
     }
 
     /// Parameters that several images give: the parameter, the image that counts, and the one that should, which is the last.
@@ -250,8 +250,8 @@ impl<'a> Outcome<'a> {
     fn fallen(&self) -> Vec<Error> {
         let fell = self.shared().into_iter().filter(|(_, counts, should)| counts != should);
         let error = |(parameter, counts, should): (&str, usize, usize)| {
-            let what = format!("{} is given by {}", clean(parameter), self.name(counts));
-            Error::new(Kind::No, what, "", format!("{}, which should give it, is left out", self.name(should)))
+            let message = format!("{} is given by {}", clean(parameter), self.name(counts));
+            Error::new(Kind::No, message, "", format!("{}, which should give it, is left out", self.name(should)))
         };
         fell.map(error).collect()
     }
@@ -348,13 +348,13 @@ impl<'a> Outcome<'a> {
         }
         for line in &self.lines {
             let row = &line.row;
-            let what = match (row.written.is_some(), row.status) {
+            let message = match (row.written.is_some(), row.status) {
                 (true, Status::Resolved) if row.notes.is_empty() => continue,
                 (true, Status::Resolved) => row.notes.iter().map(|n| n.word()).collect::<Vec<_>>().join(", "),
                 (true, status) => format!("{}, kept as asked for: {}", status.word(), row.reason),
                 (false, status) => format!("left out, {}: {}", status.word(), row.reason),
             };
-            lines.push(format!("- {}: {what}", line.image.imagename));
+            lines.push(format!("- {}: {message}", line.image.imagename));
         }
         lines.iter().map(|line| format!("# {}\n", ascii(&clean(line)))).collect()
     }
@@ -420,7 +420,7 @@ pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>, all: &st
     let mut total = 0;
     for (image, row) in failed {
         let host = image.reference.as_ref().map_or("", |r| &r.repository.host);
-        let cause = (host, row.reason.as_str(), row.cure.as_str());
+        let cause = (host, row.reason.as_str(), row.hint.as_str());
         let name = image.imagename.strip_prefix(host).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&image.imagename);
         total += 1;
         match causes.iter_mut().find(|(known, _)| *known == cause) {
@@ -431,8 +431,8 @@ pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>, all: &st
     causes.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
     let further = causes.len().saturating_sub(CAUSES);
     causes.truncate(CAUSES);
-    let error = |(i, ((host, reason, cure), names)): (usize, (Cause<'_>, Vec<&str>))| {
-        let what = match (i, names.len()) {
+    let error = |(i, ((host, reason, hint), names)): (usize, (Cause<'_>, Vec<&str>))| {
+        let message = match (i, names.len()) {
             (0, n) if n == total => format!("{n} of {all} could not be asked: {reason}"),
             (0, n) => format!("{total} of {all} could not be asked, {n} of them: {reason}"),
             (_, n) => format!("{}: {reason}", images(n)),
@@ -440,12 +440,12 @@ pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>, all: &st
         let shown = names.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ");
         let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
         let place = format!("{host}{}{shown}{more}", if host.is_empty() { "" } else { ": " });
-        let cure = match (i, cure) {
+        let hint = match (i, hint) {
             (0, "") => "retry, or allow incomplete files (--allow-partial)".to_owned(),
-            (0, cure) => format!("{cure}; or allow incomplete files (--allow-partial)"),
-            (_, cure) => cure.to_owned(),
+            (0, hint) => format!("{hint}; or allow incomplete files (--allow-partial)"),
+            (_, hint) => hint.to_owned(),
         };
-        Error::new(Kind::Registry, what, place, cure)
+        Error::new(Kind::Registry, message, place, hint)
     };
     let mut out: Vec<Error> = causes.into_iter().enumerate().map(error).collect();
     if further > 0 {

@@ -19,9 +19,9 @@ impl Pipeline {
     /// What is not such a file. What of it is not followed becomes a notice.
     pub(super) fn read_criteria(&mut self, name: &str, from: &str, text: &str) -> Result<(), String> {
         let yaml::Document { value: file, notices } =
-            yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.what, e.place))?;
-        let mut told: Vec<String> = notices.iter().map(ToString::to_string).collect();
-        let mut tell = |what: String| told.push(format!("{what}: {}", clean(name)));
+            yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.message, e.place))?;
+        let mut reported: Vec<String> = notices.iter().map(ToString::to_string).collect();
+        let mut tell = |message: String| reported.push(format!("{message}: {}", clean(name)));
         let texts = |value: Option<&Value>| -> Vec<String> {
             let list = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
             list.filter(|name| clean(name) == *name).take(JOBS).map(str::to_owned).collect()
@@ -74,7 +74,7 @@ impl Pipeline {
             // What only becomes a link leads nobody anywhere by itself.
             let from = if key == "api_url" { from } else { "" };
             let may = url.map_or(Err("it is not an address".to_owned()), |url| {
-                if from.is_empty() { Ok(()) } else { redirect::may_lead(from, url) }
+                if from.is_empty() { Ok(()) } else { redirect::check_redirect(from, url) }
             });
             if let Err(why) = &may {
                 tell(format!("`{key}` is ignored: {why}"));
@@ -82,7 +82,7 @@ impl Pipeline {
             url.filter(|_| may.is_ok()).map(str::to_owned)
         };
         (self.api, self.base) = (address("api_url"), address("base_url"));
-        self.notices = told;
+        self.notices = reported;
         Ok(())
     }
 }
@@ -112,10 +112,10 @@ mod tests {
             ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
         ] {
             let mut pipeline = Pipeline::default();
-            pipeline.take(Want { url: "c.yaml".to_owned(), what: What::Criteria }, "", 0, Ok(file.to_owned()));
-            let told = pipeline.notices.join("\n");
-            assert!(told.contains(words) && told.lines().count() == usize::from(!words.is_empty()), "{file}: {told}");
-            assert!(words.is_empty() || told.contains("c.yaml"), "{file}: {told}");
+            pipeline.take(Want { url: "c.yaml".to_owned(), answers: What::Criteria }, "", 0, Ok(file.to_owned()));
+            let reported = pipeline.notices.join("\n");
+            assert!(reported.contains(words) && reported.lines().count() == usize::from(!words.is_empty()), "{file}: {reported}");
+            assert!(words.is_empty() || reported.contains("c.yaml"), "{file}: {reported}");
         }
     }
 }

@@ -8,7 +8,7 @@
 //! * The promoter's file, as RDO's ci-config keeps them: `promotions: CHANNEL: {candidate_label, criteria, alternative_criteria}`.
 //! * Zuul's API with its tenant, which browsers may read: `/builds?job_name=JOB`.
 //!
-//! [`Pipeline::lacking`] says what to fetch next, given what was fetched; whoever calls it has the network. What could not be fetched
+//! [`Pipeline::next_fetches`] says what to fetch next, given what was fetched; whoever calls it has the network. What could not be fetched
 //! stays unknown and is told; nothing is guessed.
 
 mod answers;
@@ -123,7 +123,7 @@ pub struct Pipeline {
 pub struct Want {
     /// Its address.
     pub url: String,
-    what: What,
+    answers: What,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,14 +138,14 @@ enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhyNot {
     /// It is told by nobody.
-    NotTold {
+    Unknown {
         /// What is needed to know, as a sentence.
-        what: String,
+        message: String,
         /// The last builds of the jobs in Zuul, which does not say what they were run on.
         builds: Vec<Blocker>,
     },
     /// The candidate is what the channel stands for already.
-    Level(String),
+    InSync(String),
     /// The candidate, and what holds it.
     Held {
         /// The channel whose hash is the candidate.
@@ -177,7 +177,7 @@ pub struct Blocker {
 impl Want {
     /// The choice that its address comes from.
     pub fn key(&self) -> &'static str {
-        match self.what {
+        match self.answers {
             What::Criteria => "criteria",
             What::Promotions | What::Votes(_) => "dlrn",
             What::Builds(_) => "zuul",
@@ -193,10 +193,10 @@ impl Pipeline {
 
     /// What is to be fetched next. `hash_of` is the hash that a channel's images stand for, as far as that is known; until
     /// `is_settled` it may still change.
-    pub fn lacking(&self, settings: &Settings, hash_of: &dyn Fn(&str) -> Option<String>, is_settled: bool) -> Vec<Want> {
+    pub fn next_fetches(&self, settings: &Settings, hash_of: &dyn Fn(&str) -> Option<String>, is_settled: bool) -> Vec<Want> {
         let mut out: BTreeSet<Want> = BTreeSet::new();
         if let Some(url) = &settings.criteria {
-            out.insert(Want { url: url.clone(), what: What::Criteria });
+            out.insert(Want { url: url.clone(), answers: What::Criteria });
             if !self.fetched.contains(url) {
                 return out.into_iter().collect();
             }
@@ -206,7 +206,7 @@ impl Pipeline {
         if let Some(api) = api {
             let api = api.trim_end_matches('/');
             if is_file {
-                out.insert(Want { url: api.to_owned(), what: What::Promotions });
+                out.insert(Want { url: api.to_owned(), answers: What::Promotions });
             } else {
                 let criteria = settings.channels.iter().filter_map(|channel| self.criteria.get(channel));
                 let labels = criteria.map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
@@ -219,7 +219,7 @@ impl Pipeline {
                     };
                     let channel: String = form_urlencoded::byte_serialize(channel.as_bytes()).collect();
                     let url = format!("{api}/api/promotions?{by}={channel}&limit={PROMOTIONS}");
-                    out.insert(Want { url, what: What::Promotions });
+                    out.insert(Want { url, answers: What::Promotions });
                 }
             }
             let has_promotions = out.iter().all(|w| self.fetched.contains(&w.url));
@@ -231,7 +231,7 @@ impl Pipeline {
                     }
                     if let Some(query) = self.vote_query(&hash) {
                         let kind = if query.starts_with("aggregate") { "agg_status" } else { "repo_status" };
-                        out.insert(Want { url: format!("{api}/api/{kind}?{query}"), what: What::Votes(hash) });
+                        out.insert(Want { url: format!("{api}/api/{kind}?{query}"), answers: What::Votes(hash) });
                     }
                 }
             }
@@ -242,7 +242,7 @@ impl Pipeline {
                 match self.why_not(settings, channel, hash_of, 0) {
                     WhyNot::Held { blockers, .. } => jobs.extend(blockers.into_iter().map(|b| b.job)),
                     // Where no votes are known, all that is left to tell is how the jobs ended last.
-                    WhyNot::NotTold { .. } if self.candidate(settings, channel, hash_of).is_some() => {
+                    WhyNot::Unknown { .. } if self.candidate(settings, channel, hash_of).is_some() => {
                         jobs.extend(
                             self.criteria.get(channel).into_iter().flat_map(|c| c.jobs.iter().map(|(job, _)| job.clone())),
                         );
@@ -253,7 +253,7 @@ impl Pipeline {
             for job in jobs.into_iter().take(JOBS) {
                 let encoded: String = form_urlencoded::byte_serialize(job.as_bytes()).collect();
                 let url = format!("{}/builds?job_name={encoded}&limit=1", zuul.trim_end_matches('/'));
-                out.insert(Want { url, what: What::Builds(job) });
+                out.insert(Want { url, answers: What::Builds(job) });
             }
         }
         out.into_iter().filter(|w| !self.fetched.contains(&w.url)).collect()
@@ -263,7 +263,7 @@ impl Pipeline {
     /// own, which may lead anywhere. What is later than `now`, seconds since 1970, by more than clocks differ cannot be.
     pub fn take(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
         let latest = now.saturating_add(CLOCKS_DIFFER);
-        let outcome = text.and_then(|text| match &want.what {
+        let outcome = text.and_then(|text| match &want.answers {
             What::Criteria => self.read_criteria(&want.url, from, &text),
             What::Promotions => read_promotions(&text).map(|new| self.add(new, latest, &want.url)),
             What::Votes(hash) => read_votes(&text).map(|mut votes| {
@@ -296,8 +296,8 @@ impl Pipeline {
         let late: Vec<String> =
             new.extract_if(.., |p| p.at > latest).map(|p| format!("{} at {}", p.channel, utc(p.at))).collect();
         if let Some(first) = late.first() {
-            let what = format!("{} promotions are later than the clock here and are ignored, the first: {first}", late.len());
-            self.notices.push(clean(&format!("{what}: {url}: compare the clocks")));
+            let message = format!("{} promotions are later than the clock here and are ignored, the first: {first}", late.len());
+            self.notices.push(clean(&format!("{message}: {url}: compare the clocks")));
         }
         if new.len() > KEPT {
             self.notices.push(clean(&format!("only the newest {KEPT} of {} promotions are read: {url}", new.len())));
@@ -348,8 +348,8 @@ impl Pipeline {
 
     /// The channel that a channel is promoted from: as the promoter's file says, or the one before it.
     fn label(&self, settings: &Settings, channel: &str) -> Option<String> {
-        let told = self.criteria.get(channel).map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
-        told.or_else(|| {
+        let reported = self.criteria.get(channel).map(|c| c.candidate.clone()).filter(|c| !c.is_empty());
+        reported.or_else(|| {
             let at = settings.channels.iter().position(|c| c == channel)?;
             settings.channels.get(at.checked_sub(1)?).cloned()
         })
@@ -357,7 +357,7 @@ impl Pipeline {
 
     /// Why a channel does not stand for its candidate; `now` in seconds since 1970.
     pub fn why_not(&self, settings: &Settings, channel: &str, hash_of: &dyn Fn(&str) -> Option<String>, now: u64) -> WhyNot {
-        let unknown = |what: String| WhyNot::NotTold { what, builds: Vec::new() };
+        let unknown = |message: String| WhyNot::Unknown { message, builds: Vec::new() };
         let Some(criteria) = self.criteria.get(channel) else {
             return unknown(match self.criteria.is_empty() {
                 false => format!("The promoter's file says nothing of {channel}."),
@@ -369,21 +369,21 @@ impl Pipeline {
             return unknown(format!("Its candidate is what {label} stands for, and that is not known."));
         };
         if hash_of(channel).as_ref() == Some(&hash) {
-            return WhyNot::Level(label);
+            return WhyNot::InSync(label);
         }
         let Some(votes) = self.votes.get(&hash) else {
             let trouble = |part: &str| self.troubles.iter().find(|(url, _)| url.contains(part));
             let trouble = trouble("_status?").or_else(|| trouble("/api/promotions")).map(|(url, why)| format!("{url}: {why}"));
-            let what = trouble.unwrap_or_else(|| match self.vote_query(&hash) {
+            let message = trouble.unwrap_or_else(|| match self.vote_query(&hash) {
                 Some(_) => "only DLRN's API (dlrn=) tells that, no file of promotions".to_owned(),
                 None => "no promotion that DLRN told names this hash, so that its votes cannot be asked for".to_owned(),
             });
-            let what = format!(
+            let message = format!(
                 "The candidate {} of {label} must pass {} job{}; which it passed is not known: {}.",
                 short(&hash),
                 criteria.jobs.len(),
                 if criteria.jobs.len() == 1 { "" } else { "s" },
-                clean(&what)
+                clean(&message)
             );
             // What Zuul ran last may have been of any hash.
             let builds = criteria.jobs.iter().filter_map(|(job, _)| {
@@ -392,7 +392,7 @@ impl Pipeline {
                 let sentence = format!("{}: {}.", clean(job), last_build(build.as_ref(), now));
                 Some(Blocker { job: job.clone(), kind: "build", sentence, url })
             });
-            return WhyNot::NotTold { what, builds: builds.collect() };
+            return WhyNot::Unknown { message, builds: builds.collect() };
         };
         let (mut passed, mut blockers) = (0, Vec::new());
         for (job, others) in &criteria.jobs {
@@ -434,9 +434,9 @@ impl Pipeline {
 
     /// Where the repository of a hash is: as DLRN told, or by DLRN's rule below the base that the promoter's file names.
     pub fn repository(&self, channel: &str, hash: &str) -> Option<String> {
-        let told = self.promotions.iter().filter(|p| p.hash == hash).find_map(|p| url::web_link(&p.url));
-        if told.is_some() {
-            return told;
+        let reported = self.promotions.iter().filter(|p| p.hash == hash).find_map(|p| url::web_link(&p.url));
+        if reported.is_some() {
+            return reported;
         }
         let base = self.base.as_ref()?.trim_end_matches('/');
         let parts = format!("{}/{}/{hash}", hash.get(..2)?, hash.get(2..4)?);

@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use crate::engine::error::{Error, clean};
 use crate::engine::image::reference::Repository;
-use crate::engine::registry::error::Trouble;
+use crate::engine::registry::error::RegistryError;
 use crate::engine::registry::http::{BODY_LIMIT, Method, Request, Response, Secret, parameter};
 use crate::engine::registry::redirect;
 use crate::engine::url;
 
 /// What a 401 asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum AuthChallenge {
     /// A token from the service at `realm`.
     Bearer {
         /// The address of the token service.
@@ -37,13 +37,13 @@ pub enum Wanted {
 /// order, quoted or bare. A token is preferred to a password. None where there is no challenge at all.
 ///
 /// ```
-/// use overtag::engine::registry::auth::{Wanted, wanted};
+/// use overtag::engine::registry::auth::{AuthChallenge, parse_www_authenticate};
 /// let header = r#"Basic realm="x, \"y\"", Bearer Service=r.example,scope="a,b",realm="https://r.example/token""#;
 /// let (realm, service) = ("https://r.example/token".to_owned(), Some("r.example".to_owned()));
-/// assert_eq!(wanted(header), Some(Wanted::Bearer { realm, service }));
-/// assert_eq!(wanted("Basic realm=x"), Some(Wanted::Basic));
+/// assert_eq!(parse_www_authenticate(header), Some(AuthChallenge::Bearer { realm, service }));
+/// assert_eq!(parse_www_authenticate("Basic realm=x"), Some(AuthChallenge::Basic));
 /// ```
-pub fn wanted(header: &str) -> Option<Wanted> {
+pub fn parse_www_authenticate(header: &str) -> Option<AuthChallenge> {
     let (mut basic, mut other) = (false, None);
     for challenge in challenges(header) {
         let parameter = |name: &str| {
@@ -52,14 +52,14 @@ pub fn wanted(header: &str) -> Option<Wanted> {
         };
         match challenge.scheme.to_ascii_lowercase().as_str() {
             "bearer" => match parameter("realm") {
-                Some(realm) => return Some(Wanted::Bearer { realm, service: parameter("service") }),
+                Some(realm) => return Some(AuthChallenge::Bearer { realm, service: parameter("service") }),
                 None => other = Some("Bearer without a realm".to_owned()),
             },
             "basic" => basic = true,
             scheme => other = other.or(Some(clean(scheme))),
         }
     }
-    if basic { Some(Wanted::Basic) } else { other.map(Wanted::Other) }
+    if basic { Some(AuthChallenge::Basic) } else { other.map(AuthChallenge::Other) }
 }
 
 struct Challenge<'a> {
@@ -218,7 +218,7 @@ impl Authfile {
     /// assert!(file.logins.has_host("quay.io") && !file.logins.has_host("r.example"));
     /// ```
     pub fn read(text: &str, name: &str) -> Result<Self, Error> {
-        let wrong = |what: &str| Error::usage(what, name, "give what podman login or docker login wrote");
+        let wrong = |message: &str| Error::usage(message, name, "give what podman login or docker login wrote");
         let file: Value = serde_json::from_str(text).map_err(|e| wrong(&format!("the file is no JSON ({e})")))?;
         let object = |key: &str| file.get(key).and_then(Value::as_object);
         let mut out = Self { store: string(&file, "credsStore"), ..Self::default() };
@@ -243,8 +243,8 @@ impl Authfile {
                 Ok(Some(login)) => out.logins.put(&place, login),
                 Ok(None) if out.helpers.contains_key(&place) || out.store.is_some() => {}
                 Ok(None) => {
-                    let what = format!("{name} has an entry for it without auth, username and password, or identitytoken");
-                    out.logins.unusable.insert(place.clone(), what);
+                    let message = format!("{name} has an entry for it without auth, username and password, or identitytoken");
+                    out.logins.unusable.insert(place.clone(), message);
                 }
                 Err(why) => _ = out.logins.unusable.insert(place.clone(), format!("{name} has an entry for it, and {why}")),
             }
@@ -262,8 +262,8 @@ impl Authfile {
                 (Some((place, name, key)), _) => Helper { name: name.clone(), server: key.clone(), place },
                 (None, Some(store)) if self.logins.of(repository).is_none() => {
                     let place = repository.host.clone();
-                    let usual = if place == "docker.io" { "https://index.docker.io/v1/" } else { &place };
-                    let server = self.keys.get(&place).map_or(usual, String::as_str).to_owned();
+                    let majority_hash = if place == "docker.io" { "https://index.docker.io/v1/" } else { &place };
+                    let server = self.keys.get(&place).map_or(majority_hash, String::as_str).to_owned();
                     Helper { name: store.clone(), server, place }
                 }
                 _ => continue,
@@ -288,16 +288,17 @@ impl Authfile {
         match printed.and_then(read) {
             Ok(login) => self.logins.put(&helper.place, login),
             Err(why) => {
-                let what = format!("the credential helper docker-credential-{} has it, and {}", clean(&helper.name), clean(&why));
-                self.logins.unusable.insert(helper.place.clone(), what);
+                let message =
+                    format!("the credential helper docker-credential-{} has it, and {}", clean(&helper.name), clean(&why));
+                self.logins.unusable.insert(helper.place.clone(), message);
             }
         }
     }
 
     /// Notes that a helper has no login.
     pub fn has_none(&mut self, helper: &Helper) {
-        let what = format!("the credential helper docker-credential-{} has no login for it", clean(&helper.name));
-        self.logins.unusable.insert(helper.place.clone(), what);
+        let message = format!("the credential helper docker-credential-{} has no login for it", clean(&helper.name));
+        self.logins.unusable.insert(helper.place.clone(), message);
     }
 
     /// What was found and cannot be used: the place, and why.
@@ -366,16 +367,16 @@ pub fn token_request(
     service: Option<&str>,
     repository: &Repository,
     login: Option<&Login>,
-) -> Result<Request, Trouble> {
-    let astray = |why: String| Trouble {
-        what: format!("the registry sends us elsewhere for a token, and {why}"),
-        cure: "ask whoever runs the registry".to_owned(),
+) -> Result<Request, RegistryError> {
+    let astray = |why: String| RegistryError {
+        message: format!("the registry sends us elsewhere for a token, and {why}"),
+        hint: "ask whoever runs the registry".to_owned(),
     };
     // docker, crane and skopeo take no relative one either: a realm is an address.
     if !realm.contains("://") {
         return Err(astray(format!("`{}` is not a whole address", clean(realm))));
     }
-    redirect::may_lead(endpoint, realm).map_err(astray)?;
+    redirect::check_redirect(endpoint, realm).map_err(astray)?;
     let realm = realm.split('#').next().unwrap_or(realm);
     if login.is_some() && !redirect::shares_login(endpoint, realm) {
         return Err(astray(format!("the login is for {} and not for {}", url::origin(endpoint), url::origin(realm))));
@@ -399,9 +400,9 @@ pub fn token_request(
 ///
 /// # Errors
 /// A refusal, or what is no token.
-pub fn read_token(response: &Response, request: &Request) -> Result<Token, Trouble> {
+pub fn read_token(response: &Response, request: &Request) -> Result<Token, RegistryError> {
     if response.status != 200 {
-        let (what, cure) = match (response.status, request.form.is_some(), request.authorization.is_some()) {
+        let (message, hint) = match (response.status, request.form.is_some(), request.authorization.is_some()) {
             (400 | 401 | 403, true, _) => {
                 ("the registry's token service refuses the login, an identity token", "log in again: it has expired")
             }
@@ -417,14 +418,14 @@ pub fn read_token(response: &Response, request: &Request) -> Result<Token, Troub
             ),
             _ => ("the registry's token service is in trouble", "wait a little and retry"),
         };
-        return Err(Trouble { what: format!("{what} ({})", response.status), cure: cure.to_owned() });
+        return Err(RegistryError { message: format!("{message} ({})", response.status), hint: hint.to_owned() });
     }
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     // The two names mean the same. A token is sent in a header, and must be fit for it.
     let token = ["token", "access_token"].into_iter().find_map(|name| body.get(name)?.as_str().filter(|t| !t.is_empty()));
     let Some(token) = token.filter(|t| t.bytes().all(|b| b.is_ascii_graphic())) else {
-        let what = "the registry's token service answered without a token".to_owned();
-        return Err(Trouble { what, cure: "ask whoever runs the registry".to_owned() });
+        let message = "the registry's token service answered without a token".to_owned();
+        return Err(RegistryError { message, hint: "ask whoever runs the registry".to_owned() });
     };
     let seconds = body.get("expires_in").and_then(Value::as_u64).filter(|s| *s > 0).unwrap_or(60).min(86_400);
     Ok(Token { header: Secret::new(format!("Bearer {token}")), lifetime: Duration::from_millis(seconds * 800) })
@@ -442,41 +443,41 @@ mod tests {
     #[test]
     fn challenges_are_read_in_every_spelling() {
         let bearer = |realm: &str, service: Option<&str>| {
-            Some(Wanted::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+            Some(AuthChallenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
         };
         for (header, want) in [
             (r#"Bearer realm="https://a/t",service="s",scope="repository:x:pull""#, bearer("https://a/t", Some("s"))),
             (r#"bearer SCOPE="repository:user/image:pull" , Realm="https://a/t""#, bearer("https://a/t", None)),
             (r#"Bearer error="insufficient_scope",realm=https://a/t?x=y,service=s"#, bearer("https://a/t?x=y", Some("s"))),
-            (r#"Bearer error="insufficient_scope""#, Some(Wanted::Other("Bearer without a realm".to_owned()))),
+            (r#"Bearer error="insufficient_scope""#, Some(AuthChallenge::Other("Bearer without a realm".to_owned()))),
             (r#"Bearer realm="https://a/t?x=1,2&y=\"q\"",service="a b""#, bearer("https://a/t?x=1,2&y=\"q\"", Some("a b"))),
             (r#"Basic realm="a", Bearer realm="https://a/t""#, bearer("https://a/t", None)),
-            (r#"Negotiate oRQwEqADCgEB==, Basic realm="a""#, Some(Wanted::Basic)),
-            ("BASIC realm=\"Registry Realm\"", Some(Wanted::Basic)),
-            ("Digest realm=\"x\", qop=\"auth,auth-int\"", Some(Wanted::Other("digest".to_owned()))),
+            (r#"Negotiate oRQwEqADCgEB==, Basic realm="a""#, Some(AuthChallenge::Basic)),
+            ("BASIC realm=\"Registry Realm\"", Some(AuthChallenge::Basic)),
+            ("Digest realm=\"x\", qop=\"auth,auth-int\"", Some(AuthChallenge::Other("digest".to_owned()))),
             ("", None),
             (",,,\"", None),
         ] {
-            assert_eq!(wanted(header), want, "{header}");
+            assert_eq!(parse_www_authenticate(header), want, "{header}");
         }
     }
 
     #[test]
     fn a_token_is_asked_for_with_our_own_scope_and_a_login_goes_to_nobody_else() {
         let login = Login::new("u", "p:w");
-        let ask = |realm: &str, login| {
+        let query = |realm: &str, login| {
             token_request("https://r.example.org", realm, Some("s x"), &repository("r.example.org/a/b"), login)
         };
-        let request = ask("https://auth.example.org/token?k=v", None).expect("a request");
+        let request = query("https://auth.example.org/token?k=v", None).expect("a request");
         assert_eq!(request.url, "https://auth.example.org/token?k=v&service=s+x&scope=repository%3Aa%2Fb%3Apull");
         assert_eq!(request.authorization, None);
-        let request = ask("https://auth.example.org/token", Some(&login)).expect("a request");
+        let request = query("https://auth.example.org/token", Some(&login)).expect("a request");
         assert_eq!(request.authorization.as_ref().map(Secret::reveal), Some("Basic dTpwOnc="));
         assert!(
             !format!("{request:?}{login:?}").contains("dTpw") && !format!("{login:?}").contains("p:w"),
             "a secret is not shown"
         );
-        assert!(ask("https://evil.example.net/token", None).is_ok());
+        assert!(query("https://evil.example.net/token", None).is_ok());
         for (realm, login) in [
             ("https://evil.example.net/token", Some(&login)),
             ("http://auth.example.org/token", None),
@@ -484,7 +485,7 @@ mod tests {
             ("https://169.254.169.254/latest", None),
             ("nonsense", None),
         ] {
-            assert!(ask(realm, login).is_err(), "{realm}");
+            assert!(query(realm, login).is_err(), "{realm}");
         }
     }
 
@@ -521,7 +522,7 @@ mod tests {
     fn every_form_of_a_login_is_read_or_told() {
         let basic = |user: &str, password: &str| Ok(Some(Login::new(user, password)));
         let refresh = |token: &str| Ok(Some(Login::refresh(token)));
-        let told = |why: &str| Err(why.to_owned());
+        let status_and_code = |why: &str| Err(why.to_owned());
         for (entry, want) in [
             (r#"{"auth": "dTpzZWNyZXQ="}"#, basic("u", "secret")),
             (r#"{"auth": "dTpzZWNyZXQ"}"#, basic("u", "secret")),
@@ -536,10 +537,10 @@ mod tests {
                 Ok(Some(Login::Refresh { token: Secret::new("t"), password: Some(("u".to_owned(), Secret::new("secret"))) })),
             ),
             (r#"{"auth": "PHRva2VuPjp0"}"#, refresh("t")),
-            (r#"{"auth": "!"}"#, told("its auth is not base64 of USER:PASSWORD")),
-            (r#"{"auth": "dQ=="}"#, told("its auth is not base64 of USER:PASSWORD")),
-            (r#"{"username": "u"}"#, told("it has a username and no password")),
-            (r#"{"registrytoken": "t"}"#, told("it has a registrytoken, which is not supported")),
+            (r#"{"auth": "!"}"#, status_and_code("its auth is not base64 of USER:PASSWORD")),
+            (r#"{"auth": "dQ=="}"#, status_and_code("its auth is not base64 of USER:PASSWORD")),
+            (r#"{"username": "u"}"#, status_and_code("it has a username and no password")),
+            (r#"{"registrytoken": "t"}"#, status_and_code("it has a registrytoken, which is not supported")),
             ("{}", Ok(None)),
         ] {
             let entry: Value = serde_json::from_str(entry).expect("JSON");
@@ -577,12 +578,13 @@ mod tests {
     #[test]
     fn a_refresh_token_is_posted_and_a_relative_realm_is_refused() {
         let login = Login::refresh("a b");
-        let ask = |realm: &str| token_request("https://r.example", realm, Some("s"), &repository("r.example/a/b"), Some(&login));
-        let request = ask("https://r.example/token?x=1").expect("a request");
+        let query =
+            |realm: &str| token_request("https://r.example", realm, Some("s"), &repository("r.example/a/b"), Some(&login));
+        let request = query("https://r.example/token?x=1").expect("a request");
         assert_eq!((request.method, request.url.as_str()), (Method::Post, "https://r.example/token?x=1"));
         let want = "service=s&scope=repository%3Aa%2Fb%3Apull&grant_type=refresh_token&client_id=overtag&refresh_token=a+b";
         assert_eq!(request.form.as_ref().map(Secret::reveal), Some(want));
-        assert!(ask("/token").expect_err("it is relative").what.contains("`/token` is not a whole address"));
-        assert!(ask("https://evil.example.net/token").is_err());
+        assert!(query("/token").expect_err("it is relative").message.contains("`/token` is not a whole address"));
+        assert!(query("https://evil.example.net/token").is_err());
     }
 }

@@ -1,13 +1,13 @@
 //! How an ordinary distribution registry (<https://distribution.github.io/distribution/spec/api/>) is asked.
 //!
-//! An [`Ask`] is one question; [`step`] looks at what was exchanged for it so far and says what to send next, or the answer. It
+//! An [`Query`] is one question; [`step`] looks at what was exchanged for it so far and says what to send next, or the answer. It
 //! holds no state, so every path is tested with plain data. The rules, each from what registries were seen to do:
 //!
 //! * A browser sends an `Accept` of up to 128 bytes without a CORS preflight; all four types together are longer. So a browser asks
 //!   for docker's pair first, and only on 404 or 400 for OCI's: the other order makes distribution answer with one platform's child.
 //!   Of a repository that was seen to serve OCI it asks for that kind and docker's list, which is as safe ([`Form::OciImage`]).
 //! * HEAD where it can be, for it costs no body and counts as no pull; GET where a server refuses HEAD or its digest cannot be read.
-//! * "Absent" is the registry's own word: a code in the body, or 404 to a second form of the question. All else is a [`Trouble`].
+//! * "Absent" is the registry's own word: a code in the body, or 404 to a second form of the question. All else is a [`RegistryError`].
 //!   A page believes the code of one form alone where the body names the tag: distribution does so of a tag that it does not know
 //!   (`ErrTagUnknown`), and not of one in a form that was not asked for.
 
@@ -16,26 +16,26 @@ use std::collections::HashSet;
 use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::error::{
-    Trouble, error_code, failed, is_final, malformed, names_tag, refused, told, upstream_failure,
+    RegistryError, error_code, failed, is_final, malformed, names_tag, refused, status_and_code, upstream_failure,
 };
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response, parameter};
 use crate::engine::registry::manifest::{Form, Manifest, checked_digest, content_digest, read_config, read_manifest};
-use crate::engine::registry::query::{Answer, Ask, Checked, Found, Missing};
+use crate::engine::registry::query::{Answer, Checked, Found, NotFound, Query};
 use crate::engine::registry::server::{Caller, Exchange, Server, Step};
 use crate::engine::registry::tag_list::{Page, TagList};
 use crate::engine::url;
 
 /// What to do next about `ask`, given all that was exchanged for it, oldest first.
-pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble> {
-    match ask {
-        Ask::Tag { repository, tag, manifest } => tag_step(server, repository, tag, *manifest, exchanged),
-        Ask::Check { repository, tag, form } => check_step(server, repository, tag, *form, exchanged),
-        Ask::Manifest { repository, digest, form } => by_digest(server, repository, digest, Some(*form), exchanged),
-        Ask::Labels { repository, config } => by_digest(server, repository, config, None, exchanged),
-        Ask::Tags { repository } => tags_step(server, repository, exchanged),
-        Ask::Ping { .. } => ping_step(server, exchanged),
-        Ask::Overview { .. } | Ask::History { .. } | Ask::Repositories { .. } => {
-            Err(Trouble { what: "only Quay tells this".to_owned(), cure: "ask a Quay".to_owned() })
+pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
+    match query {
+        Query::Tag { repository, tag, manifest } => tag_step(server, repository, tag, *manifest, exchanged),
+        Query::Check { repository, tag, form } => check_step(server, repository, tag, *form, exchanged),
+        Query::Manifest { repository, digest, form } => by_digest(server, repository, digest, Some(*form), exchanged),
+        Query::Labels { repository, config } => by_digest(server, repository, config, None, exchanged),
+        Query::Tags { repository } => tags_step(server, repository, exchanged),
+        Query::Ping { .. } => ping_step(server, exchanged),
+        Query::Overview { .. } | Query::History { .. } | Query::Repositories { .. } => {
+            Err(RegistryError { message: "only Quay tells this".to_owned(), hint: "ask a Quay".to_owned() })
         }
     }
 }
@@ -45,7 +45,7 @@ fn manifest_request(server: Server<'_>, repository: &Repository, reference: &str
     Request { method, accept: Some(form.accept()), ..Request::get(url, BODY_LIMIT) }
 }
 
-fn answer(answer: Answer) -> Result<Step, Trouble> {
+fn answer(answer: Answer) -> Result<Step, RegistryError> {
     Ok(Step::Done(Ok(answer)))
 }
 
@@ -55,7 +55,7 @@ fn tag_step(
     tag: &str,
     wants_manifest: bool,
     exchanged: &[Exchange],
-) -> Result<Step, Trouble> {
+) -> Result<Step, RegistryError> {
     let forms = server.caller.forms(server.form);
     let send = |method, form| Ok(Step::Send(manifest_request(server, repository, tag, method, form)));
     let tried = |form: Form| exchanged.iter().any(|e| e.request.accept == Some(form.accept()));
@@ -89,8 +89,8 @@ fn tag_step(
             upstream_failure(response)?;
             let code = error_code(response);
             match code.as_deref() {
-                Some("NAME_UNKNOWN") => return answer(Answer::Tag(Err(Missing::Repository))),
-                Some("MANIFEST_UNKNOWN") if names_tag(response, tag) => return answer(Answer::Tag(Err(Missing::Tag))),
+                Some("NAME_UNKNOWN") => return answer(Answer::Tag(Err(NotFound::Repository))),
+                Some("MANIFEST_UNKNOWN") if names_tag(response, tag) => return answer(Answer::Tag(Err(NotFound::Tag))),
                 _ => {}
             }
             if let Some(other) = other {
@@ -99,9 +99,9 @@ fn tag_step(
             match (method, code.as_deref(), status) {
                 // A HEAD has no body, so it cannot say what is missing.
                 (Method::Head, ..) if exchanged.iter().all(|e| e.request.method == Method::Head) => send(Method::Get, form),
-                (_, Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED"), _) => answer(Answer::Tag(Err(Missing::Tag))),
+                (_, Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED"), _) => answer(Answer::Tag(Err(NotFound::Tag))),
                 (_, _, 404) if exchanged.len() < 2 => send(Method::Head, form),
-                (_, _, 404) if all_missing(exchanged) => answer(Answer::Tag(Err(Missing::Silent))),
+                (_, _, 404) if all_missing(exchanged) => answer(Answer::Tag(Err(NotFound::WithoutCode))),
                 _ => Err(refused(response)),
             }
         }
@@ -126,7 +126,7 @@ fn check_step(
     tag: &str,
     form: Form,
     exchanged: &[Exchange],
-) -> Result<Step, Trouble> {
+) -> Result<Step, RegistryError> {
     let send = |method| Ok(Step::Send(manifest_request(server, repository, tag, method, form)));
     let Some(last) = exchanged.last() else {
         return send(if server.hides_digest { Method::Get } else { Method::Head });
@@ -145,9 +145,9 @@ fn check_step(
         (Method::Get, 400 | 404) => {
             upstream_failure(response)?;
             match (error_code(response).as_deref(), response.status) {
-                (Some("NAME_UNKNOWN"), _) => answer(Answer::Check(Err(Missing::Repository))),
-                (Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED" | "MANIFEST_INVALID"), _) => answer(Answer::Check(Err(Missing::Tag))),
-                (_, 404) => answer(Answer::Check(Err(Missing::Silent))),
+                (Some("NAME_UNKNOWN"), _) => answer(Answer::Check(Err(NotFound::Repository))),
+                (Some("MANIFEST_UNKNOWN" | "TAG_EXPIRED" | "MANIFEST_INVALID"), _) => answer(Answer::Check(Err(NotFound::Tag))),
+                (_, 404) => answer(Answer::Check(Err(NotFound::WithoutCode))),
                 _ => Err(refused(response)),
             }
         }
@@ -163,7 +163,7 @@ fn by_digest(
     digest: &str,
     form: Option<Form>,
     exchanged: &[Exchange],
-) -> Result<Step, Trouble> {
+) -> Result<Step, RegistryError> {
     let Some(last) = exchanged.last() else {
         return Ok(Step::Send(match form {
             Some(form) => manifest_request(server, repository, digest, Method::Get, form),
@@ -179,8 +179,8 @@ fn by_digest(
         return answer(Answer::Manifest(Manifest::Index(None)));
     }
     if form.is_none() && is_final(response.status) {
-        let what = format!("the registry does not give the image's config ({})", told(response));
-        return answer(Answer::Refused(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
+        let message = format!("the registry does not give the image's config ({})", status_and_code(response));
+        return answer(Answer::Refused(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
     }
     if response.status != 200 {
         return Err(refused(response));
@@ -195,7 +195,7 @@ fn by_digest(
 }
 
 /// `/v2/` answers 200 or, where a login is wanted, 401, on whatever speaks this protocol.
-fn ping_step(server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+fn ping_step(server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
     let Some(last) = exchanged.last() else {
         return Ok(Step::Send(Request::get(format!("{}/v2/", server.endpoint), BODY_LIMIT)));
     };
@@ -227,7 +227,7 @@ enum By {
 /// All tags, page by page. Where pages had a `Link` one without is the last (Quay up to 3.11 has tokens in it, and knows no `last=`). Where
 /// the first page has none it is the last one too, as the specification has it and crane and skopeo read it; but a browser may not see a
 /// `Link`, and a proxy may drop it, so what comes behind the last tag is asked for once. In what order tags come is not looked at.
-fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
     let base = format!("{}/v2/{}/tags/list", server.endpoint, repository.path);
     let in_pages = !matches!(exchanged.first().map(|e| &e.outcome), Some(Ok(r)) if matches!(r.status, 400 | 413));
     let first = if in_pages { format!("{base}?n={PAGE}") } else { base.clone() };
@@ -258,7 +258,7 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         _ => Ok(Step::Send(Request::get(url, LIST_LIMIT))),
     };
     // Behind the last tag of the newest page, whatever was asked for since.
-    let behind = || -> Result<Step, Trouble> {
+    let behind = || -> Result<Step, RegistryError> {
         let tags = pages.last().map_or(Ok(TagList::default()), |page| read_tags(page))?;
         let n = if in_pages { format!("n={PAGE}&") } else { String::new() };
         send(format!("{base}?{n}last={}", tags.iter().next_back().unwrap_or_default()))
@@ -278,10 +278,10 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         Ok(response) if matches!(response.status, 408 | 429 | 500..) => return Err(refused(response)),
         // A program sees a `Link` where there is one; so a server that knows no `last=` has no pages, unless its first one is full.
         Ok(_) if by == By::Guess && server.caller == Caller::Native && read_tags(pages[0])?.len() < PAGE => return whole(),
-        Ok(response) => return incomplete(&pages, &format!("it answers {} for the next page", told(response))),
+        Ok(response) => return incomplete(&pages, &format!("it answers {} for the next page", status_and_code(response))),
         Err(failure) => return Err(failed(failure)),
     };
-    let brings_none = || -> Result<bool, Trouble> {
+    let brings_none = || -> Result<bool, RegistryError> {
         let before = pages.len().checked_sub(2).map_or(Ok(TagList::default()), |i| read_tags(pages[i]))?;
         let (known, tags): (HashSet<&str>, _) = (before.iter().collect(), read_tags(response)?);
         Ok(tags.iter().all(|tag| known.contains(tag)))
@@ -300,34 +300,37 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
 }
 
 /// The address of the next page, where `Link` names one; `Link` may name other relations alone.
-fn linked(response: &Response, current: &str) -> Option<Result<String, Trouble>> {
+fn linked(response: &Response, current: &str) -> Option<Result<String, RegistryError>> {
     next_page(response.link.as_deref()?, current).transpose()
 }
 
 /// What the first answer to the question for a list means, where it is no list.
-fn no_tags(response: &Response) -> Result<Step, Trouble> {
+fn no_tags(response: &Response) -> Result<Step, RegistryError> {
     if response.status == 404 && error_code(response).as_deref() == Some("NAME_UNKNOWN") {
-        return answer(Answer::Tags(Err(Missing::Repository)));
+        return answer(Answer::Tags(Err(NotFound::Repository)));
     }
     if !is_final(response.status) {
         return Err(refused(response));
     }
-    let what = format!("the registry does not give the list of tags ({})", told(response));
-    answer(Answer::Refused(Trouble {
-        what,
-        cure: "ask for a tag by its name, or by pin=digest; log in if a login may help".to_owned(),
+    let message = format!("the registry does not give the list of tags ({})", status_and_code(response));
+    answer(Answer::Refused(RegistryError {
+        message,
+        hint: "ask for a tag by its name, or by pin=digest; log in if a login may help".to_owned(),
     }))
 }
 
 /// A list that could not be read to its end, but for these pages.
-fn incomplete(pages: &[&Response], why: &str) -> Result<Step, Trouble> {
+fn incomplete(pages: &[&Response], why: &str) -> Result<Step, RegistryError> {
     let read: usize = pages.iter().map(|page| read_tags(page).map_or(0, |tags| tags.len())).sum();
-    let what = format!("the list of tags could not be read to its end, but for {read} of them: {why}");
-    answer(Answer::Refused(Trouble { what, cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }))
+    let message = format!("the list of tags could not be read to its end, but for {read} of them: {why}");
+    answer(Answer::Refused(RegistryError {
+        message,
+        hint: "ask whoever runs the registry; a proxy may stand before it".to_owned(),
+    }))
 }
 
 /// The tags of one page.
-fn read_tags(response: &Response) -> Result<TagList, Trouble> {
+fn read_tags(response: &Response) -> Result<TagList, RegistryError> {
     let read = serde_json::from_slice::<Page>(&response.body).map(Page::into_tags);
     read.map_err(|e| malformed(if e.is_data() { "`tags` is not a list" } else { "the list of tags is not JSON" }))
 }
@@ -337,7 +340,7 @@ fn read_tags(response: &Response) -> Result<TagList, Trouble> {
 ///
 /// # Errors
 /// A next page on another host: nobody is sent there, and the list without it would not be whole.
-pub fn next_page(link: &str, current: &str) -> Result<Option<String>, Trouble> {
+pub fn next_page(link: &str, current: &str) -> Result<Option<String>, RegistryError> {
     let (mut rest, mut next) = (link, None);
     while let Some((target, after)) = rest.split_once('<').and_then(|(_, r)| r.split_once('>')) {
         rest = after;

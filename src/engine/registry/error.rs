@@ -7,11 +7,11 @@ use crate::engine::registry::http::{Failure, Response};
 
 /// Why a question has no answer: nothing may be concluded from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct RegistryError {
     /// What happened, as a sentence without a full stop.
-    pub what: String,
+    pub message: String,
     /// What to do about it.
-    pub cure: String,
+    pub hint: String,
 }
 
 /// The first code of an error body, as distribution writes it.
@@ -38,7 +38,7 @@ pub fn is_final(status: u16) -> bool {
 ///
 /// # Errors
 /// Such a failure.
-pub fn upstream_failure(response: &Response) -> Result<(), Trouble> {
+pub fn upstream_failure(response: &Response) -> Result<(), RegistryError> {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or("");
     let message = text("/errors/0/message").trim_end_matches('.');
@@ -49,12 +49,12 @@ pub fn upstream_failure(response: &Response) -> Result<(), Trouble> {
         return Ok(());
     }
     let said = if is_status { format!("answered {detail}") } else { "could not be asked".to_owned() };
-    let what = format!("the registry passes on what another one has, and that one {said}");
-    Err(Trouble { what, cure: "wait a little and retry".to_owned() })
+    let message = format!("the registry passes on what another one has, and that one {said}");
+    Err(RegistryError { message, hint: "wait a little and retry".to_owned() })
 }
 
 /// The status of a refusal and its code, where it has one.
-pub fn told(response: &Response) -> String {
+pub fn status_and_code(response: &Response) -> String {
     match error_code(response) {
         Some(code) => format!("{} {}", response.status, clean(&code).chars().take(60).collect::<String>()),
         None => response.status.to_string(),
@@ -62,15 +62,15 @@ pub fn told(response: &Response) -> String {
 }
 
 /// An answer that cannot be read; `what` as a sentence without a full stop.
-pub fn malformed(what: &str) -> Trouble {
-    Trouble { what: what.to_owned(), cure: "ask whoever runs the registry; a proxy may stand before it".to_owned() }
+pub fn malformed(message: &str) -> RegistryError {
+    RegistryError { message: message.to_owned(), hint: "ask whoever runs the registry; a proxy may stand before it".to_owned() }
 }
 
 /// What a refusal means (the codes are those of distribution's specification).
-pub fn refused(response: &Response) -> Trouble {
+pub fn refused(response: &Response) -> RegistryError {
     let code = error_code(response).unwrap_or_default();
     let status = response.status;
-    let (what, cure) = match (status, code.as_str()) {
+    let (message, hint) = match (status, code.as_str()) {
         (401 | 403, _) => (
             "it is private, or it is not there: the registry does not say which",
             "log in if it is private (--authfile on the command line), else check the namespace",
@@ -89,12 +89,12 @@ pub fn refused(response: &Response) -> Trouble {
         _ if code.is_empty() => code,
         _ => format!(" {}", clean(&code).chars().take(60).collect::<String>()),
     };
-    Trouble { what: format!("{what} ({status}{code})"), cure: cure.to_owned() }
+    RegistryError { message: format!("{message} ({status}{code})"), hint: hint.to_owned() }
 }
 
 /// What a failure means.
-pub fn failed(failure: &Failure) -> Trouble {
-    let (what, cure) = match failure {
+pub fn failed(failure: &Failure) -> RegistryError {
+    let (message, hint) = match failure {
         Failure::Network(why) => (
             format!("the registry could not be reached ({})", clean(why)),
             "check the network, the host's name and, in a browser, whether the registry allows this page (CORS)",
@@ -104,8 +104,8 @@ pub fn failed(failure: &Failure) -> Trouble {
             (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?")
         }
         Failure::Offline => ("this computer is offline".to_owned(), "connect it and retry"),
-        Failure::Astray(why) => (format!("the registry sends us elsewhere, and {why}"), "ask whoever runs the registry"),
+        Failure::RedirectRefused(why) => (format!("the registry sends us elsewhere, and {why}"), "ask whoever runs the registry"),
         Failure::Cancelled => ("cancelled".to_owned(), "retry"),
     };
-    Trouble { what, cure: cure.to_owned() }
+    RegistryError { message, hint: hint.to_owned() }
 }

@@ -144,7 +144,7 @@ pub enum Failure {
     /// The answer is larger than the request's limit, in bytes.
     TooLarge(usize),
     /// The server sent us where it has no business to send us: how.
-    Astray(String),
+    RedirectRefused(String),
     /// Somebody pressed Cancel.
     Cancelled,
 }
@@ -192,7 +192,7 @@ pub fn backoff(tried: u32, random: f64) -> Duration {
 }
 
 /// Whether what failed may pass by itself: overload, trouble, a line that broke.
-pub fn may_pass(outcome: &Result<Response, Failure>) -> bool {
+pub fn is_transient(outcome: &Result<Response, Failure>) -> bool {
     match outcome {
         Ok(response) => matches!(response.status, 408 | 429 | 500 | 502 | 503 | 504),
         Err(failure) => matches!(failure, Failure::Network(_) | Failure::Timeout),

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::error::clean;
 use crate::engine::image::digest::is_digest;
-use crate::engine::registry::error::{Trouble, malformed};
+use crate::engine::registry::error::{RegistryError, malformed};
 use crate::engine::registry::http::Response;
 use crate::engine::time;
 
@@ -107,7 +107,7 @@ pub struct Config {
 ///
 /// # Errors
 /// What is no manifest.
-pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble> {
+pub fn read_manifest(response: &Response) -> Result<(String, Manifest), RegistryError> {
     // Of a signed one only what was signed counts.
     let signed = signed_text(&response.body);
     let body: Value = serde_json::from_slice(signed.as_deref().unwrap_or(&response.body)).map_err(|_| {
@@ -131,12 +131,12 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble>
         };
         let mut images = children.iter().filter(is_image);
         let first = images.clone().next();
-        let usual = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
+        let majority_hash = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
         let form_of = |child: &Value| match child.get("mediaType").and_then(Value::as_str) {
             Some(t) if Form::Oci.holds(t) => Form::Oci,
             _ => Form::Docker,
         };
-        (Manifest::Index(usual.or(first).and_then(|c| Some((digest_in(c)?, form_of(c))))), DOCKER_LIST)
+        (Manifest::Index(majority_hash.or(first).and_then(|c| Some((digest_in(c)?, form_of(c))))), DOCKER_LIST)
     } else if let Some(config) = body.get("config") {
         let digest = digest_in(config).ok_or_else(|| malformed("the manifest names no config"))?;
         (Manifest::Image(digest), DOCKER_IMAGE)
@@ -144,8 +144,8 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble>
         return Err(malformed("the registry sent JSON that is no manifest"));
     };
     let known = [DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX];
-    let told = body.get("mediaType").and_then(Value::as_str);
-    let media_type = [told, Some(response.content_type.as_str())].into_iter().flatten().find(|t| known.contains(t));
+    let status_and_code = body.get("mediaType").and_then(Value::as_str);
+    let media_type = [status_and_code, Some(response.content_type.as_str())].into_iter().flatten().find(|t| known.contains(t));
     Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
 }
 
@@ -153,7 +153,7 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Trouble>
 ///
 /// # Errors
 /// What is not JSON.
-pub fn read_config(body: &[u8]) -> Result<Config, Trouble> {
+pub fn read_config(body: &[u8]) -> Result<Config, RegistryError> {
     let config: Value = serde_json::from_slice(body).map_err(|_| malformed("the image's config is no JSON"))?;
     let labels = config.get("config").and_then(|c| c.get("Labels")).and_then(Value::as_object);
     let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
@@ -163,12 +163,12 @@ pub fn read_config(body: &[u8]) -> Result<Config, Trouble> {
 }
 
 /// The digest of a body, which must be the one in the header where that can be read.
-pub fn checked_digest(response: &Response) -> Result<String, Trouble> {
+pub fn checked_digest(response: &Response) -> Result<String, RegistryError> {
     let digest = content_digest(&response.body);
     match &response.digest {
         // What is no digest of the kind that we compute says nothing: bare hexadecimals, quotes, another algorithm.
-        Some(told) if is_digest(told) && *told != digest => {
-            Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(told))))
+        Some(status_and_code) if is_digest(status_and_code) && *status_and_code != digest => {
+            Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(status_and_code))))
         }
         _ => Ok(digest),
     }

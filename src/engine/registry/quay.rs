@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::is_tag;
-use crate::engine::registry::error::{Trouble, failed, malformed, refused};
+use crate::engine::registry::error::{RegistryError, failed, malformed, refused};
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
 use crate::engine::registry::manifest::{Config, Form, Manifest, read_manifest};
-use crate::engine::registry::query::{Active, Answer, Ask, Checked, Found, Life, Missing, Overview};
+use crate::engine::registry::query::{Active, Answer, Checked, Found, NotFound, Overview, Query, TagPeriod};
 use crate::engine::registry::server::{Exchange, Server, Step};
 use crate::engine::time::rfc2822;
 
@@ -64,7 +64,7 @@ pub fn speaks(response: &Response) -> bool {
 }
 
 /// What to do next about `ask`, given all that was exchanged for it, oldest first.
-pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
     let base = |repository: &Repository| format!("{}/api/v1/repository/{}", server.endpoint, repository.path);
     let send = |url: String| Ok(Step::Send(request(url)));
     let done = |answer: Answer| Ok(Step::Done(Ok(answer)));
@@ -72,18 +72,18 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
         None => None,
         Some(exchange) => Some(exchange.outcome.as_ref().map_err(failed)?),
     };
-    match (ask, last) {
-        (Ask::Overview { repository }, None) => Ok(Step::Send(overview_request(server.endpoint, repository))),
-        (Ask::Overview { .. }, Some(response)) => match response.status {
+    match (query, last) {
+        (Query::Overview { repository }, None) => Ok(Step::Send(overview_request(server.endpoint, repository))),
+        (Query::Overview { .. }, Some(response)) => match response.status {
             200 => done(Answer::Overview(Ok(read_overview(&response.body)?))),
-            401 if speaks(response) => done(Answer::Overview(Err(Missing::Hidden))),
-            404 if speaks(response) => done(Answer::Overview(Err(Missing::Repository))),
+            401 if speaks(response) => done(Answer::Overview(Err(NotFound::PrivateOrMissing))),
+            404 if speaks(response) => done(Answer::Overview(Err(NotFound::Repository))),
             _ => Err(refused(response)),
         },
-        (Ask::Tag { repository, tag: digest, .. } | Ask::Manifest { repository, digest, .. }, None) => {
+        (Query::Tag { repository, tag: digest, .. } | Query::Manifest { repository, digest, .. }, None) => {
             send(format!("{}/manifest/{digest}", base(repository)))
         }
-        (Ask::Tag { tag, .. }, Some(response)) => match response.status {
+        (Query::Tag { tag, .. }, Some(response)) => match response.status {
             200 => {
                 let (digest, manifest) = read_data(&response.body)?;
                 match digest == *tag {
@@ -91,34 +91,34 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
                     false => Err(malformed("the registry answers with another manifest than was asked for")),
                 }
             }
-            401 if speaks(response) => done(Answer::Tag(Err(Missing::Hidden))),
-            404 if speaks(response) => done(Answer::Tag(Err(Missing::Tag))),
+            401 if speaks(response) => done(Answer::Tag(Err(NotFound::PrivateOrMissing))),
+            404 if speaks(response) => done(Answer::Tag(Err(NotFound::Tag))),
             _ => Err(refused(response)),
         },
-        (Ask::Manifest { .. }, Some(response)) => match response.status {
+        (Query::Manifest { .. }, Some(response)) => match response.status {
             200 => done(Answer::Manifest(read_data(&response.body)?.1)),
             404 if speaks(response) => done(Answer::Manifest(Manifest::Index(None))),
             _ => Err(refused(response)),
         },
-        (Ask::Check { repository, tag, .. }, None) => {
+        (Query::Check { repository, tag, .. }, None) => {
             send(format!("{}/tag/?specificTag={tag}&onlyActiveTags=true&limit=1", base(repository)))
         }
-        (Ask::Check { tag, .. }, Some(response)) => match response.status {
+        (Query::Check { tag, .. }, Some(response)) => match response.status {
             200 => {
                 let rows = read_page(&response.body)?.0;
                 match rows.into_iter().filter(|row| row.name == *tag).max_by_key(|row| row.start) {
-                    None => done(Answer::Check(Err(Missing::Tag))),
+                    None => done(Answer::Check(Err(NotFound::Tag))),
                     Some(RowOf { digest: Some(digest), start, .. }) => {
                         done(Answer::Check(Ok(Checked { digest, moved_at: Some(start) })))
                     }
                     Some(_) => Err(malformed("Quay lists the tag without its digest")),
                 }
             }
-            401 if speaks(response) => done(Answer::Check(Err(Missing::Hidden))),
+            401 if speaks(response) => done(Answer::Check(Err(NotFound::PrivateOrMissing))),
             _ => Err(refused(response)),
         },
-        (Ask::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
-        (Ask::Labels { .. }, Some(response)) => match response.status {
+        (Query::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
+        (Query::Labels { .. }, Some(response)) => match response.status {
             200 => {
                 let (labels, only_added) = read_labels(&response.body)?;
                 done(Answer::Labels(Config { labels, only_added, built_at: None }))
@@ -126,7 +126,7 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
             404 if speaks(response) => done(Answer::Labels(Config::default())),
             _ => Err(refused(response)),
         },
-        (Ask::Tags { repository }, _) => {
+        (Query::Tags { repository }, _) => {
             let first = format!("{}/tag/?onlyActiveTags=true&limit={PAGE}", base(repository));
             match pages(&first, exchanged)? {
                 Err(next) => send(next),
@@ -145,17 +145,17 @@ pub fn step(ask: &Ask, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
                 }
             }
         }
-        (Ask::History { repository, tag }, _) => {
+        (Query::History { repository, tag }, _) => {
             match pages(&format!("{}/tag/?specificTag={tag}&limit={PAGE}", base(repository)), exchanged)? {
                 Err(next) => send(next),
                 Ok(rows) => {
-                    let life = |r: RowOf| Some(Life { start: r.start, end: r.end, digest: r.digest?, hash: None });
-                    done(Answer::History(rows.into_iter().filter(|r| r.name == *tag).filter_map(life).collect()))
+                    let period = |r: RowOf| Some(TagPeriod { start: r.start, end: r.end, digest: r.digest?, hash: None });
+                    done(Answer::History(rows.into_iter().filter(|r| r.name == *tag).filter_map(period).collect()))
                 }
             }
         }
-        (Ask::Repositories { namespace, .. }, _) => repositories_step(server, namespace, exchanged),
-        (Ask::Ping { .. }, _) => done(Answer::Ping),
+        (Query::Repositories { namespace, .. }, _) => repositories_step(server, namespace, exchanged),
+        (Query::Ping { .. }, _) => done(Answer::Ping),
     }
 }
 
@@ -164,7 +164,7 @@ fn request(url: String) -> Request {
     Request { xhr: true, ..Request::get(url, limit) }
 }
 
-fn json(body: &[u8]) -> Result<Value, Trouble> {
+fn json(body: &[u8]) -> Result<Value, RegistryError> {
     serde_json::from_slice(body).map_err(|_| malformed("Quay's answer is no JSON"))
 }
 
@@ -176,7 +176,7 @@ fn text(value: &Value, name: &str) -> Option<String> {
 ///
 /// # Errors
 /// What is no JSON, or has no tags. A tag without a digest (Quay 3.3 tells some) is one of which no more is known.
-pub fn read_overview(body: &[u8]) -> Result<Overview, Trouble> {
+pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
     let body = json(body)?;
     let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's answer has no tags")) };
     let mut out = Overview { kept_for: body.get("tag_expiration_s").and_then(Value::as_u64), ..Overview::default() };
@@ -212,7 +212,7 @@ impl RowOf {
 }
 
 /// Reads a page of the list of tags, and whether there are more.
-fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), Trouble> {
+fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), RegistryError> {
     let body = json(body)?;
     let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's answer has no list of tags")) };
     let row = |row: &Value| {
@@ -263,7 +263,7 @@ impl Page {
 /// Between two pages rows may come and go. One that is pushed moves the others down, so that some come twice; one that is deleted moves them
 /// up, and one that is set anew goes to the front. So that none is missed pages overlap, and at the end the first one is read again; where
 /// the rows of before do not show, all is read anew.
-fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, Trouble> {
+fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, RegistryError> {
     #[derive(Clone, Copy)]
     enum Want {
         Go(Page),
@@ -337,7 +337,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
 ///
 /// # Errors
 /// What is no JSON or no manifest.
-pub fn read_data(body: &[u8]) -> Result<(String, Manifest), Trouble> {
+pub fn read_data(body: &[u8]) -> Result<(String, Manifest), RegistryError> {
     let body = json(body)?;
     let digest =
         text(&body, "digest").filter(|d| is_digest(d)).ok_or_else(|| malformed("Quay tells a manifest without a digest"))?;
@@ -349,7 +349,7 @@ pub fn read_data(body: &[u8]) -> Result<(String, Manifest), Trouble> {
 ///
 /// # Errors
 /// What is no JSON or no list.
-pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), Trouble> {
+pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), RegistryError> {
     let body = json(body)?;
     let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's answer has no labels")) };
     let mut out = BTreeMap::new();
@@ -362,7 +362,7 @@ pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), Trou
 }
 
 /// The public repositories of a namespace, a hundred a page.
-fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]) -> Result<Step, Trouble> {
+fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
     let mut names = BTreeSet::new();
     let mut next = None;
     for exchange in exchanged {

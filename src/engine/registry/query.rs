@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::image::reference::Repository;
-use crate::engine::registry::error::Trouble;
+use crate::engine::registry::error::RegistryError;
 use crate::engine::registry::manifest::{Config, Form, Manifest};
 use crate::engine::registry::tag_list::TagList;
 
 /// One question to a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Ask {
+pub enum Query {
     /// What a tag stands for; with its manifest, where that is wanted too.
     Tag {
         /// Whose tag.
@@ -75,7 +75,7 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl Query {
     /// The repository that it is about; none for a question to the host.
     pub fn repository(&self) -> Option<&Repository> {
         match self {
@@ -114,41 +114,41 @@ pub struct Found {
 
 /// The registry's own word that there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum NotFound {
     /// The repository is there, the tag is not.
     Tag,
     /// There is no such repository.
     Repository,
-    /// Every form of the question was answered with 404, but without a code: absent if this is a registry ([`Ask::Ping`]).
-    Silent,
+    /// Every form of the question was answered with 404, but without a code: absent if this is a registry ([`Query::Ping`]).
+    WithoutCode,
     /// It is private or not there, and the registry does not say which: absent if the namespace is public and does not list it
-    /// ([`Ask::Repositories`]).
-    Hidden,
+    /// ([`Query::Repositories`]).
+    PrivateOrMissing,
 }
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To [`Ask::Tag`].
-    Tag(Result<Found, Missing>),
-    /// To [`Ask::Check`]: the digest, where there is such a tag in that form.
-    Check(Result<Checked, Missing>),
-    /// To [`Ask::Manifest`].
+    /// To [`Query::Tag`].
+    Tag(Result<Found, NotFound>),
+    /// To [`Query::Check`]: the digest, where there is such a tag in that form.
+    Check(Result<Checked, NotFound>),
+    /// To [`Query::Manifest`].
     Manifest(Manifest),
-    /// To [`Ask::Labels`].
+    /// To [`Query::Labels`].
     Labels(Config),
-    /// To [`Ask::Tags`].
-    Tags(Result<TagList, Missing>),
-    /// To [`Ask::Overview`], and to [`Ask::Tags`] where digests come with them.
-    Overview(Result<Overview, Missing>),
-    /// To [`Ask::History`], newest first.
-    History(Vec<Life>),
-    /// To [`Ask::Repositories`]: their names in the namespace.
+    /// To [`Query::Tags`].
+    Tags(Result<TagList, NotFound>),
+    /// To [`Query::Overview`], and to [`Query::Tags`] where digests come with them.
+    Overview(Result<Overview, NotFound>),
+    /// To [`Query::History`], newest first.
+    History(Vec<TagPeriod>),
+    /// To [`Query::Repositories`]: their names in the namespace.
     Repositories(BTreeSet<String>),
-    /// To [`Ask::Ping`]: it is a registry.
+    /// To [`Query::Ping`]: it is a registry.
     Ping,
-    /// To [`Ask::Tags`] or [`Ask::Labels`]: the registry does not give this, whoever retries; what needs none of it can go on.
-    Refused(Trouble),
+    /// To [`Query::Tags`] or [`Query::Labels`]: the registry does not give this, whoever retries; what needs none of it can go on.
+    Refused(RegistryError),
 }
 
 /// What a tag stands for, and no more.
@@ -195,7 +195,7 @@ pub struct Overview {
 
 /// One life of a tag: what it stood for, from when to when.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct Life {
+pub struct TagPeriod {
     /// Seconds since 1970.
     pub start: u64,
     /// None while it lasts.

@@ -8,7 +8,7 @@ use crate::engine::registry::http::Request;
 use crate::engine::url::{Address, is_loopback, is_private, is_same_origin, join};
 
 /// Whether a server at `from` may send us to `to`; says in one phrase what is wrong otherwise.
-pub fn may_lead(from: &str, to: &str) -> Result<(), String> {
+pub fn check_redirect(from: &str, to: &str) -> Result<(), String> {
     let (Some(from), Some(to)) = (Address::parse(from), Address::parse(to)) else {
         return Err(format!("`{}` is no address", clean(to)));
     };
@@ -27,7 +27,7 @@ pub fn may_lead(from: &str, to: &str) -> Result<(), String> {
 /// One phrase, where nobody should follow.
 pub fn redirected(request: &Request, location: &str) -> Result<Request, String> {
     let url = join(&request.url, location).ok_or_else(|| format!("`{}` is no address", clean(location)))?;
-    may_lead(&request.url, &url)?;
+    check_redirect(&request.url, &url)?;
     let stays = is_same_origin(&url, &request.url);
     Ok(Request { url, authorization: request.authorization.clone().filter(|_| stays), ..request.clone() })
 }
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn nobody_is_led_astray() {
-        let lead = |from: &str, to: &str| may_lead(from, to).is_ok();
+        let lead = |from: &str, to: &str| check_redirect(from, to).is_ok();
         assert!(lead("https://a.io/v2/", "https://b.io/x") && lead("http://127.0.0.1:5000/", "http://127.0.0.1:6000/"));
         assert!(lead("http://a.io/", "https://b.io/"));
         for to in

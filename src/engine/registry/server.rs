@@ -1,6 +1,6 @@
 //! What is known of a registry, and how a question to it goes on.
 
-use crate::engine::registry::error::Trouble;
+use crate::engine::registry::error::RegistryError;
 use crate::engine::registry::http::{Failure, Request, Response};
 use crate::engine::registry::manifest::Form;
 use crate::engine::registry::query::Answer;
@@ -50,7 +50,7 @@ pub enum Step {
     /// This is to be sent.
     Send(Request),
     /// The question is answered, or will not be.
-    Done(Result<Answer, Trouble>),
+    Done(Result<Answer, RegistryError>),
 }
 
 /// What is known of a registry before a question: where it is, who asks, and whether HEAD told digests so far.

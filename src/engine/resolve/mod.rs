@@ -20,16 +20,18 @@ use crate::engine::options::settings::{Missing as OnMissing, Pin, Settings};
 use crate::engine::registry::quay;
 use crate::engine::registry::query::{Active, Overview};
 use crate::engine::registry::tag_list::TagList;
-use crate::engine::registry::{Answer, Ask, Checked, Config, Dialect, Exchange, Form, Found, Manifest, Missing, Trouble};
+use crate::engine::registry::{
+    Answer, Checked, Config, Dialect, Exchange, Form, Found, Manifest, NotFound, Query, RegistryError,
+};
 use crate::engine::template::plan::Image;
 
 /// What registries told us, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// The answer to each question, or why there is none.
-    pub answers: HashMap<Ask, Result<Answer, Trouble>>,
+    pub answers: HashMap<Query, Result<Answer, RegistryError>>,
     /// What was sent and received for each question.
-    pub exchanges: HashMap<Ask, Vec<Exchange>>,
+    pub exchanges: HashMap<Query, Vec<Exchange>>,
     /// What was sent and received for leave to read a repository.
     pub logins: HashMap<Repository, Vec<Exchange>>,
     /// By which API each host is asked; [`Dialect::Distribution`] where none stands.
@@ -40,38 +42,38 @@ pub struct Facts {
     pub forms: HashMap<Repository, Form>,
     /// Tags that were not there when they were last asked for. A HEAD would have to be followed by the GET whose body says that they
     /// still are not.
-    pub were_absent: HashSet<(Repository, String)>,
+    pub known_absent: HashSet<(Repository, String)>,
     /// Since when it is believed that tags of hashes are not there, seconds since 1970.
-    pub believed_since: u64,
+    pub absences_since: u64,
 }
 
 impl Facts {
     /// Forgets what can have moved by `now`, and gives back what each tag stood for. What is named by a digest cannot, and what a
     /// hash's tag stands for does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
-    /// moves, and no longer than [`BELIEF`]: the tag of a hash may come late, to an image that a build left as it was.
+    /// moves, and no longer than [`ABSENCE_TTL`]: the tag of a hash may come late, to an image that a build left as it was.
     pub(super) fn forget_moving(&mut self, now: u64) -> HashMap<(Repository, String), Option<String>> {
         let (mut before, mut absent) = (HashMap::new(), HashSet::new());
-        let since = if self.believed_since == 0 { self.asked_at } else { self.believed_since };
-        let is_old = now >= since + BELIEF;
-        self.believed_since = if is_old { now } else { since };
+        let since = if self.absences_since == 0 { self.asked_at } else { self.absences_since };
+        let is_old = now >= since + ABSENCE_TTL;
+        self.absences_since = if is_old { now } else { since };
         self.asked_at = now;
-        let is_lasting = |ask: &Ask, answer: &Result<Answer, Trouble>| match (ask, answer) {
+        let is_lasting = |query: &Query, answer: &Result<Answer, RegistryError>| match (query, answer) {
             (_, Err(_)) => false,
-            (Ask::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
-            (Ask::Check { .. }, Ok(Answer::Check(Err(_)))) | (Ask::Tags { .. }, _) if is_old => false,
-            (Ask::Check { tag, .. }, _) => TagClass::of(tag) != TagClass::Moving,
-            (Ask::Manifest { .. } | Ask::Labels { .. } | Ask::Tags { .. }, Ok(answer)) => {
+            (Query::Tag { tag, .. }, Ok(answer)) => TagClass::of(tag) != TagClass::Moving && matches!(answer, Answer::Tag(Ok(_))),
+            (Query::Check { .. }, Ok(Answer::Check(Err(_)))) | (Query::Tags { .. }, _) if is_old => false,
+            (Query::Check { tag, .. }, _) => TagClass::of(tag) != TagClass::Moving,
+            (Query::Manifest { .. } | Query::Labels { .. } | Query::Tags { .. }, Ok(answer)) => {
                 !matches!(answer, Answer::Overview(_) | Answer::Refused(_))
             }
             // Whoever shows it sees when it has gone on.
-            (Ask::History { .. }, Ok(_)) => true,
-            (Ask::Overview { .. } | Ask::Repositories { .. } | Ask::Ping { .. }, _) => false,
+            (Query::History { .. }, Ok(_)) => true,
+            (Query::Overview { .. } | Query::Repositories { .. } | Query::Ping { .. }, _) => false,
         };
-        self.answers.retain(|ask, answer| {
-            let lasts = is_lasting(ask, answer);
+        self.answers.retain(|query, answer| {
+            let lasts = is_lasting(query, answer);
             if !lasts {
-                self.exchanges.remove(ask);
-                if let (Ask::Tag { repository, tag, .. }, Ok(Answer::Tag(found))) = (ask, &answer) {
+                self.exchanges.remove(query);
+                if let (Query::Tag { repository, tag, .. }, Ok(Answer::Tag(found))) = (query, &answer) {
                     before.insert((repository.clone(), tag.clone()), found.as_ref().ok().map(|f| f.digest.clone()));
                     if found.is_err() {
                         absent.insert((repository.clone(), tag.clone()));
@@ -80,17 +82,17 @@ impl Facts {
             }
             lasts
         });
-        self.were_absent = absent;
+        self.known_absent = absent;
         before
     }
 
     /// Forgets what holds only as long as no tag of the repository moves: its tags, and what those of hashes stand for, for a build
     /// may be pushed again.
     pub(super) fn forget_tags(&mut self, repository: &Repository) {
-        self.answers.retain(|ask, _| {
-            let is_of_tags = matches!(ask, Ask::Tags { .. } | Ask::Check { .. }) && ask.repository() == Some(repository);
+        self.answers.retain(|query, _| {
+            let is_of_tags = matches!(query, Query::Tags { .. } | Query::Check { .. }) && query.repository() == Some(repository);
             if is_of_tags {
-                self.exchanges.remove(ask);
+                self.exchanges.remove(query);
             }
             !is_of_tags
         });
@@ -177,7 +179,7 @@ pub struct Row {
     /// Why it is so, as a sentence without a full stop.
     pub reason: String,
     /// What cures it, for an error.
-    pub cure: String,
+    pub hint: String,
     /// The labels, where they were read.
     pub labels: BTreeMap<String, String>,
     /// When the image was built, seconds since 1970, where its config was read and says so.
@@ -185,12 +187,12 @@ pub struct Row {
     /// Other tags that were looked at, and the digest of each that is there.
     pub seen: BTreeMap<String, String>,
     /// The questions that this row rests on, in the order in which they were first needed.
-    pub asks: Vec<Ask>,
+    pub queries: Vec<Query>,
 }
 
 impl Row {
     /// Whether the tag asked for stands for `hash`, as far as that was seen.
-    pub(super) fn stands_for(&self, hash: &str) -> Option<bool> {
+    pub(super) fn points_to(&self, hash: &str) -> Option<bool> {
         if self.hash.as_deref() == Some(hash) {
             return Some(true);
         }
@@ -201,11 +203,11 @@ impl Row {
 /// Why an evaluation did not come to an end.
 enum Stop {
     /// These answers are lacking.
-    Lacking(Vec<Ask>),
+    Needs(Vec<Query>),
     /// A question has no answer.
-    Trouble(Trouble),
+    RegistryError(RegistryError),
     /// The registry does not give this, whoever asks again.
-    Refused(Trouble),
+    Refused(RegistryError),
 }
 
 type Step<T> = Result<T, Stop>;
@@ -215,7 +217,7 @@ const SCOUTS: usize = 3;
 /// How many do where that costs no request of its own.
 const WITNESSES: usize = 12;
 /// Seconds for which refreshes believe that the tag of a hash is not there.
-const BELIEF: u64 = 600;
+const ABSENCE_TTL: u64 = 600;
 /// What stands for the tag while a template is rendered under `newest:REGEX`.
 pub const NEWEST: &str = "newest";
 /// Tags that are compared at a time when siblings are looked for.
@@ -252,23 +254,23 @@ pub struct Resolver {
 }
 
 /// The questions that one evaluation looked at.
-struct Look<'a> {
+struct Lookup<'a> {
     facts: &'a Facts,
-    used: RefCell<(HashSet<Ask>, Vec<Ask>)>,
+    used: RefCell<(HashSet<Query>, Vec<Query>)>,
 }
 
-impl Look<'_> {
-    fn at(&self, ask: Ask) -> Step<&Answer> {
-        let known = self.facts.answers.get(&ask);
-        let (known_asks, order) = &mut *self.used.borrow_mut();
-        if known_asks.insert(ask.clone()) {
-            order.push(ask.clone());
+impl Lookup<'_> {
+    fn at(&self, query: Query) -> Step<&Answer> {
+        let known = self.facts.answers.get(&query);
+        let (known_queries, order) = &mut *self.used.borrow_mut();
+        if known_queries.insert(query.clone()) {
+            order.push(query.clone());
         }
         match known {
             Some(Ok(Answer::Refused(trouble))) => Err(Stop::Refused(trouble.clone())),
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(trouble)) => Err(Stop::Trouble(trouble.clone())),
-            None => Err(Stop::Lacking(vec![ask])),
+            Some(Err(trouble)) => Err(Stop::RegistryError(trouble.clone())),
+            None => Err(Stop::Needs(vec![query])),
         }
     }
 
@@ -278,16 +280,16 @@ impl Look<'_> {
     }
 
     /// The tags of a repository with their digests, as many as one answer holds or all: Quay alone.
-    fn overview(&self, repository: &Repository, whole: bool) -> Step<Result<&Overview, Missing>> {
+    fn overview(&self, repository: &Repository, whole: bool) -> Step<Result<&Overview, NotFound>> {
         let repository = repository.clone();
-        match self.at(if whole { Ask::Tags { repository } } else { Ask::Overview { repository } })? {
+        match self.at(if whole { Query::Tags { repository } } else { Query::Overview { repository } })? {
             Answer::Overview(overview) => Ok(overview.as_ref().map_err(|m| *m)),
-            _ => Ok(Err(Missing::Repository)),
+            _ => Ok(Err(NotFound::Repository)),
         }
     }
 
     /// A tag of a repository on Quay. What its list names is there: that a tag is to expire is told in the server's local time.
-    fn active(&self, repository: &Repository, tag: &str) -> Step<Result<Active, Missing>> {
+    fn active(&self, repository: &Repository, tag: &str) -> Step<Result<Active, NotFound>> {
         let overview = match self.overview(repository, false)? {
             Ok(overview) => overview,
             Err(missing) => return Ok(Err(missing)),
@@ -295,19 +297,19 @@ impl Look<'_> {
         match overview.tags.get(tag) {
             Some(active) => Ok(Ok(active.clone())),
             None if overview.whole && !overview.others.contains(tag) && !overview.undigested.contains(tag) => {
-                Ok(Err(Missing::Tag))
+                Ok(Err(NotFound::Tag))
             }
             // Only the newest were told, and a channel that rarely moves is not among them.
-            None => match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
+            None => match self.at(Query::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
                 Answer::Check(is) => Ok(is.clone().map(|Checked { digest, moved_at }| Active { digest, moved_at })),
-                _ => Ok(Err(Missing::Tag)),
+                _ => Ok(Err(NotFound::Tag)),
             },
         }
     }
 
     /// What to add to an absence on a Quay that may be a proxy cache: only `/v2/` asks its upstream.
     fn doubt(&self, repository: &Repository) -> &'static str {
-        match self.facts.answers.get(&Ask::Overview { repository: repository.clone() }) {
+        match self.facts.answers.get(&Query::Overview { repository: repository.clone() }) {
             Some(Ok(Answer::Overview(Ok(overview)))) if overview.all_expire => {
                 " (all its tags expire: if this is a proxy cache, ask by api=distribution)"
             }
@@ -319,30 +321,30 @@ impl Look<'_> {
         if self.is_quay(repository) {
             return match self.active(repository, tag)? {
                 Ok(active) => Ok(Some(active.digest)),
-                Err(missing) => self.believe(repository, missing).map(|()| None),
+                Err(missing) => self.confirm_absence(repository, missing).map(|()| None),
             };
         }
-        match self.at(Ask::Check { repository: repository.clone(), tag: tag.to_owned(), form })? {
+        match self.at(Query::Check { repository: repository.clone(), tag: tag.to_owned(), form })? {
             Answer::Check(Ok(is)) => Ok(Some(is.digest.clone())),
-            Answer::Check(Err(missing)) => self.believe(repository, *missing).map(|()| None),
+            Answer::Check(Err(missing)) => self.confirm_absence(repository, *missing).map(|()| None),
             _ => Ok(None),
         }
     }
 
     /// A 404 without a code is the registry's word only if this is a registry at all, and a 401 only if the namespace's public
     /// repositories can be listed and this is none of them.
-    fn believe(&self, repository: &Repository, missing: Missing) -> Step<()> {
+    fn confirm_absence(&self, repository: &Repository, missing: NotFound) -> Step<()> {
         match missing {
-            Missing::Tag | Missing::Repository => {}
-            Missing::Silent => _ = self.at(Ask::Ping { host: repository.host.clone() })?,
-            Missing::Hidden => {
+            NotFound::Tag | NotFound::Repository => {}
+            NotFound::WithoutCode => _ = self.at(Query::Ping { host: repository.host.clone() })?,
+            NotFound::PrivateOrMissing => {
                 let (namespace, name) = quay::split(repository);
                 let namespace = namespace.to_owned();
-                let trouble = |what: String| {
-                    let cure = "log in and ask by api=distribution if it is private, else check the namespace".to_owned();
-                    Err(Stop::Trouble(Trouble { what, cure }))
+                let trouble = |message: String| {
+                    let hint = "log in and ask by api=distribution if it is private, else check the namespace".to_owned();
+                    Err(Stop::RegistryError(RegistryError { message, hint }))
                 };
-                match self.at(Ask::Repositories { host: repository.host.clone(), namespace: namespace.clone() })? {
+                match self.at(Query::Repositories { host: repository.host.clone(), namespace: namespace.clone() })? {
                     Answer::Repositories(names) if names.contains(name) => {
                         return trouble("the registry lists it as public, and does not let it be read".to_owned());
                     }
@@ -359,7 +361,7 @@ impl Look<'_> {
     fn config(&self, repository: &Repository, found: &Found) -> Step<Config> {
         if self.is_quay(repository) {
             // Quay keeps labels by manifest; a list has none of its own, and its child has.
-            let of = |digest: &str| match self.at(Ask::Labels { repository: repository.clone(), config: digest.to_owned() })? {
+            let of = |digest: &str| match self.at(Query::Labels { repository: repository.clone(), config: digest.to_owned() })? {
                 Answer::Labels(config) => Ok(config.clone()),
                 _ => Ok(Config::default()),
             };
@@ -388,30 +390,30 @@ impl Look<'_> {
             Manifest::Labelled(config) => return Ok(config),
             Manifest::Index(_) => return Ok(Config::default()),
         };
-        match self.at(Ask::Labels { repository: repository.clone(), config })? {
+        match self.at(Query::Labels { repository: repository.clone(), config })? {
             Answer::Labels(config) => Ok(config.clone()),
             _ => Ok(Config::default()),
         }
     }
 
     fn manifest(&self, repository: &Repository, digest: &str, form: Form) -> Step<Manifest> {
-        match self.at(Ask::Manifest { repository: repository.clone(), digest: digest.to_owned(), form })? {
+        match self.at(Query::Manifest { repository: repository.clone(), digest: digest.to_owned(), form })? {
             Answer::Manifest(manifest) => Ok(manifest.clone()),
             _ => Ok(Manifest::Index(None)),
         }
     }
 
     /// All tags; none where there is no repository.
-    fn tags(&self, repository: &Repository) -> Step<Result<Cow<'_, TagList>, Missing>> {
+    fn tags(&self, repository: &Repository) -> Step<Result<Cow<'_, TagList>, NotFound>> {
         if self.is_quay(repository) {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
             let tags = |o: &Overview| o.tags.keys().chain(&o.others).chain(&o.undigested).map(String::as_str).collect();
             return Ok(all.map(|overview| Cow::Owned(tags(overview))));
         }
-        match self.at(Ask::Tags { repository: repository.clone() })? {
+        match self.at(Query::Tags { repository: repository.clone() })? {
             Answer::Tags(tags) => Ok(tags.as_ref().map(Cow::Borrowed).map_err(|missing| *missing)),
-            _ => Ok(Err(Missing::Repository)),
+            _ => Ok(Err(NotFound::Repository)),
         }
     }
 
@@ -433,8 +435,8 @@ impl Look<'_> {
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
             let unknown = overview.undigested.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias).count();
             if best.is_none() && overview.whole && unknown > 0 {
-                let what = format!("Quay does not tell what {unknown} of its immutable tags stand for");
-                return Err(Stop::Refused(Trouble { what, cure: "ask by api=distribution".to_owned() }));
+                let message = format!("Quay does not tell what {unknown} of its immutable tags stand for");
+                return Err(Stop::Refused(RegistryError { message, hint: "ask by api=distribution".to_owned() }));
             }
             if best.is_some() || overview.whole {
                 let others = overview.others.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias);
@@ -449,9 +451,9 @@ impl Look<'_> {
 fn both<A, B>(a: Step<A>, b: Step<B>) -> Step<(A, B)> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(Stop::Lacking(mut a)), Err(Stop::Lacking(b))) => {
+        (Err(Stop::Needs(mut a)), Err(Stop::Needs(b))) => {
             a.extend(b);
-            Err(Stop::Lacking(a))
+            Err(Stop::Needs(a))
         }
         (Err(stop), _) | (_, Err(stop)) => Err(stop),
     }
@@ -537,30 +539,30 @@ impl Resolver {
     }
 
     /// The row of image `i`, or the questions whose answers are lacking.
-    pub fn row(&self, i: usize, facts: &Facts) -> Result<Row, Vec<Ask>> {
+    pub fn row(&self, i: usize, facts: &Facts) -> Result<Row, Vec<Query>> {
         let image = &self.images[i];
-        let look = Look { facts, used: RefCell::default() };
+        let lookup = Lookup { facts, used: RefCell::default() };
         let mut row = Row::default();
         match &image.reference {
             Err(why) => {
                 row.reason = format!("this is no name of an image: {why}");
-                row.cure = "correct the template or the substitutions".to_owned();
+                row.hint = "correct the template or the substitutions".to_owned();
                 row.tag = image.imagename.rsplit_once(':').map_or("", |(_, t)| t).to_owned();
             }
             Ok(reference) => {
                 row.tag = reference.digest.clone().unwrap_or_else(|| reference.tag.clone());
-                match self.evaluate(i, reference, &look, &mut row) {
+                match self.evaluate(i, reference, &lookup, &mut row) {
                     Ok(()) => {}
-                    Err(Stop::Lacking(asks)) => return Err(asks),
-                    Err(Stop::Trouble(trouble) | Stop::Refused(trouble)) => {
+                    Err(Stop::Needs(queries)) => return Err(queries),
+                    Err(Stop::RegistryError(trouble) | Stop::Refused(trouble)) => {
                         row.status = Status::Error;
-                        row.reason = trouble.what;
-                        row.cure = trouble.cure;
+                        row.reason = trouble.message;
+                        row.hint = trouble.hint;
                     }
                 }
             }
         }
-        row.asks = look.used.into_inner().1;
+        row.queries = lookup.used.into_inner().1;
         let stands_in = self.settings.newest.is_some() && image.reference.as_ref().is_ok_and(|r| r.tag == NEWEST);
         if !stands_in
             && row.written.is_none()
@@ -572,20 +574,20 @@ impl Resolver {
         Ok(row)
     }
 
-    fn evaluate(&self, i: usize, reference: &Reference, look: &Look<'_>, row: &mut Row) -> Step<()> {
+    fn evaluate(&self, i: usize, reference: &Reference, lookup: &Lookup<'_>, row: &mut Row) -> Step<()> {
         let repository = &reference.repository;
         if let Some(digest) = reference.digest.as_ref().filter(|_| !self.pins_exact) {
             row.digest = Some(digest.clone());
-            let found = look.at(Ask::Tag { repository: repository.clone(), tag: digest.clone(), manifest: false })?;
+            let found = lookup.at(Query::Tag { repository: repository.clone(), tag: digest.clone(), manifest: false })?;
             match found {
                 Answer::Tag(Ok(found)) if found.digest != *digest => {
-                    let what = format!("the registry answers to {digest} with {}", found.digest);
-                    return Err(Stop::Trouble(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
+                    let message = format!("the registry answers to {digest} with {}", found.digest);
+                    return Err(Stop::RegistryError(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
                 }
                 Answer::Tag(Ok(_)) => {
                     self.write(row, self.images[i].imagename.clone(), digest, "exact", "the template names this digest")
                 }
-                Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, look)?,
+                Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, lookup)?,
                 _ => {}
             }
             return Ok(());
@@ -594,15 +596,15 @@ impl Resolver {
         if let Some(newest) = &self.settings.newest
             && tag == NEWEST
         {
-            let tags = match look.tags(repository)? {
+            let tags = match lookup.tags(repository)? {
                 Ok(tags) => tags,
-                Err(missing) => return self.missing(row, repository, &tag, missing, look),
+                Err(missing) => return self.missing(row, repository, &tag, missing, lookup),
             };
             let mut best: Option<String> = None;
             for candidate in tags.iter() {
                 let is_match = newest.is_found(candidate).map_err(|why| {
-                    let what = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
-                    Stop::Trouble(Trouble { what, cure: "write the regular expression more simply".to_owned() })
+                    let message = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
+                    Stop::RegistryError(RegistryError { message, hint: "write the regular expression more simply".to_owned() })
                 })?;
                 if is_match && best.as_ref().is_none_or(|b| compare_versions(b, candidate).is_lt()) {
                     best = Some(candidate.to_owned());
@@ -613,7 +615,7 @@ impl Resolver {
                 None => {
                     row.status = Status::Absent;
                     row.absence = Some(Absence::NoTag);
-                    let doubt = look.doubt(repository);
+                    let doubt = lookup.doubt(repository);
                     row.reason = format!("none of the {} tags of {repository} matches {}{doubt}", tags.len(), newest.text);
                     return Ok(());
                 }
@@ -621,21 +623,24 @@ impl Resolver {
         }
         let moves = self.is_to_pin(&tag) && self.settings.newest.as_ref().is_none_or(|_| reference.tag != NEWEST);
         let shares = moves && self.hash_is_shared();
-        let own = self.found(i, repository, &tag, shares, look);
-        let is_scout = self.is_scout(i, reference) && !self.has_siblings(repository, look.facts);
-        let (found, hashes) =
-            if shares && !is_scout { both(own, self.hashes(&Self::channel(reference), look.facts))? } else { (own?, Vec::new()) };
+        let own = self.found(i, repository, &tag, shares, lookup);
+        let is_scout = self.is_scout(i, reference) && !self.has_siblings(repository, lookup.facts);
+        let (found, hashes) = if shares && !is_scout {
+            both(own, self.hashes(&Self::channel(reference), lookup.facts))?
+        } else {
+            (own?, Vec::new())
+        };
         let found = match found {
             Ok(found) => found,
-            Err(missing) => return self.missing(row, repository, &tag, missing, look),
+            Err(missing) => return self.missing(row, repository, &tag, missing, lookup),
         };
         row.digest = Some(found.digest.clone());
         row.moved_at = found.moved_at;
         // Nothing rests on these: that they cannot be read is no trouble of the row.
-        let config = match self.labelled.contains(&i).then(|| look.config(repository, &found)) {
+        let config = match self.labelled.contains(&i).then(|| lookup.config(repository, &found)) {
             Some(Ok(config)) => config,
-            Some(Err(Stop::Lacking(asks))) => return Err(Stop::Lacking(asks)),
-            Some(Err(Stop::Trouble(_) | Stop::Refused(_))) | None => Config::default(),
+            Some(Err(Stop::Needs(queries))) => return Err(Stop::Needs(queries)),
+            Some(Err(Stop::RegistryError(_) | Stop::Refused(_))) | None => Config::default(),
         };
         if !moves {
             (row.labels, row.built_at) = (config.labels, config.built_at);
@@ -660,25 +665,25 @@ impl Resolver {
             return Ok(());
         }
         if self.every_label {
-            match look.config(repository, &found) {
+            match lookup.config(repository, &found) {
                 Err(Stop::Refused(_)) | Ok(_) => {}
                 Err(stop) => return Err(stop),
             }
         }
-        let mut pinned = self.pin(reference, &found, &hashes, look)?;
-        if self.has_siblings(repository, look.facts) {
+        let mut pinned = self.pin(reference, &found, &hashes, lookup)?;
+        if self.has_siblings(repository, lookup.facts) {
             // It stands for each build that left it as it is.
-            let all = look.hashes(repository, &found.digest)?;
+            let all = lookup.hashes(repository, &found.digest)?;
             pinned.seen.extend(all.into_iter().map(|hash| (hash, found.digest.clone())));
         }
         // A scout did not wait for the others. Where it stands for another hash than they do, or for none that it tells, its own tag
         // of theirs may still have the same digest: then it stands for both, and is not torn.
         if shares && (is_scout || self.labels_go_first()) {
-            let hashes = self.hashes(&Self::channel(reference), look.facts)?;
-            if let Some(usual) = hashes.first().filter(|h| **h != pinned.tag)
-                && let Some(digest) = look.check(repository, usual, found.form)?
+            let hashes = self.hashes(&Self::channel(reference), lookup.facts)?;
+            if let Some(majority_hash) = hashes.first().filter(|h| **h != pinned.tag)
+                && let Some(digest) = lookup.check(repository, majority_hash, found.form)?
             {
-                pinned.seen.insert(usual.clone(), digest);
+                pinned.seen.insert(majority_hash.clone(), digest);
             }
         }
         let config = if config == Config::default() { std::mem::take(&mut pinned.config) } else { config };
@@ -730,23 +735,24 @@ impl Resolver {
 
     /// Absent, on the registry's own word; a 404 without a code is that only if this is a registry at all, and that there is no
     /// repository is not believed of one that has just been read.
-    fn missing(&self, row: &mut Row, repository: &Repository, tag: &str, missing: Missing, look: &Look<'_>) -> Step<()> {
-        look.believe(repository, missing)?;
+    fn missing(&self, row: &mut Row, repository: &Repository, tag: &str, missing: NotFound, lookup: &Lookup<'_>) -> Step<()> {
+        lookup.confirm_absence(repository, missing)?;
         let has_tags =
-            || matches!(look.facts.answers.get(&Ask::Tags { repository: repository.clone() }), Some(Ok(Answer::Tags(Ok(_)))));
+            || matches!(lookup.facts.answers.get(&Query::Tags { repository: repository.clone() }), Some(Ok(Answer::Tags(Ok(_)))));
         let (absence, reason) = match missing {
-            Missing::Repository if has_tags() => {
-                let what = format!("the registry lists the tags of {repository}, and then says that it has no such repository");
-                return Err(Stop::Trouble(Trouble { what, cure: "retry".to_owned() }));
+            NotFound::Repository if has_tags() => {
+                let message =
+                    format!("the registry lists the tags of {repository}, and then says that it has no such repository");
+                return Err(Stop::RegistryError(RegistryError { message, hint: "retry".to_owned() }));
             }
-            Missing::Repository => (Absence::NoRepository, format!("{} has no repository {}", repository.host, repository.path)),
-            Missing::Hidden => {
+            NotFound::Repository => (Absence::NoRepository, format!("{} has no repository {}", repository.host, repository.path)),
+            NotFound::PrivateOrMissing => {
                 let (namespace, name) = quay::split(repository);
-                let what = format!("{}/{namespace} has no public repository {name} (missing or private)", repository.host);
-                (Absence::NoPublicRepository, what)
+                let message = format!("{}/{namespace} has no public repository {name} (missing or private)", repository.host);
+                (Absence::NoPublicRepository, message)
             }
-            Missing::Tag | Missing::Silent => {
-                (Absence::NoTag, format!("{repository} has no tag {tag}{}", look.doubt(repository)))
+            NotFound::Tag | NotFound::WithoutCode => {
+                (Absence::NoTag, format!("{repository} has no tag {tag}{}", lookup.doubt(repository)))
             }
         };
         row.status = Status::Absent;
@@ -775,21 +781,28 @@ impl Resolver {
     }
 
     /// What a tag stands for. Those who will need labels ask for the manifest at once.
-    fn found(&self, i: usize, repository: &Repository, tag: &str, shares: bool, look: &Look<'_>) -> Step<Result<Found, Missing>> {
-        if look.is_quay(repository) && !is_digest(tag) {
+    fn found(
+        &self,
+        i: usize,
+        repository: &Repository,
+        tag: &str,
+        shares: bool,
+        lookup: &Lookup<'_>,
+    ) -> Step<Result<Found, NotFound>> {
+        if lookup.is_quay(repository) && !is_digest(tag) {
             let found = |a: Active| Found { digest: a.digest, form: Form::All, manifest: None, moved_at: a.moved_at };
-            return Ok(look.active(repository, tag)?.map(found));
+            return Ok(lookup.active(repository, tag)?.map(found));
         }
         let is_scout = self.images[i].reference.as_ref().is_ok_and(|r| self.is_scout(i, r));
         let reads_label = self.settings.pin.first() == Some(&Pin::Label) && !self.settings.labels.is_empty();
-        let was_absent = look.facts.were_absent.contains(&(repository.clone(), tag.to_owned()));
+        let was_absent = lookup.facts.known_absent.contains(&(repository.clone(), tag.to_owned()));
         let pins_digest = self.settings.pin.first() == Some(&Pin::Digest);
         let manifest = was_absent
             || pins_digest && self.is_to_pin(tag)
             || self.is_to_pin(tag) && reads_label && (is_scout || !shares || self.every_label || self.labels_go_first());
-        match look.at(Ask::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
+        match lookup.at(Query::Tag { repository: repository.clone(), tag: tag.to_owned(), manifest })? {
             Answer::Tag(found) => Ok(found.clone()),
-            _ => Ok(Err(Missing::Silent)),
+            _ => Ok(Err(NotFound::WithoutCode)),
         }
     }
 
@@ -799,51 +812,51 @@ impl Resolver {
         if let Some(known) = self.hashes.borrow().get(channel) {
             return Ok(known.clone());
         }
-        let look = Look { facts, used: RefCell::default() };
-        let (mut told, mut scouts, mut lacking) = (Vec::<(String, usize)>::new(), 0, Vec::new());
+        let lookup = Lookup { facts, used: RefCell::default() };
+        let (mut reported, mut scouts, mut needed) = (Vec::<(String, usize)>::new(), 0, Vec::new());
         for &i in &self.channels[channel] {
-            let is_told = self.images[i].reference.as_ref().is_ok_and(|r| self.has_siblings(&r.repository, facts));
-            if scouts == if is_told { WITNESSES } else { SCOUTS } {
+            let is_reported = self.images[i].reference.as_ref().is_ok_and(|r| self.has_siblings(&r.repository, facts));
+            if scouts == if is_reported { WITNESSES } else { SCOUTS } {
                 break;
             }
             let Ok(reference) = &self.images[i].reference else { continue };
-            let outcome = self.found(i, &reference.repository, &reference.tag, true, &look).and_then(|found| match found {
+            let outcome = self.found(i, &reference.repository, &reference.tag, true, &lookup).and_then(|found| match found {
                 // An image that a build left as it is has its tag too; those that it changed decide.
-                Ok(found) if is_told => look.hashes(&reference.repository, &found.digest).map(Some),
-                Ok(found) => self.pin(reference, &found, &[], &look).map(|pinned| Some(vec![pinned.tag])),
+                Ok(found) if is_reported => lookup.hashes(&reference.repository, &found.digest).map(Some),
+                Ok(found) => self.pin(reference, &found, &[], &lookup).map(|pinned| Some(vec![pinned.tag])),
                 Err(_) => Ok(None),
             });
             match outcome {
                 Ok(Some(tags)) => {
                     scouts += 1;
                     for tag in tags.into_iter().filter(|tag| TagClass::of(tag).is_hash()) {
-                        match told.iter_mut().find(|(hash, _)| *hash == tag) {
+                        match reported.iter_mut().find(|(hash, _)| *hash == tag) {
                             Some((_, votes)) => *votes += 1,
-                            None => told.push((tag, 1)),
+                            None => reported.push((tag, 1)),
                         }
                     }
                 }
                 Ok(None) => {}
                 // Its place is taken: on a registry in trouble one image after the other would be tried else.
-                Err(Stop::Trouble(_) | Stop::Refused(_)) => scouts += 1,
-                Err(Stop::Lacking(asks)) => {
+                Err(Stop::RegistryError(_) | Stop::Refused(_)) => scouts += 1,
+                Err(Stop::Needs(queries)) => {
                     scouts += 1;
-                    lacking.extend(asks);
+                    needed.extend(queries);
                 }
             }
         }
-        if !lacking.is_empty() {
-            return Err(Stop::Lacking(lacking));
+        if !needed.is_empty() {
+            return Err(Stop::Needs(needed));
         }
         // A stable sort: of equal votes the hash of the earlier image stays first.
-        told.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
-        let hashes: Vec<String> = told.into_iter().map(|(hash, _)| hash).collect();
+        reported.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
+        let hashes: Vec<String> = reported.into_iter().map(|(hash, _)| hash).collect();
         self.hashes.borrow_mut().insert(channel.clone(), hashes.clone());
         Ok(hashes)
     }
 
     /// Tries the chain from the left.
-    fn pin(&self, reference: &Reference, found: &Found, hashes: &[String], look: &Look<'_>) -> Step<Pinned> {
+    fn pin(&self, reference: &Reference, found: &Found, hashes: &[String], lookup: &Lookup<'_>) -> Step<Pinned> {
         let repository = &reference.repository;
         let mut out = Pinned {
             tag: reference.tag.clone(),
@@ -853,21 +866,21 @@ impl Resolver {
             seen: BTreeMap::new(),
             tried: Vec::new(),
         };
-        if !self.labels_go_first() && self.by_shared_hash(repository, found, hashes, look, &mut out)? {
+        if !self.labels_go_first() && self.by_shared_hash(repository, found, hashes, lookup, &mut out)? {
             return Ok(out);
         }
         // What cannot be read for good is passed over, as long as something else in the chain does without it.
         let mut refused = None;
         for pin in &self.settings.pin {
             let pinned = match pin {
-                Pin::Label if self.has_siblings(repository, look.facts) => Ok(false),
-                Pin::Label => self.by_label(reference, found, look, &mut out),
-                Pin::Sibling if self.labels_go_first() && self.by_shared_hash(repository, found, hashes, look, &mut out)? => {
+                Pin::Label if self.has_siblings(repository, lookup.facts) => Ok(false),
+                Pin::Label => self.by_label(reference, found, lookup, &mut out),
+                Pin::Sibling if self.labels_go_first() && self.by_shared_hash(repository, found, hashes, lookup, &mut out)? => {
                     Ok(true)
                 }
-                Pin::Sibling => self.by_sibling(reference, found, look, &mut out),
+                Pin::Sibling => self.by_sibling(reference, found, lookup, &mut out),
                 Pin::Digest => {
-                    self.confirm(reference, found, look)?;
+                    self.confirm(reference, found, lookup)?;
                     out.tag = found.digest.clone();
                     out.by = "digest";
                     Ok(true)
@@ -881,7 +894,7 @@ impl Resolver {
                 Ok(true) => return Ok(out),
                 Ok(false) => {}
                 Err(Stop::Refused(trouble)) => {
-                    out.tried.push(trouble.what.clone());
+                    out.tried.push(trouble.message.clone());
                     refused.get_or_insert(trouble);
                 }
                 Err(stop) => return Err(stop),
@@ -892,24 +905,24 @@ impl Resolver {
     }
 
     /// Confirms by the content of the manifest a digest of which only a header is known: a cache may answer HEAD for another repository.
-    fn confirm(&self, reference: &Reference, found: &Found, look: &Look<'_>) -> Step<()> {
+    fn confirm(&self, reference: &Reference, found: &Found, lookup: &Lookup<'_>) -> Step<()> {
         let (repository, tag) = (reference.repository.clone(), reference.tag.clone());
         // Quay names digests in its own answers, and a file does not write them for a tag that is a digest itself.
-        if found.manifest.is_some() || look.is_quay(&repository) || is_digest(&tag) || reference.digest.is_some() {
+        if found.manifest.is_some() || lookup.is_quay(&repository) || is_digest(&tag) || reference.digest.is_some() {
             return Ok(());
         }
-        match look.at(Ask::Tag { repository, tag, manifest: true })? {
+        match lookup.at(Query::Tag { repository, tag, manifest: true })? {
             Answer::Tag(Ok(read)) if read.digest == found.digest => Ok(()),
             Answer::Tag(Ok(read)) => {
-                let what = format!("a header names the digest {}, and the manifest has {}", found.digest, read.digest);
-                Err(Stop::Trouble(Trouble {
-                    what,
-                    cure: "retry: it may have moved just now, or a cache mixes up repositories".to_owned(),
+                let message = format!("a header names the digest {}, and the manifest has {}", found.digest, read.digest);
+                Err(Stop::RegistryError(RegistryError {
+                    message,
+                    hint: "retry: it may have moved just now, or a cache mixes up repositories".to_owned(),
                 }))
             }
             _ => {
-                let what = "the registry has the tag, and then says that it has not".to_owned();
-                Err(Stop::Trouble(Trouble { what, cure: "retry".to_owned() }))
+                let message = "the registry has the tag, and then says that it has not".to_owned();
+                Err(Stop::RegistryError(RegistryError { message, hint: "retry".to_owned() }))
             }
         }
     }
@@ -920,11 +933,11 @@ impl Resolver {
         repository: &Repository,
         found: &Found,
         hashes: &[String],
-        look: &Look<'_>,
+        lookup: &Lookup<'_>,
         out: &mut Pinned,
     ) -> Step<bool> {
         for hash in hashes {
-            if let Some(digest) = look.check(repository, hash, found.form)? {
+            if let Some(digest) = lookup.check(repository, hash, found.form)? {
                 out.seen.insert(hash.clone(), digest.clone());
                 if digest == found.digest {
                     out.tag = hash.clone();
@@ -936,10 +949,10 @@ impl Resolver {
         Ok(false)
     }
 
-    fn by_sibling(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {
+    fn by_sibling(&self, reference: &Reference, found: &Found, lookup: &Lookup<'_>, out: &mut Pinned) -> Step<bool> {
         let repository = &reference.repository;
-        if look.is_quay(repository) {
-            let (best, among) = look.sibling(repository, &found.digest)?;
+        if lookup.is_quay(repository) {
+            let (best, among) = lookup.sibling(repository, &found.digest)?;
             let Some(best) = best else {
                 out.tried.push(format!("none of its {among} immutable tags has the channel's digest"));
                 return Ok(false);
@@ -949,42 +962,42 @@ impl Resolver {
             out.by = "sibling";
             return Ok(true);
         }
-        let Ok(tags) = look.tags(repository)? else {
-            let what =
+        let Ok(tags) = lookup.tags(repository)? else {
+            let message =
                 "the registry has the tag, and says that it has no such repository when it is asked for its tags".to_owned();
-            return Err(Stop::Refused(Trouble { what, cure: "ask whoever runs the registry".to_owned() }));
+            return Err(Stop::Refused(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
         };
         let is_candidate = |t: &&str| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias;
         let mut candidates: Vec<&str> = tags.iter().filter(is_candidate).collect();
         candidates.sort_by_key(|t| (TagClass::of(t), *t));
         for batch in candidates.chunks(BATCH) {
-            let mut lacking = Vec::new();
+            let mut needed = Vec::new();
             for tag in batch {
-                match look.check(repository, tag, found.form) {
+                match lookup.check(repository, tag, found.form) {
                     Ok(None) => {}
                     Ok(Some(digest)) => {
                         out.seen.insert((*tag).to_owned(), digest.clone());
-                        if digest == found.digest && lacking.is_empty() {
+                        if digest == found.digest && needed.is_empty() {
                             out.tag = (*tag).to_owned();
                             // Where its own label was read and names this very tag, `by_label` has ended the search.
                             out.by = "sibling";
                             return Ok(true);
                         }
                     }
-                    Err(Stop::Lacking(asks)) => lacking.extend(asks),
+                    Err(Stop::Needs(queries)) => needed.extend(queries),
                     Err(stop) => return Err(stop),
                 }
             }
-            if !lacking.is_empty() {
-                return Err(Stop::Lacking(lacking));
+            if !needed.is_empty() {
+                return Err(Stop::Needs(needed));
             }
         }
         out.tried.push(format!("none of its {} immutable tags has the channel's digest", candidates.len()));
         Ok(false)
     }
 
-    fn by_label(&self, reference: &Reference, found: &Found, look: &Look<'_>, out: &mut Pinned) -> Step<bool> {
-        out.config = look.config(&reference.repository, found)?;
+    fn by_label(&self, reference: &Reference, found: &Found, lookup: &Lookup<'_>, out: &mut Pinned) -> Step<bool> {
+        out.config = lookup.config(&reference.repository, found)?;
         for label in &self.settings.labels {
             let Some(tag) = label.tag(&out.config.labels) else {
                 out.tried.push(format!("it has no label {}", label.text));
@@ -998,7 +1011,7 @@ impl Resolver {
                 out.tried.push(format!("its label {} names {tag}, which moves", label.text));
                 continue;
             }
-            match look.check(&reference.repository, &tag, found.form)? {
+            match lookup.check(&reference.repository, &tag, found.form)? {
                 Some(digest) if digest == found.digest => {
                     out.seen.insert(tag.clone(), digest);
                     out.tag = tag;
@@ -1051,21 +1064,21 @@ pub struct Summary {
 }
 
 /// Marks torn rows and counts. `rows` are in the order of the images; those not known yet are none.
-pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<Arc<Row>>>, Summary) {
+pub fn summarize(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<Arc<Row>>>, Summary) {
     let mut rows = rows.to_vec();
     for row in rows.iter_mut().flatten().filter(|r| r.notes.contains(&Note::Torn)) {
         Arc::make_mut(row).notes.retain(|n| *n != Note::Torn);
     }
     for members in resolver.channels.values() {
-        let Some(hash) = usual(members.iter().filter_map(|i| rows[*i].as_deref())) else { continue };
+        let Some(hash) = majority_hash(members.iter().filter_map(|i| rows[*i].as_deref())) else { continue };
         for &i in members {
             let Some(row) = &mut rows[i] else { continue };
             // An image that two builds left as it is stands for both; it is told by the one that the others tell too.
-            if row.hash.as_deref() != Some(&hash) && row.stands_for(&hash) == Some(true) {
+            if row.hash.as_deref() != Some(&hash) && row.points_to(&hash) == Some(true) {
                 Arc::make_mut(row).hash = Some(hash.clone());
             }
             // Its own tag of the usual hash tells best; without one, another hash of its own.
-            let is_other = match row.stands_for(&hash) {
+            let is_other = match row.points_to(&hash) {
                 Some(does) => !does,
                 None => row.hash.is_some(),
             };
@@ -1077,7 +1090,7 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<A
     let tag = resolver.settings.tag();
     let in_channel = |i: &usize| resolver.images[*i].reference.as_ref().is_ok_and(|r| r.tag == tag);
     let members: Vec<usize> = (0..rows.len()).filter(in_channel).collect();
-    let usual = usual(members.iter().filter_map(|i| rows[*i].as_deref()));
+    let majority_hash = majority_hash(members.iter().filter_map(|i| rows[*i].as_deref()));
     let count = |is: &dyn Fn(&Row) -> bool| rows.iter().flatten().filter(|r| is(r)).count();
     let summary = Summary {
         asked: rows.len(),
@@ -1089,32 +1102,32 @@ pub fn conclude(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<A
         waiting: rows.iter().filter(|r| r.is_none()).count(),
         torn: count(&|r| r.notes.contains(&Note::Torn)),
         mismatch: count(&|r| r.notes.contains(&Note::Mismatch)),
-        at_hash: usual.as_ref().map_or(0, |hash| {
-            members.iter().filter(|i| rows[**i].as_ref().is_some_and(|r| r.stands_for(hash) == Some(true))).count()
+        at_hash: majority_hash.as_ref().map_or(0, |hash| {
+            members.iter().filter(|i| rows[**i].as_ref().is_some_and(|r| r.points_to(hash) == Some(true))).count()
         }),
-        moved_at: usual.as_ref().and_then(|hash| {
-            members.iter().filter_map(|i| rows[*i].as_ref().filter(|r| r.stands_for(hash) == Some(true))?.moved_at).max()
+        moved_at: majority_hash.as_ref().and_then(|hash| {
+            members.iter().filter_map(|i| rows[*i].as_ref().filter(|r| r.points_to(hash) == Some(true))?.moved_at).max()
         }),
-        hash: usual,
+        hash: majority_hash,
         in_channel: members.len(),
     };
     (rows, summary)
 }
 
 /// The hash that most rows stand for; of equals the one that more of them tell, and then the first.
-pub(super) fn usual<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<String> {
+pub(super) fn majority_hash<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<String> {
     let rows: Vec<&Row> = rows.collect();
-    let mut told: Vec<(&str, usize)> = Vec::new();
+    let mut reported: Vec<(&str, usize)> = Vec::new();
     for hash in rows.iter().filter_map(|row| row.hash.as_deref()) {
-        match told.iter_mut().find(|(h, _)| *h == hash) {
+        match reported.iter_mut().find(|(h, _)| *h == hash) {
             Some((_, n)) => *n += 1,
-            None => told.push((hash, 1)),
+            None => reported.push((hash, 1)),
         }
     }
     // No more than a few can be the one.
-    told.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    told.truncate(8);
-    let stand_for = |hash: &str| rows.iter().filter(|row| row.stands_for(hash) == Some(true)).count();
+    reported.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    reported.truncate(8);
+    let stand_for = |hash: &str| rows.iter().filter(|row| row.points_to(hash) == Some(true)).count();
     // The last of equals is the greatest; so the first comes last.
-    told.into_iter().rev().max_by_key(|(hash, n)| (stand_for(hash), *n)).map(|(hash, _)| hash.to_owned())
+    reported.into_iter().rev().max_by_key(|(hash, n)| (stand_for(hash), *n)).map(|(hash, _)| hash.to_owned())
 }

@@ -5,13 +5,13 @@
 //! order: the page's own scheme, the browser's word on being offline, what the same host answered before, and last a probe that may
 //! see nothing but that something answers.
 
-use crate::engine::registry::{Dialect, Trouble};
+use crate::engine::registry::{Dialect, RegistryError};
 use crate::engine::url::{self, Address};
 use crate::engine::url::{is_loopback, is_private};
 
 /// What is known when a request came to nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight<'a> {
+pub struct FailureEvidence<'a> {
     /// The origin of the page.
     pub page: &'a str,
     /// What was asked.
@@ -67,11 +67,11 @@ pub enum Next {
 }
 
 /// Works it out.
-pub fn diagnose(sight: Sight<'_>) -> Next {
-    let (page, asked) = (Address::parse(sight.page), Address::parse(sight.url));
-    let host = asked.map_or("", |a| a.host);
+pub fn diagnose(sight: FailureEvidence<'_>) -> Next {
+    let (page, query_of) = (Address::parse(sight.page), Address::parse(sight.url));
+    let host = query_of.map_or("", |a| a.host);
     let is_secure = page.is_some_and(|p| p.scheme == "https");
-    if is_secure && asked.is_some_and(|a| a.scheme == "http") && !is_local_by_spelling(host) {
+    if is_secure && query_of.is_some_and(|a| a.scheme == "http") && !is_local_by_spelling(host) {
         return Next::Verdict(Cause::MixedContent);
     }
     if sight.offline {
@@ -120,9 +120,9 @@ pub struct Remedy {
 
 impl Cause {
     /// The cause and its cure in words; `host` is the registry as it is named.
-    pub fn trouble(&self, host: &str, endpoint: &str) -> Trouble {
+    pub fn trouble(&self, host: &str, endpoint: &str) -> RegistryError {
         let origin = url::origin(endpoint);
-        let (what, cure) = match self {
+        let (message, hint) = match self {
             Self::MixedContent => (
                 format!("this page is on https and may not ask {origin}, which is not encrypted (mixed content)"),
                 "serve the registry on https, or open this page on http".to_owned(),
@@ -160,7 +160,7 @@ impl Cause {
                     .to_owned(),
             ),
         };
-        Trouble { what, cure }
+        RegistryError { message, hint }
     }
 
     /// The lines with which the owner of a registry allows this page to read it.
@@ -230,7 +230,7 @@ fn nginx_lines(page: &str, path: &str) -> String {
 mod tests {
     use super::*;
 
-    const SIGHT: Sight<'_> = Sight {
+    const SIGHT: FailureEvidence<'_> = FailureEvidence {
         page: "https://dash.example.org",
         url: "https://registry.example.org/v2/x/manifests/y",
         needs_preflight: false,
@@ -246,23 +246,26 @@ mod tests {
     fn every_branch_of_the_order_ends_in_its_cause() {
         let verdict = |sight, cause| assert_eq!(diagnose(sight), Next::Verdict(cause));
         let plain = "http://registry.example.org/v2/";
-        verdict(Sight { url: plain, offline: true, answered: true, ..SIGHT }, Cause::MixedContent);
-        assert_ne!(diagnose(Sight { url: "http://127.0.0.1:5000/v2/", ..SIGHT }), Next::Verdict(Cause::MixedContent));
-        let local = diagnose(Sight { url: "http://192.168.24.1:8787/v2/", probed: Some(false), ..SIGHT });
+        verdict(FailureEvidence { url: plain, offline: true, answered: true, ..SIGHT }, Cause::MixedContent);
+        assert_ne!(diagnose(FailureEvidence { url: "http://127.0.0.1:5000/v2/", ..SIGHT }), Next::Verdict(Cause::MixedContent));
+        let local = diagnose(FailureEvidence { url: "http://192.168.24.1:8787/v2/", probed: Some(false), ..SIGHT });
         assert_eq!(local, Next::Verdict(Cause::LocalNetwork));
-        assert_eq!(diagnose(Sight { url: plain, page: "http://dash.example.org", ..SIGHT }), Next::Probe);
-        verdict(Sight { offline: true, answered: true, ..SIGHT }, Cause::Offline);
-        assert_eq!(diagnose(Sight { answered: true, ..SIGHT }), Next::Slow);
-        assert_eq!(diagnose(Sight { answered: true, needs_preflight: true, answered_preflighted: true, ..SIGHT }), Next::Slow);
-        assert_eq!(diagnose(Sight { answered: true, needs_preflight: true, tries: 1, ..SIGHT }), Next::Retry);
-        verdict(Sight { answered: true, needs_preflight: true, ..SIGHT }, Cause::PreflightRefused);
-        assert_eq!(diagnose(Sight { tries: 1, ..SIGHT }), Next::Retry);
+        assert_eq!(diagnose(FailureEvidence { url: plain, page: "http://dash.example.org", ..SIGHT }), Next::Probe);
+        verdict(FailureEvidence { offline: true, answered: true, ..SIGHT }, Cause::Offline);
+        assert_eq!(diagnose(FailureEvidence { answered: true, ..SIGHT }), Next::Slow);
+        assert_eq!(
+            diagnose(FailureEvidence { answered: true, needs_preflight: true, answered_preflighted: true, ..SIGHT }),
+            Next::Slow
+        );
+        assert_eq!(diagnose(FailureEvidence { answered: true, needs_preflight: true, tries: 1, ..SIGHT }), Next::Retry);
+        verdict(FailureEvidence { answered: true, needs_preflight: true, ..SIGHT }, Cause::PreflightRefused);
+        assert_eq!(diagnose(FailureEvidence { tries: 1, ..SIGHT }), Next::Retry);
         assert_eq!(diagnose(SIGHT), Next::Probe);
-        verdict(Sight { probed: Some(true), ..SIGHT }, Cause::CorsOff);
-        verdict(Sight { probed: Some(false), ..SIGHT }, Cause::Unreachable);
-        let local = Sight { probed: Some(false), url: "https://192.168.24.1:8787/v2/", ..SIGHT };
+        verdict(FailureEvidence { probed: Some(true), ..SIGHT }, Cause::CorsOff);
+        verdict(FailureEvidence { probed: Some(false), ..SIGHT }, Cause::Unreachable);
+        let local = FailureEvidence { probed: Some(false), url: "https://192.168.24.1:8787/v2/", ..SIGHT };
         verdict(local, Cause::LocalNetwork);
-        verdict(Sight { page: "http://localhost:8080", ..local }, Cause::Unreachable);
+        verdict(FailureEvidence { page: "http://localhost:8080", ..local }, Cause::Unreachable);
         assert!(Cause::Unexposed.remedies("https://d.example", Dialect::Distribution)[0].lines.contains("WWW-Authenticate"));
     }
 }

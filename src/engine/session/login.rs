@@ -6,11 +6,11 @@ impl Run {
     /// Whose login answers for a repository: that of the host where its API is. A link can name another place for a registry, and must
     /// not get the registry's login by that.
     pub(super) fn login_place(&self, repository: &Repository) -> Repository {
-        let (endpoint, usual) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
+        let (endpoint, majority_hash) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
         let host = |url: &str| url::Address::parse(url).map_or(String::new(), |a| a.host.to_owned());
         // Over http it is the same host too: whether a login goes there is another question.
         let https = |url: &str| url.replacen("http://", "https://", 1);
-        let is_usual = url::is_same_origin(&https(&endpoint), &https(&usual));
+        let is_usual = url::is_same_origin(&https(&endpoint), &https(&majority_hash));
         if is_usual { repository.clone() } else { Repository { host: host(&endpoint), ..repository.clone() } }
     }
 
@@ -42,7 +42,7 @@ impl Run {
     /// is wanted.
     pub(super) fn unusable_login(&self, repository: &Repository, response: &Response) -> Option<(String, &'static str)> {
         let place = self.login_place(repository);
-        let is_basic = response.challenge.as_deref().and_then(auth::wanted) == Some(Wanted::Basic);
+        let is_basic = response.challenge.as_deref().and_then(auth::parse_www_authenticate) == Some(AuthChallenge::Basic);
         const AGAIN: &str = "log in again (podman login)";
         match self.client.logins.of(&place) {
             None if self.is_lowered(&place, repository) && self.may_be_typed(&place) => None,
@@ -71,26 +71,26 @@ impl Run {
             return;
         }
         let host = place.host;
-        self.locked.insert(host, if was_sent { Locked::Refused } else { Locked::Wanted });
+        self.locked.insert(host, if was_sent { LoginState::Refused } else { LoginState::Needed });
     }
 
     /// Whether a 401 can be answered with a login or a token that was not tried yet; then the question is put again.
-    pub(super) fn can_log_in(&mut self, ask: &Ask, flight: &Flight, response: &Response) -> bool {
-        let Some(repository) = ask.repository().cloned() else { return false };
+    pub(super) fn can_log_in(&mut self, query: &Query, flight: &Flight, response: &Response) -> bool {
+        let Some(repository) = query.repository().cloned() else { return false };
         let was_sent = flight.request.authorization.is_some();
         let has_login = self.login(&repository).is_some_and(|login| login.basic().is_some());
-        let wanted = response.challenge.as_deref().and_then(auth::wanted);
+        let wanted = response.challenge.as_deref().and_then(auth::parse_www_authenticate);
         match wanted {
-            Some(wanted @ Wanted::Bearer { .. }) => {
+            Some(wanted @ AuthChallenge::Bearer { .. }) => {
                 if was_sent {
                     match self.tokens.get(&repository) {
                         // Another one came while this was under way.
-                        Some(held) if Some(&held.token.header) != flight.request.authorization.as_ref() => return true,
+                        Some(cached) if Some(&cached.token.header) != flight.request.authorization.as_ref() => return true,
                         // One that was good may have run out before its time; it is renewed once.
-                        Some(held) => {
-                            let ran_out = held.was_good;
+                        Some(cached) => {
+                            let ran_out = cached.was_good;
                             self.tokens.remove(&repository);
-                            if !(ran_out && self.renewed.insert(ask.clone())) {
+                            if !(ran_out && self.renewed.insert(query.clone())) {
                                 return false;
                             }
                             self.renewing.insert(repository.clone());
@@ -103,9 +103,9 @@ impl Run {
                 true
             }
             // A page may not be let see what is wanted; then a password is the likely thing.
-            Some(Wanted::Basic) | None if has_login && !was_sent => {
+            Some(AuthChallenge::Basic) | None if has_login && !was_sent => {
                 self.refusals.insert(repository);
-                self.host(&flight.host).wants = Some(Wanted::Basic);
+                self.host(&flight.host).wants = Some(AuthChallenge::Basic);
                 true
             }
             _ => false,
@@ -114,14 +114,14 @@ impl Run {
 
     pub(super) fn take_token(&mut self, repository: Repository, flight: Flight, outcome: Result<Response, Failure>) {
         let has_login = flight.request.authorization.is_some() || flight.request.form.is_some();
-        let asks = self.parked.remove(&repository).unwrap_or_default();
+        let queries = self.awaiting_token.remove(&repository).unwrap_or_default();
         self.renewing.remove(&repository);
         let now = self.now;
         if let Err(Failure::Offline) = &outcome {
             let trouble = Cause::Offline.trouble(&flight.host, "");
             self.host(&flight.host).cause = Some(Cause::Offline);
             self.give_up(&flight.host, trouble.clone());
-            return asks.into_iter().for_each(|ask| self.learn(ask, Err(trouble.clone())));
+            return queries.into_iter().for_each(|query| self.learn(query, Err(trouble.clone())));
         }
         let is_unreadable = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
         let host = self.host(&flight.host);
@@ -131,32 +131,32 @@ impl Run {
             Err(_) => is_unreadable && host.has_tokens,
         };
         if is_overload {
-            let told = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
-            host.pace.refused(flight.sent, now.ms, told.map(|t| t.min(IMAGE_LIMIT)), now.random);
+            let reported = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
+            host.rate_limit.rate_limited(flight.sent, now.ms, reported.map(|t| t.min(IMAGE_LIMIT)), now.random);
         }
-        let is_hopeless = host.pace.is_hopeless(now.ms);
+        let is_hopeless = host.rate_limit.is_hopeless(now.ms);
         let tries = self.token_tries.entry(repository.clone()).or_default();
         *tries += 1;
         let tries = *tries;
         if is_overload && !is_hopeless {
             self.retries += 1;
-            return asks.into_iter().for_each(|ask| self.put_back(ask));
+            return queries.into_iter().for_each(|query| self.requeue(query));
         }
         if is_overload {
             let trouble = trouble_of(&outcome);
             self.give_up(&flight.host, trouble.clone());
-            return asks.into_iter().for_each(|ask| self.learn(ask, Err(trouble.clone())));
+            return queries.into_iter().for_each(|query| self.learn(query, Err(trouble.clone())));
         }
-        if may_pass(&outcome) && tries < TRIES {
+        if is_transient(&outcome) && tries < TRIES {
             self.retries += 1;
             let due = now.ms + backoff(tries, now.random).as_millis() as u64;
-            return self.later.extend(asks.into_iter().map(|ask| (due, ask)));
+            return self.later.extend(queries.into_iter().map(|query| (due, query)));
         }
         self.token_tries.remove(&repository);
         if is_unreadable && self.host(&flight.host).tokens_probed.is_none() {
             let probe = Request { method: Method::Probe, ..Request::get(format!("{}/", url::origin(&flight.request.url)), 0) };
             self.urgent.push_back((Purpose::TokenProbe(repository.clone()), flight.host, probe, PROBE_LIMIT));
-            self.parked.insert(repository, asks);
+            self.awaiting_token.insert(repository, queries);
             return;
         }
         let token = match &outcome {
@@ -170,7 +170,7 @@ impl Run {
                 host.cause = Some(cause);
                 host.no_token = Some(trouble.clone());
                 // Where nothing was readable without a token so far, nothing will be.
-                if !host.took {
+                if !host.has_succeeded {
                     self.give_up(&flight.host, trouble.clone());
                 }
                 Err(trouble)
@@ -185,24 +185,24 @@ impl Run {
         match token {
             Ok(token) => {
                 self.host(&flight.host).has_tokens = true;
-                self.tokens.insert(repository, Held { token, since: flight.sent, was_good: false });
-                for ask in asks {
-                    self.put_back(ask);
+                self.tokens.insert(repository, CachedToken { token, since: flight.sent, was_good: false });
+                for query in queries {
+                    self.requeue(query);
                 }
             }
             Err(mut trouble) => {
                 if is_refused {
                     self.lock(&repository, has_login);
                     if let Some(why) = self.client.logins.unusable(&self.login_place(&repository)).filter(|_| !has_login) {
-                        trouble.what = format!("{}, and {why}", trouble.what);
+                        trouble.message = format!("{}, and {why}", trouble.message);
                     }
                 }
-                for ask in asks {
+                for query in queries {
                     // Others only waited to see how this one fares.
-                    if ask.repository() == Some(&repository) {
-                        self.learn(ask, Err(trouble.clone()));
+                    if query.repository() == Some(&repository) {
+                        self.learn(query, Err(trouble.clone()));
                     } else {
-                        self.put_back(ask);
+                        self.requeue(query);
                     }
                 }
             }
@@ -211,10 +211,10 @@ impl Run {
 
     /// The repository whose token is to be waited for before this one's is asked for.
     pub(super) fn token_under_way(&self, repository: &Repository) -> Option<Repository> {
-        if self.parked.contains_key(repository) {
+        if self.awaiting_token.contains_key(repository) {
             return Some(repository.clone());
         }
         let is_new = self.hosts.get(&repository.host).is_some_and(|h| !h.has_tokens);
-        self.parked.keys().find(|r| is_new && r.host == repository.host).cloned()
+        self.awaiting_token.keys().find(|r| is_new && r.host == repository.host).cloned()
     }
 }

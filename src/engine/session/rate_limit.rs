@@ -8,10 +8,10 @@ use std::time::Duration;
 
 /// A host's pace. Times are milliseconds since any beginning.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct RateLimit {
     limit: f64,
     cap: f64,
-    flying: usize,
+    in_flight: usize,
     was_cut: bool,
     cut_at: u64,
     gap: f64,
@@ -28,13 +28,13 @@ const LONGEST: f64 = 8000.0;
 /// A host that takes nothing for so long is given up.
 const GIVE_UP: u64 = 60_000;
 
-impl Pace {
+impl RateLimit {
     /// So many at once to begin with, and so many at most.
     pub fn new(start: usize, cap: usize) -> Self {
         Self {
             limit: start as f64,
             cap: cap as f64,
-            flying: 0,
+            in_flight: 0,
             was_cut: false,
             cut_at: 0,
             gap: 0.0,
@@ -47,29 +47,29 @@ impl Pace {
 
     /// When a request may be sent; none while as many are under way as may be.
     pub fn when(&self, now: u64) -> Option<u64> {
-        let free = (self.flying as f64) < self.limit.max(1.0).floor();
+        let free = (self.in_flight as f64) < self.limit.max(1.0).floor();
         let due = if self.gap >= 1.0 { self.sent_at + self.gap as u64 } else { 0 };
         free.then(|| self.paused_until.max(due).max(now))
     }
 
     /// How many are under way.
-    pub fn flying(&self) -> usize {
-        self.flying
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     /// A request was sent.
     pub fn sent(&mut self, now: u64) {
-        self.flying += 1;
+        self.in_flight += 1;
         self.sent_at = now;
     }
 
     /// A request ended, however.
     pub fn ended(&mut self) {
-        self.flying = self.flying.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// The host took a request.
-    pub fn took(&mut self) {
+    pub fn succeeded(&mut self) {
         match self.gap {
             0.0 => self.limit = (self.limit + if self.was_cut { 1.0 / self.limit.max(1.0) } else { 1.0 }).min(self.cap),
             gap => self.gap = if gap < 5.0 { 0.0 } else { gap * 0.985 },
@@ -79,28 +79,28 @@ impl Pace {
     }
 
     /// The host refused a request that was sent at `sent`, and said how long to wait, or not.
-    pub fn refused(&mut self, sent: u64, now: u64, told: Option<Duration>, random: f64) {
+    pub fn rate_limited(&mut self, sent: u64, now: u64, reported: Option<Duration>, random: f64) {
         self.refused_since.get_or_insert(now);
         // What was under way when the host first refused says nothing new.
         if self.was_cut && sent < self.cut_at {
             return;
         }
         // One that says how long to wait makes every further refusal dear.
-        self.limit = if told.is_some_and(|t| t > Duration::from_secs(1)) { 1.0 } else { (self.limit / 2.0).max(1.0) };
+        self.limit = if reported.is_some_and(|t| t > Duration::from_secs(1)) { 1.0 } else { (self.limit / 2.0).max(1.0) };
         if self.limit < 2.0 {
-            self.gap = (self.gap * 1.5).clamp(if told.is_some() { 100.0 } else { 50.0 }, 2000.0);
+            self.gap = (self.gap * 1.5).clamp(if reported.is_some() { 100.0 } else { 50.0 }, 2000.0);
         }
         self.was_cut = true;
         self.cut_at = now + 1;
         let own = (FIRST * f64::from(1 << self.in_a_row.min(4))).min(LONGEST) * (0.5 + random / 2.0);
         self.in_a_row += 1;
-        let pause = told.map_or(own as u64, |d| d.as_millis() as u64);
+        let pause = reported.map_or(own as u64, |d| d.as_millis() as u64);
         self.paused_until = self.paused_until.max(now + pause);
     }
 
     /// Nothing is under way any more.
     pub fn forget(&mut self) {
-        self.flying = 0;
+        self.in_flight = 0;
     }
 
     /// Leaves the host alone until then.
@@ -124,37 +124,37 @@ mod tests {
     use super::*;
 
     /// Lets `requests` through a bucket of so many a second; returns milliseconds and refusals. An answer takes 10 ms.
-    fn through(requests: usize, per_second: f64, burst: f64, told: Option<Duration>) -> (u64, usize) {
-        let mut pace = Pace::new(32, 64);
+    fn through(requests: usize, per_second: f64, burst: f64, reported: Option<Duration>) -> (u64, usize) {
+        let mut rate_limit = RateLimit::new(32, 64);
         let (mut now, mut done, mut refusals, mut bucket) = (0_u64, 0, 0, burst.max(1.0));
-        let mut flying: Vec<(u64, bool)> = Vec::new();
+        let mut in_flight: Vec<(u64, bool)> = Vec::new();
         while done < requests {
-            for (sent, taken) in std::mem::take(&mut flying) {
+            for (sent, successes) in std::mem::take(&mut in_flight) {
                 if sent + 10 > now {
-                    flying.push((sent, taken));
+                    in_flight.push((sent, successes));
                     continue;
                 }
-                pace.ended();
-                if taken {
-                    pace.took();
+                rate_limit.ended();
+                if successes {
+                    rate_limit.succeeded();
                     done += 1;
                 } else {
-                    pace.refused(sent, now, told, 0.5);
+                    rate_limit.rate_limited(sent, now, reported, 0.5);
                     refusals += 1;
                 }
             }
-            while done + flying.len() < requests && pace.when(now) == Some(now) {
-                let taken = bucket >= 1.0;
-                bucket -= f64::from(u8::from(taken));
-                pace.sent(now);
-                flying.push((now, taken));
-                if pace.gap >= 1.0 {
+            while done + in_flight.len() < requests && rate_limit.when(now) == Some(now) {
+                let successes = bucket >= 1.0;
+                bucket -= f64::from(u8::from(successes));
+                rate_limit.sent(now);
+                in_flight.push((now, successes));
+                if rate_limit.gap >= 1.0 {
                     break;
                 }
             }
             now += 1;
             bucket = (bucket + per_second / 1000.0).min(burst.max(1.0));
-            assert!(now < 1_000_000 && !pace.is_hopeless(now), "{done} of {requests}");
+            assert!(now < 1_000_000 && !rate_limit.is_hopeless(now), "{done} of {requests}");
         }
         (now, refusals)
     }
@@ -163,8 +163,8 @@ mod tests {
     fn a_slow_host_is_asked_slowly_and_a_fast_one_is_not_held_back() {
         assert_eq!(through(300, 1e9, 1e9, None).1, 0);
         assert!(through(300, 1e9, 1e9, None).0 < 200);
-        for (burst, told) in [(1.0, None), (25.0, None), (5.0, Some(Duration::from_secs(1)))] {
-            let (took, refusals) = through(300, 5.0, burst, told);
+        for (burst, reported) in [(1.0, None), (25.0, None), (5.0, Some(Duration::from_secs(1)))] {
+            let (took, refusals) = through(300, 5.0, burst, reported);
             assert!(took < 110_000, "burst {burst}: {took} ms for what takes 60 s at best");
             assert!(refusals < 150, "burst {burst}: {refusals} refusals");
         }
@@ -172,10 +172,10 @@ mod tests {
 
     #[test]
     fn a_host_that_takes_nothing_is_given_up() {
-        let mut pace = Pace::new(6, 12);
-        pace.refused(0, 0, None, 0.0);
-        assert!(!pace.is_hopeless(59_999) && pace.is_hopeless(60_000));
-        pace.took();
-        assert!(!pace.is_hopeless(90_000));
+        let mut rate_limit = RateLimit::new(6, 12);
+        rate_limit.rate_limited(0, 0, None, 0.0);
+        assert!(!rate_limit.is_hopeless(59_999) && rate_limit.is_hopeless(60_000));
+        rate_limit.succeeded();
+        assert!(!rate_limit.is_hopeless(90_000));
     }
 }

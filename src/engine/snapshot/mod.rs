@@ -16,8 +16,8 @@ use crate::engine::image::tag::{TagClass, is_tag};
 use crate::engine::pipeline::Pipeline;
 use crate::engine::registry::http::LIST_LIMIT;
 use crate::engine::registry::quay;
-use crate::engine::registry::query::{Active, Life, Overview};
-use crate::engine::registry::{Answer, Ask, Checked, Config, Form, Found, Manifest, Missing, Trouble};
+use crate::engine::registry::query::{Active, Overview, TagPeriod};
+use crate::engine::registry::{Answer, Checked, Config, Form, Found, Manifest, NotFound, Query, RegistryError};
 use crate::engine::resolve::{Facts, Row, Status};
 use crate::engine::time;
 use crate::engine::url::is_host;
@@ -25,9 +25,9 @@ use crate::engine::url::is_host;
 /// The version that is written, and read.
 const VERSION: u32 = 1;
 /// Lives of a tag that are kept at most.
-const LIVES: usize = 100;
+const PERIODS: usize = 100;
 /// Lives of all tags together: some 5 MB of a file of which nobody reads more than [`LIST_LIMIT`].
-const ALL_LIVES: usize = 30_000;
+const ALL_PERIODS: usize = 30_000;
 /// After so many seconds a snapshot is called stale.
 pub const STALE: u64 = 24 * 3600;
 
@@ -113,7 +113,7 @@ struct Kept {
     kept_for: Option<u64>,
     /// What a tag stood for before, newest first.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    history: BTreeMap<String, Vec<Life>>,
+    history: BTreeMap<String, Vec<TagPeriod>>,
 }
 
 /// How many images stand for it, by tag and hash.
@@ -132,13 +132,13 @@ impl Kept {
         same.map(|(tag, _)| tag.as_str())
     }
 
-    /// Keeps an absence, if it is one: what a registry did not say for certain stays unknown (see [`Missing`]).
-    fn miss(&mut self, facts: &Facts, repository: &Repository, tag: Option<&String>, missing: Missing) {
+    /// Keeps an absence, if it is one: what a registry did not say for certain stays unknown (see [`NotFound`]).
+    fn miss(&mut self, facts: &Facts, repository: &Repository, tag: Option<&String>, missing: NotFound) {
         match missing {
-            Missing::Repository => self.absent = true,
-            Missing::Tag => _ = tag.map(|tag| self.tags.entry(tag.clone()).or_default()),
-            Missing::Silent => {
-                let ping = Ask::Ping { host: repository.host.clone() };
+            NotFound::Repository => self.absent = true,
+            NotFound::Tag => _ = tag.map(|tag| self.tags.entry(tag.clone()).or_default()),
+            NotFound::WithoutCode => {
+                let ping = Query::Ping { host: repository.host.clone() };
                 if matches!(facts.answers.get(&ping), Some(Ok(_))) {
                     _ = tag.map(|tag| self.tags.entry(tag.clone()).or_default());
                 } else {
@@ -146,13 +146,13 @@ impl Kept {
                     self.error.get_or_insert_with(|| "nothing there says that it is a registry".to_owned());
                 }
             }
-            Missing::Hidden => {
+            NotFound::PrivateOrMissing => {
                 let (namespace, name) = quay::split(repository);
-                let list = Ask::Repositories { host: repository.host.clone(), namespace: namespace.to_owned() };
+                let list = Query::Repositories { host: repository.host.clone(), namespace: namespace.to_owned() };
                 self.hidden = true;
-                let is_told = matches!(facts.answers.get(&list), Some(Ok(Answer::Repositories(names)))
+                let is_reported = matches!(facts.answers.get(&list), Some(Ok(Answer::Repositories(names)))
                     if !names.is_empty() && !names.contains(name));
-                if !is_told {
+                if !is_reported {
                     self.error.get_or_insert_with(|| "it is private, or not there".to_owned());
                 }
             }
@@ -190,27 +190,27 @@ impl Snapshot {
         let matter = tags_that_matter(facts, rows);
         let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut repositories: BTreeMap<String, &Repository> = BTreeMap::new();
-        for (ask, answer) in &facts.answers {
-            let Some(repository) = ask.repository() else { continue };
+        for (query, answer) in &facts.answers {
+            let Some(repository) = query.repository() else { continue };
             let name = repository.to_string();
             let kept = out.repositories.entry(name.clone()).or_default();
-            match (ask, answer) {
-                (Ask::History { .. }, Err(_)) => {}
-                (_, Err(trouble)) => kept.error = kept.error.take().max(Some(trouble.what.clone())),
-                (Ask::Tag { tag, .. }, Ok(Answer::Tag(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
-                (Ask::Check { tag, .. }, Ok(Answer::Check(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
+            match (query, answer) {
+                (Query::History { .. }, Err(_)) => {}
+                (_, Err(trouble)) => kept.error = kept.error.take().max(Some(trouble.message.clone())),
+                (Query::Tag { tag, .. }, Ok(Answer::Tag(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
+                (Query::Check { tag, .. }, Ok(Answer::Check(Err(missing)))) => kept.miss(facts, repository, Some(tag), *missing),
                 (_, Ok(Answer::Tags(Err(missing)) | Answer::Overview(Err(missing)))) => {
                     kept.miss(facts, repository, None, *missing)
                 }
-                (Ask::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) => {
+                (Query::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) => {
                     kept.tags.insert(tag.clone(), Some(found.digest.clone()));
                 }
                 // The same tag may have been asked for in two forms; one that is there is there.
-                (Ask::Check { tag, .. }, Ok(Answer::Check(Ok(is)))) => {
+                (Query::Check { tag, .. }, Ok(Answer::Check(Ok(is)))) => {
                     kept.tags.entry(tag.clone()).or_default().get_or_insert_with(|| is.digest.clone());
                     kept.moved.extend(is.moved_at.map(|at| (tag.clone(), at)));
                 }
-                (Ask::Tags { .. }, Ok(Answer::Refused(trouble))) => kept.no_list = Some(trouble.what.clone()),
+                (Query::Tags { .. }, Ok(Answer::Refused(trouble))) => kept.no_list = Some(trouble.message.clone()),
                 (_, Ok(Answer::Tags(Ok(tags)))) => {
                     lists.entry(name.clone()).or_default().extend(tags.iter().map(str::to_owned));
                     kept.whole = true;
@@ -228,7 +228,9 @@ impl Snapshot {
                         }
                     }
                 }
-                (Ask::History { tag, .. }, Ok(Answer::History(lives))) => _ = kept.history.insert(tag.clone(), lives.clone()),
+                (Query::History { tag, .. }, Ok(Answer::History(periods))) => {
+                    _ = kept.history.insert(tag.clone(), periods.clone())
+                }
                 _ => {}
             }
             repositories.insert(name, repository);
@@ -239,8 +241,8 @@ impl Snapshot {
             // A repository that was read is there, whatever the registry says of it then.
             if kept.absent && (kept.whole || kept.tags.values().any(Option::is_some)) {
                 kept.absent = false;
-                let what = "the registry has the repository, and says that it has not when it is asked for more";
-                kept.no_list.get_or_insert_with(|| what.to_owned());
+                let message = "the registry has the repository, and says that it has not when it is asked for more";
+                kept.no_list.get_or_insert_with(|| message.to_owned());
             }
             let digests: BTreeSet<String> = kept.tags.values().flatten().cloned().collect();
             if let Some(repository) = repositories.get(name) {
@@ -266,13 +268,13 @@ impl Snapshot {
     /// Forgets the oldest lives of tags where there are more than anybody reads.
     fn cut_lives(&mut self) {
         let all: usize = self.repositories.values().map(|kept| kept.history.len()).sum();
-        let most = LIVES.min(ALL_LIVES / all.max(1)).max(1);
-        self.repositories.values_mut().flat_map(|kept| kept.history.values_mut()).for_each(|lives| lives.truncate(most));
+        let most = PERIODS.min(ALL_PERIODS / all.max(1)).max(1);
+        self.repositories.values_mut().flat_map(|kept| kept.history.values_mut()).for_each(|periods| periods.truncate(most));
     }
 
     /// Carries on what `older` knew of what the tags that move stood for before, and notes what moved since: registries that keep no
     /// history have one that way, as fine as snapshots are taken.
-    pub fn carry_on(&mut self, older: &Self) {
+    pub fn extend_history(&mut self, older: &Self) {
         let (fetched, mut histories) = (self.fetched, Vec::new());
         let (own_shares, old_shares) = (self.shares(), older.shares());
         for (name, kept) in &self.repositories {
@@ -294,50 +296,50 @@ impl Snapshot {
                 .collect::<BTreeSet<_>>()
             {
                 let since = old.moved.get(&tag).copied().unwrap_or(older.fetched);
-                let seen = old.tags.get(&tag).cloned().flatten().map(|digest| Life {
+                let seen = old.tags.get(&tag).cloned().flatten().map(|digest| TagPeriod {
                     start: since,
                     end: None,
                     hash: hash(old, &old_shares, &tag, &digest, since),
                     digest,
                 });
                 let before = old.history.get(&tag).cloned().unwrap_or_else(|| seen.into_iter().collect());
-                let mut lives = kept.history.get(&tag).cloned().unwrap_or_default();
-                if let Some(oldest) = lives.last().map(|l| l.start) {
-                    for life in &mut lives {
-                        let same = before.iter().find(|l| l.digest == life.digest).and_then(|l| l.hash.clone());
-                        life.hash = hash(kept, &own_shares, &tag, &life.digest, life.start).or(same);
+                let mut periods = kept.history.get(&tag).cloned().unwrap_or_default();
+                if let Some(oldest) = periods.last().map(|l| l.start) {
+                    for period in &mut periods {
+                        let same = before.iter().find(|l| l.digest == period.digest).and_then(|l| l.hash.clone());
+                        period.hash = hash(kept, &own_shares, &tag, &period.digest, period.start).or(same);
                     }
-                    lives.extend(before.into_iter().filter(|l| l.start < oldest));
+                    periods.extend(before.into_iter().filter(|l| l.start < oldest));
                 } else {
-                    lives = before;
-                    let is_open = |l: &Life, digest: &String| l.end.is_none() && l.digest == *digest;
+                    periods = before;
+                    let is_open = |l: &TagPeriod, digest: &String| l.end.is_none() && l.digest == *digest;
                     // Clocks differ; what is newer does not begin earlier.
-                    let least = lives.first().map_or(0, |life| life.start);
+                    let least = periods.first().map_or(0, |period| period.start);
                     let since = kept.moved.get(&tag).copied().unwrap_or(fetched).max(least);
-                    let moved = |digest: &String| Life {
+                    let moved = |digest: &String| TagPeriod {
                         start: since,
                         end: None,
                         hash: hash(kept, &own_shares, &tag, digest, since),
                         digest: digest.clone(),
                     };
                     match kept.tags.get(&tag) {
-                        Some(Some(digest)) if lives.first().is_some_and(|l| is_open(l, digest)) => {}
+                        Some(Some(digest)) if periods.first().is_some_and(|l| is_open(l, digest)) => {}
                         Some(now) => {
-                            if let Some(life) = lives.first_mut().filter(|l| l.end.is_none()) {
-                                life.end = Some(fetched);
+                            if let Some(period) = periods.first_mut().filter(|l| l.end.is_none()) {
+                                period.end = Some(fetched);
                             }
-                            lives.splice(0..0, now.as_ref().map(moved));
+                            periods.splice(0..0, now.as_ref().map(moved));
                         }
                         // Not known now: it is as it was, as far as anybody knows.
                         None => {}
                     }
                 }
-                histories.push((name.clone(), tag, lives));
+                histories.push((name.clone(), tag, periods));
             }
         }
-        for (name, tag, lives) in histories {
-            if let Some(kept) = self.repositories.get_mut(&name).filter(|_| !lives.is_empty()) {
-                kept.history.insert(tag, lives);
+        for (name, tag, periods) in histories {
+            if let Some(kept) = self.repositories.get_mut(&name).filter(|_| !periods.is_empty()) {
+                kept.history.insert(tag, periods);
             }
         }
         self.cut_lives();
@@ -370,19 +372,20 @@ impl Snapshot {
         struct Head {
             overtag_snapshot: u32,
         }
-        let wrong = |what: String| Error::usage(what, name, "give a file that overtag snapshot wrote");
+        let wrong = |message: String| Error::usage(message, name, "give a file that overtag snapshot wrote");
         let head: Head = serde_json::from_str(text).map_err(|e| wrong(format!("this is not a snapshot ({e})")))?;
         if head.overtag_snapshot != VERSION {
-            let what = format!("the snapshot is of version {}, and this overtag reads version {VERSION}", head.overtag_snapshot);
-            return Err(Error::usage(what, name, "read it with a newer overtag"));
+            let message =
+                format!("the snapshot is of version {}, and this overtag reads version {VERSION}", head.overtag_snapshot);
+            return Err(Error::usage(message, name, "read it with a newer overtag"));
         }
         let mut read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
         let in_order = read.names.is_sorted_by(|a, b| a < b) && read.names.iter().all(|tag| is_tag(tag));
         let in_time = |at: &u64| *at <= time::LATEST;
         let is_digest = |digest: &String| is_digest(digest);
-        let is_life = |life: &Life| {
-            let is_hash = life.hash.as_deref().is_none_or(|hash| TagClass::of(hash).is_hash());
-            is_digest(&life.digest) && is_hash && in_time(&life.start) && life.end.as_ref().is_none_or(in_time)
+        let is_period = |period: &TagPeriod| {
+            let is_hash = period.hash.as_deref().is_none_or(|hash| TagClass::of(hash).is_hash());
+            is_digest(&period.digest) && is_hash && in_time(&period.start) && period.end.as_ref().is_none_or(in_time)
         };
         let is_sound = |(name, kept): (&String, &Kept)| {
             Reference::parse(name).is_ok_and(|r| r.digest.is_none() && r.repository.to_string() == *name)
@@ -391,8 +394,11 @@ impl Snapshot {
                 && kept.moved.iter().all(|(tag, at)| (is_tag(tag) || is_digest(tag)) && in_time(at))
                 && kept.built.iter().all(|(digest, at)| is_digest(digest) && in_time(at))
                 && kept.labels.keys().chain(kept.no_labels.keys()).all(is_digest)
-                && kept.history.iter().all(|(tag, lives)| is_tag(tag) && lives.len() <= LIVES && lives.iter().all(is_life))
-                && kept.history.values().all(|lives| lives.is_sorted_by(|a, b| a.start >= b.start))
+                && kept
+                    .history
+                    .iter()
+                    .all(|(tag, periods)| is_tag(tag) && periods.len() <= PERIODS && periods.iter().all(is_period))
+                && kept.history.values().all(|periods| periods.is_sorted_by(|a, b| a.start >= b.start))
         };
         let is_sound_head = read.fetched <= time::LATEST
             && [&read.tool, &read.link].into_iter().all(|text| clean(text) == *text)
@@ -422,8 +428,8 @@ impl Snapshot {
             return Ok(text);
         }
         let (is, most) = (text.len().div_ceil(1 << 20), LIST_LIMIT >> 20);
-        let what = format!("the snapshot would have {is} MiB, and none of more than {most} MiB is read");
-        Err(Error::new(Kind::Usage, what, "snapshot", "take one of fewer images, or begin its history anew (without --since)"))
+        let message = format!("the snapshot would have {is} MiB, and none of more than {most} MiB is read");
+        Err(Error::new(Kind::Usage, message, "snapshot", "take one of fewer images, or begin its history anew (without --since)"))
     }
 
     /// When the registries were asked, seconds since 1970.
@@ -439,8 +445,8 @@ impl Snapshot {
             let at = &self.fetched_at;
             return Some(format!("The snapshot is of {at}, {}: how old it is cannot be told; compare the clocks", clock()));
         }
-        let lives = self.repositories.values().flat_map(|kept| kept.history.values().flatten());
-        let last = lives.map(|life| life.start).max().filter(|at| *at > latest)?;
+        let periods = self.repositories.values().flat_map(|kept| kept.history.values().flatten());
+        let last = periods.map(|period| period.start).max().filter(|at| *at > latest)?;
         let at = time::utc(last);
         Some(format!("The snapshot holds promotions up to {at}, {}: compare the clocks", clock()))
     }
@@ -456,56 +462,56 @@ impl Snapshot {
     ///
     /// # Errors
     /// What the snapshot does not hold.
-    pub fn answer(&self, ask: &Ask) -> Result<Answer, Trouble> {
-        let trouble = |what: String| Trouble {
-            what,
-            cure: "take a new snapshot with these choices (overtag snapshot), or ask the registry".to_owned(),
+    pub fn answer(&self, query: &Query) -> Result<Answer, RegistryError> {
+        let trouble = |message: String| RegistryError {
+            message,
+            hint: "take a new snapshot with these choices (overtag snapshot), or ask the registry".to_owned(),
         };
-        let Some(repository) = ask.repository() else {
+        let Some(repository) = query.repository() else {
             // These only say whether an absence is to be believed: not where one of those it bears on was not.
-            let below = match ask {
-                Ask::Repositories { host, namespace } => format!("{host}/{namespace}/"),
+            let below = match query {
+                Query::Repositories { host, namespace } => format!("{host}/{namespace}/"),
                 other => format!("{}/", other.host()),
             };
             let is_in_doubt = |kept: &&Kept| (kept.hidden || kept.silent) && kept.error.is_some();
             let doubt =
                 self.repositories.iter().filter(|(name, _)| name.starts_with(&below)).map(|(_, kept)| kept).find(is_in_doubt);
-            return match (doubt.and_then(|kept| kept.error.as_ref()), ask) {
+            return match (doubt.and_then(|kept| kept.error.as_ref()), query) {
                 (Some(error), _) => Err(trouble(format!("when the snapshot was taken: {error}"))),
-                (None, Ask::Repositories { .. }) => Ok(Answer::Repositories([String::new()].into())),
+                (None, Query::Repositories { .. }) => Ok(Answer::Repositories([String::new()].into())),
                 (None, _) => Ok(Answer::Ping),
             };
         };
         let Some(kept) = self.repositories.get(&repository.to_string()) else {
             return Err(trouble(format!("the snapshot of {} does not hold this repository", self.fetched_at)));
         };
-        let unknown = |what: &str| match &kept.error {
+        let unknown = |message: &str| match &kept.error {
             Some(error) => trouble(format!("when the snapshot was taken: {error}")),
-            None => trouble(format!("the snapshot of {} does not tell {what}", self.fetched_at)),
+            None => trouble(format!("the snapshot of {} does not tell {message}", self.fetched_at)),
         };
-        let digest = |tag: &str| -> Result<Result<String, Missing>, Trouble> {
+        let digest = |tag: &str| -> Result<Result<String, NotFound>, RegistryError> {
             match kept.tags.get(tag) {
-                _ if kept.absent => Ok(Err(Missing::Repository)),
-                _ if kept.hidden => Ok(Err(Missing::Hidden)),
-                _ if kept.silent => Ok(Err(Missing::Silent)),
+                _ if kept.absent => Ok(Err(NotFound::Repository)),
+                _ if kept.hidden => Ok(Err(NotFound::PrivateOrMissing)),
+                _ if kept.silent => Ok(Err(NotFound::WithoutCode)),
                 Some(Some(digest)) => Ok(Ok(digest.clone())),
-                Some(None) => Ok(Err(Missing::Tag)),
-                None if kept.whole && !self.lists(kept, tag) => Ok(Err(Missing::Tag)),
+                Some(None) => Ok(Err(NotFound::Tag)),
+                None if kept.whole && !self.lists(kept, tag) => Ok(Err(NotFound::Tag)),
                 None => Err(unknown(&format!("of the tag {tag}"))),
             }
         };
-        match ask {
-            Ask::Tag { tag, .. } => Ok(Answer::Tag(digest(tag)?.map(|digest| Found {
+        match query {
+            Query::Tag { tag, .. } => Ok(Answer::Tag(digest(tag)?.map(|digest| Found {
                 manifest: Some(Manifest::Image(digest.clone())),
                 digest,
                 form: Form::All,
                 moved_at: kept.moved.get(tag).copied(),
             }))),
-            Ask::Check { tag, .. } => {
+            Query::Check { tag, .. } => {
                 Ok(Answer::Check(digest(tag)?.map(|digest| Checked { digest, moved_at: kept.moved.get(tag).copied() })))
             }
-            Ask::Manifest { digest, .. } => Ok(Answer::Manifest(Manifest::Image(digest.clone()))),
-            Ask::Labels { config, .. } => match kept.labels.get(config) {
+            Query::Manifest { digest, .. } => Ok(Answer::Manifest(Manifest::Image(digest.clone()))),
+            Query::Labels { config, .. } => match kept.labels.get(config) {
                 Some(labels) => {
                     let built_at = kept.built.get(config).copied();
                     Ok(Answer::Labels(Config { labels: labels.clone(), only_added: false, built_at }))
@@ -515,14 +521,14 @@ impl Snapshot {
                     None => Err(unknown("its labels")),
                 },
             },
-            Ask::Overview { .. } | Ask::Tags { .. } if kept.absent => Ok(Answer::Overview(Err(Missing::Repository))),
-            Ask::Overview { .. } | Ask::Tags { .. } if kept.hidden => Ok(Answer::Overview(Err(Missing::Hidden))),
-            Ask::Overview { .. } | Ask::Tags { .. } if kept.silent => Ok(Answer::Overview(Err(Missing::Silent))),
-            Ask::Tags { .. } if !kept.whole && kept.no_list.is_some() => {
+            Query::Overview { .. } | Query::Tags { .. } if kept.absent => Ok(Answer::Overview(Err(NotFound::Repository))),
+            Query::Overview { .. } | Query::Tags { .. } if kept.hidden => Ok(Answer::Overview(Err(NotFound::PrivateOrMissing))),
+            Query::Overview { .. } | Query::Tags { .. } if kept.silent => Ok(Answer::Overview(Err(NotFound::WithoutCode))),
+            Query::Tags { .. } if !kept.whole && kept.no_list.is_some() => {
                 Ok(Answer::Refused(trouble(kept.no_list.clone().unwrap_or_default())))
             }
-            Ask::Tags { .. } if !kept.whole => Err(unknown("all of its tags")),
-            Ask::Overview { .. } | Ask::Tags { .. } => {
+            Query::Tags { .. } if !kept.whole => Err(unknown("all of its tags")),
+            Query::Overview { .. } | Query::Tags { .. } => {
                 let active = |(tag, digest): (&String, &Option<String>)| {
                     let moved_at = kept.moved.get(tag).copied();
                     Some((tag.clone(), Active { digest: digest.clone()?, moved_at }))
@@ -537,7 +543,7 @@ impl Snapshot {
                     ..Overview::default()
                 })))
             }
-            Ask::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
+            Query::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
             _ => Err(unknown("what its tags stood for before")),
         }
     }
@@ -602,8 +608,8 @@ fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String
     for row in rows.iter().flatten() {
         out.extend([row.tag.clone()].into_iter().chain(row.hash.clone()).chain(row.seen.keys().cloned()));
     }
-    for ask in facts.answers.keys() {
-        if let Ask::Check { tag, .. } | Ask::Tag { tag, .. } = ask {
+    for query in facts.answers.keys() {
+        if let Query::Check { tag, .. } | Query::Tag { tag, .. } = query {
             out.insert(tag.clone());
         }
     }
@@ -613,21 +619,21 @@ fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String
 /// The config of a digest, as far as it was read, through list and manifest; or why the registry does not give it.
 fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Result<Config, String>> {
     let of_config =
-        |config: &str| match facts.answers.get(&Ask::Labels { repository: repository.clone(), config: config.to_owned() }) {
+        |config: &str| match facts.answers.get(&Query::Labels { repository: repository.clone(), config: config.to_owned() }) {
             Some(Ok(Answer::Labels(config))) => Some(Ok(config.clone())),
-            Some(Ok(Answer::Refused(trouble))) => Some(Err(trouble.what.clone())),
+            Some(Ok(Answer::Refused(trouble))) => Some(Err(trouble.message.clone())),
             _ => None,
         };
     let read = |digest: &str| {
         let by_digest = [Form::All, Form::Docker, Form::Oci].into_iter().find_map(|form| {
-            match facts.answers.get(&Ask::Manifest { repository: repository.clone(), digest: digest.to_owned(), form }) {
+            match facts.answers.get(&Query::Manifest { repository: repository.clone(), digest: digest.to_owned(), form }) {
                 Some(Ok(Answer::Manifest(manifest))) => Some(manifest.clone()),
                 _ => None,
             }
         });
         by_digest.or_else(|| {
-            facts.answers.iter().find_map(|(ask, answer)| match answer {
-                Ok(Answer::Tag(Ok(found))) if found.digest == digest && ask.repository() == Some(repository) => {
+            facts.answers.iter().find_map(|(query, answer)| match answer {
+                Ok(Answer::Tag(Ok(found))) if found.digest == digest && query.repository() == Some(repository) => {
                     found.manifest.clone()
                 }
                 _ => None,
@@ -657,11 +663,11 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Res
 }
 
 /// The questions for the history of every tag that moves, on hosts that tell it.
-pub fn histories(facts: &Facts, references: &[&Reference]) -> Vec<Ask> {
+pub fn histories(facts: &Facts, references: &[&Reference]) -> Vec<Query> {
     let is_known = |r: &&&Reference| {
-        let overview = facts.answers.get(&Ask::Overview { repository: r.repository.clone() });
+        let overview = facts.answers.get(&Query::Overview { repository: r.repository.clone() });
         TagClass::of(&r.tag) == TagClass::Moving
             && matches!(overview, Some(Ok(Answer::Overview(Ok(o)))) if o.tags.contains_key(&r.tag) || !o.whole)
     };
-    references.iter().filter(is_known).map(|r| Ask::History { repository: r.repository.clone(), tag: r.tag.clone() }).collect()
+    references.iter().filter(is_known).map(|r| Query::History { repository: r.repository.clone(), tag: r.tag.clone() }).collect()
 }

@@ -24,15 +24,15 @@ pub struct Entry {
 /// Reads what the template `name` rendered to. A missing list is an error, an empty one is not. Keys that stand twice go to `notices`.
 pub fn read(name: &str, rendered: &str, notices: &mut Vec<Error>) -> Result<Vec<Entry>, Error> {
     let name = format!("what {name} renders to");
-    let wrong = |what: String, place: String| Error::template(what, place, "correct the template");
+    let wrong = |message: String, place: String| Error::template(message, place, "correct the template");
     let yaml::Document { value: document, notices: duplicates } = yaml::parse(&name, rendered)?;
     notices.extend(duplicates);
     let Some(Value::Array(list)) = document.get(LIST) else {
-        let what = match document.get("container_images") {
+        let message = match document.get("container_images") {
             Some(_) => format!("there is `container_images`, which is an output, and no list `{LIST}`"),
             None => format!("there is no list `{LIST}`"),
         };
-        return Err(wrong(what, name));
+        return Err(wrong(message, name));
     };
     let entry = |(i, value): (usize, &Value)| {
         let at = || format!("{name}, entry {}", i + 1);

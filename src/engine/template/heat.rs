@@ -41,12 +41,12 @@ pub fn merge(files: &[Source], notices: &mut Vec<Error>) -> Result<Map<String, V
             Value::Object(map) => map,
             _ => return Err(Error::template("the file is not a mapping", &file.name, "give a Heat environment")),
         };
-        notices.extend(not_followed(&sections).map(|(what, hint)| Error::template(what, &file.name, hint)));
+        notices.extend(not_followed(&sections).map(|(message, hint)| Error::template(message, &file.name, hint)));
         for (section, value) in sections {
             if !SECTIONS.contains(&section.as_str()) {
                 let hint = nearest(&section, SECTIONS).map_or(String::new(), |n| format!("; did you mean {n}?"));
-                let what = format!("`{section}` is not a section of a Heat environment{hint}");
-                return Err(Error::template(what, &file.name, format!("Heat knows {}", SECTIONS.join(", "))));
+                let message = format!("`{section}` is not a section of a Heat environment{hint}");
+                return Err(Error::template(message, &file.name, format!("Heat knows {}", SECTIONS.join(", "))));
             }
             match value {
                 Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_)
@@ -71,7 +71,7 @@ fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, 
     let counts = |key: &str| key.ends_with("Count") || key.ends_with("Services") || key == DRIVERS;
     let keys = |name: &str| section(sections, name).into_iter().flat_map(Map::keys);
     let images = keys("parameter_defaults").chain(keys("parameters")).filter_map(|key| {
-        let (what, hint) = match key.as_str() {
+        let (message, hint) = match key.as_str() {
             // A role may have its own, as `ComputeContainerImagePrepare`.
             key if key.ends_with("ContainerImagePrepare") => (
                 "registries, tags and filters that it names do not count",
@@ -81,7 +81,7 @@ fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, 
             "ContainerImageRegistryCredentials" => ("its logins do not count", "log in on the page, or give --authfile"),
             _ => return None,
         };
-        Some((format!("`{}` is not read: {what}", clean(key)), hint))
+        Some((format!("`{}` is not read: {message}", clean(key)), hint))
     });
     let parameters = keys("parameters")
         .filter(move |key| counts(key))
@@ -171,8 +171,8 @@ pub fn deployed_services(
     let names: Vec<&str> = files.environments.iter().map(|e| e.name.as_str()).collect();
     if release.era == Era::Docker && files.environments.is_empty() {
         if let Some(roles) = &files.roles {
-            let what = format!("the roles file does not count: {} filters by roles only with an environment", release.name);
-            notices.push(Error::usage(what, &roles.name, "give an environment that maps the services (-e)"));
+            let message = format!("the roles file does not count: {} filters by roles only with an environment", release.name);
+            notices.push(Error::usage(message, &roles.name, "give an environment that maps the services (-e)"));
         }
         return Ok(None);
     }
@@ -183,13 +183,13 @@ pub fn deployed_services(
         None => default_roles(release),
     };
     if roles.is_empty() {
-        let what = "all images stay: there is no role that an environment could count".to_owned();
-        notices.push(Error::usage(what, names.join(", "), "give a roles file (-r)"));
+        let message = "all images stay: there is no role that an environment could count".to_owned();
+        notices.push(Error::usage(message, names.join(", "), "give a roles file (-r)"));
         return Ok(None);
     }
-    let parameter = |role: &str, what: &str| defaults.and_then(|d| d.get(&format!("{role}{what}")));
+    let parameter = |role: &str, message: &str| defaults.and_then(|d| d.get(&format!("{role}{message}")));
     for key in defaults.into_iter().flat_map(Map::keys) {
-        let Some((role, what)) = ["Count", "Services"].into_iter().find_map(|end| Some((key.strip_suffix(end)?, end))) else {
+        let Some((role, message)) = ["Count", "Services"].into_iter().find_map(|end| Some((key.strip_suffix(end)?, end))) else {
             continue;
         };
         let names_of = || roles.iter().map(|r| r.name.as_str());
@@ -198,11 +198,11 @@ pub fn deployed_services(
         }
         // Other parameters end so too (`NovaReservedHostCount`); one of a role is near a role's name, or deploys something.
         let near = nearest(role, names_of()).filter(|_| !release.roles().roles.contains_key(role));
-        if near.is_some() || what == "Count" && parameter(role, what).and_then(integer).is_some_and(|n| n > 0) {
-            let what = format!("`{}` does not count: there is no role {}", clean(key), clean(role));
+        if near.is_some() || message == "Count" && parameter(role, message).and_then(integer).is_some_and(|n| n > 0) {
+            let message = format!("`{}` does not count: there is no role {}", clean(key), clean(role));
             let hint =
                 near.map_or_else(|| "give a roles file that has it (-r)".to_owned(), |near| format!("did you mean {near}?"));
-            notices.push(Error::template(what, names.join(", "), hint));
+            notices.push(Error::template(message, names.join(", "), hint));
         }
     }
     // Of two roles of a name the later one counts, as for tripleo-common.
@@ -223,8 +223,8 @@ pub fn deployed_services(
         }
         let services = match parameter(&role.name, "Services") {
             Some(list) => texts(list).ok_or_else(|| {
-                let what = format!("{}Services is not a list of texts", role.name);
-                Error::template(what, names.join(", "), "give a list of Heat resource types")
+                let message = format!("{}Services is not a list of texts", role.name);
+                Error::template(message, names.join(", "), "give a list of Heat resource types")
             })?,
             None => role.services,
         };
@@ -259,7 +259,7 @@ fn default_roles(release: &Release) -> Vec<Deployed> {
 
 fn read_roles(file: &Source, notices: &mut Vec<Error>) -> Result<Vec<Deployed>, Error> {
     const HINT: &str = "give a roles file: a list of roles, each with `name`";
-    let wrong = |what: String| Error::template(what, &file.name, HINT);
+    let wrong = |message: String| Error::template(message, &file.name, HINT);
     let document = yaml::parse(&file.name, &file.text)?;
     notices.extend(document.notices);
     let list = match document.value {
@@ -327,8 +327,8 @@ pub fn set_neutron_driver(
     };
     if let Some(driver) = driver {
         if chosen && given != driver {
-            let what = format!("neutron_driver={} does not count: by the environments it is {driver}", clean(&given));
-            notices.push(Error::usage(what, "neutron_driver=", format!("leave it out, or set {DRIVERS}")));
+            let message = format!("neutron_driver={} does not count: by the environments it is {driver}", clean(&given));
+            notices.push(Error::usage(message, "neutron_driver=", format!("leave it out, or set {DRIVERS}")));
         }
         substitutions.insert(NAME.to_owned(), Substitution::Text(driver.to_owned()));
     }

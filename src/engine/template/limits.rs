@@ -54,7 +54,7 @@ pub struct Guarded {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
     /// In words.
-    pub what: String,
+    pub message: String,
     /// In the source.
     pub at: usize,
 }
@@ -80,7 +80,7 @@ impl Guarded {
     /// # Errors
     /// A template, or a tag of it, that is too long.
     pub fn new(source: &str, first: usize) -> Result<Self, Refused> {
-        let refused = |what: String, at: usize| Err(Refused { what, at });
+        let refused = |message: String, at: usize| Err(Refused { message, at });
         if source.len() > SOURCE {
             return refused(format!("the template is larger than {} MiB", SOURCE >> 20), 0);
         }
@@ -340,7 +340,7 @@ impl Guard {
     /// # Errors
     /// It is.
     pub fn check(&self, value: &Value) -> Result<(), Error> {
-        let wrong = |what: String| Err(Error::new(ErrorKind::InvalidOperation, what));
+        let wrong = |message: String| Err(Error::new(ErrorKind::InvalidOperation, message));
         let mut left = PARTS;
         if !measure(value, DEPTH, &mut left)? {
             return wrong(format!("a value has more than {PARTS} parts"));
@@ -417,8 +417,8 @@ pub fn check_call(name: &str, text: &str, args: &[Value]) -> Result<(), Error> {
         _ => (0, 0),
     };
     if made > CALL || compared > COMPARED {
-        let what = format!("`{name}` would make too much of what it is given");
-        return Err(Error::new(ErrorKind::InvalidOperation, what));
+        let message = format!("`{name}` would make too much of what it is given");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<Strin
     for source in [template].into_iter().chain(includes) {
         let first = sources.iter().map(|(_, guarded)| guarded.operands.len()).sum();
         let guarded = Guarded::new(&source.text, first)
-            .map_err(|refused| Error::template(refused.what, position(source, refused.at), "write it more simply"))?;
+            .map_err(|refused| Error::template(refused.message, position(source, refused.at), "write it more simply"))?;
         sources.push((source, guarded));
     }
     let variables: BTreeMap<&str, Jinja> = variables.iter().map(|(name, value)| (name.as_str(), to_jinja(value))).collect();
@@ -86,10 +86,10 @@ pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<Strin
         if undefined.iter().any(|(known, _)| *known == name) || undefined.len() == REPORTED {
             continue;
         }
-        let what = format!("`{}` is not defined and prints as nothing", clean(name));
+        let message = format!("`{}` is not defined and prints as nothing", clean(name));
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let hint = if is_name { format!("give it with set.{name}") } else { "correct the template".to_owned() };
-        undefined.push((name, Error::template(what, position(source, from), hint)));
+        undefined.push((name, Error::template(message, position(source, from), hint)));
     }
     Ok(Rendered { text, undefined: undefined.into_iter().map(|(_, error)| error).collect() })
 }
@@ -169,8 +169,8 @@ impl Includes {
                 continue;
             }
             if self.asked.len() > INCLUDES {
-                let what = format!("the template includes more than {INCLUDES} files");
-                return Err(Error::template(what, self.template.as_str(), "write what they have in common into one"));
+                let message = format!("the template includes more than {INCLUDES} files");
+                return Err(Error::template(message, self.template.as_str(), "write what they have in common into one"));
             }
             return Ok(Some(name));
         }
@@ -397,15 +397,15 @@ fn explain(error: &minijinja::Error, sources: &[(&Source, Guarded)]) -> Error {
             format!("it may write {} MiB; look for a loop", OUTPUT_LIMIT >> 20),
         ),
         ErrorKind::TemplateNotFound => {
-            let what = inner.detail().unwrap_or("an included template is not there").to_owned();
-            Error::template(what, at, "give the included file beside the template")
+            let message = inner.detail().unwrap_or("an included template is not there").to_owned();
+            Error::template(message, at, "give the included file beside the template")
         }
         kind => {
-            let what = match inner.detail() {
+            let message = match inner.detail() {
                 Some(detail) => format!("{kind}: {detail}"),
                 None => kind.to_string(),
             };
-            Error::template(what, at, "correct the template")
+            Error::template(message, at, "correct the template")
         }
     }
 }

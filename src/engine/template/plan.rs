@@ -87,15 +87,15 @@ impl Plan {
         if let Some(chosen) = filter.as_ref().filter(|_| !has_files) {
             for service in settings.services.iter().filter(|service| !own.contains(service.as_str()) && chosen.contains(*service))
             {
-                let what = format!("no image is for the service {}", clean(service));
+                let message = format!("no image is for the service {}", clean(service));
                 let near = nearest(service, own.iter().copied()).map(|near| format!("did you mean {near}?"));
-                warnings.push(Error::usage(what, "service=", near.unwrap_or_else(|| "leave it out".to_owned())));
+                warnings.push(Error::usage(message, "service=", near.unwrap_or_else(|| "leave it out".to_owned())));
             }
         }
         let mut plan = Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings };
         if entries.len() > ENTRIES {
-            let what = format!("the template lists {} images", entries.len());
-            return Err(Error::template(what, &source.name, format!("it may list {ENTRIES}; look for a loop")));
+            let message = format!("the template lists {} images", entries.len());
+            return Err(Error::template(message, &source.name, format!("it may list {ENTRIES}; look for a loop")));
         }
         let mut known: HashMap<String, usize> = HashMap::new();
         for entry in entries {
@@ -124,12 +124,12 @@ impl Plan {
             plan.entries.push(entry);
         }
         if has_files && !(settings.roles.is_empty() && settings.services.is_empty()) {
-            let cure = "a roles file and environments decide alone; leave out the one or the other";
-            plan.warnings.push(Error::usage("roles and services that were chosen do not count", "role= and service=", cure));
+            let hint = "a roles file and environments decide alone; leave out the one or the other";
+            plan.warnings.push(Error::usage("roles and services that were chosen do not count", "role= and service=", hint));
         }
         if !settings.include.is_empty() && !settings.exclude.is_empty() {
-            let cure = "an include decides alone, as for tripleo-common; leave out the one or the other";
-            plan.warnings.push(Error::usage("the excludes do not count", "include= and exclude=", cure));
+            let hint = "an include decides alone, as for tripleo-common; leave out the one or the other";
+            plan.warnings.push(Error::usage("the excludes do not count", "include= and exclude=", hint));
         }
         plan.warnings = bounded(plan.warnings);
         Ok(plan)
@@ -147,8 +147,8 @@ fn without_use(settings: &Settings, source: &Source, includes: &[Source]) -> Vec
         .map(|name| {
             let known = settings.release.defaults().map(|(name, _)| name).filter(|name| is_named(name));
             let near = nearest(name, known).map(|near| format!("did you mean {near}?"));
-            let what = format!("the template does not use `{}`", clean(name));
-            Error::usage(what, format!("set.{}=", clean(name)), near.unwrap_or_else(|| "leave it out".to_owned()))
+            let message = format!("the template does not use `{}`", clean(name));
+            Error::usage(message, format!("set.{}=", clean(name)), near.unwrap_or_else(|| "leave it out".to_owned()))
         })
         .collect()
 }

@@ -19,8 +19,8 @@ pub fn why_not(store: Store) -> Vec<(String, WhyNot)> {
             (channel, why)
         };
         // The first is promoted from nothing on the board, unless the promoter's file says from what.
-        let is_told = |(c, channel): &(usize, String)| *c > 0 || r.pipeline.criteria.contains_key(channel);
-        channels.into_iter().enumerate().filter(is_told).map(|(_, channel)| of(channel)).collect()
+        let is_reported = |(c, channel): &(usize, String)| *c > 0 || r.pipeline.criteria.contains_key(channel);
+        channels.into_iter().enumerate().filter(is_reported).map(|(_, channel)| of(channel)).collect()
     })
 }
 
@@ -37,11 +37,11 @@ pub fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
     };
     let of = move |(channel, why): (String, WhyNot)| {
         let body = match why {
-            WhyNot::NotTold { what, builds } => {
-                view! { <p class="quiet">{what}</p> <ul class="blockers">{builds.into_iter().map(blocker).collect_view()}</ul> }
+            WhyNot::Unknown { message, builds } => {
+                view! { <p class="quiet">{message}</p> <ul class="blockers">{builds.into_iter().map(blocker).collect_view()}</ul> }
                     .into_any()
             }
-            WhyNot::Level(label) => view! { <p>{format!("Nothing: it has the hash of {label}.")}</p> }.into_any(),
+            WhyNot::InSync(label) => view! { <p>{format!("Nothing: it has the hash of {label}.")}</p> }.into_any(),
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let rest =
                     if blockers.is_empty() { " Nothing holds it but the promoter itself.".to_owned() } else { String::new() };
@@ -58,12 +58,12 @@ pub fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
         Some(all) => all.into_iter().map(of).collect_view().into_any(),
         None => view! { <p class="quiet">"It is told when the board is known."</p> }.into_any(),
     };
-    let is_told = Memo::new(move |_| has_pipeline(store));
+    let is_reported = Memo::new(move |_| has_pipeline(store));
     view! {
         <section class="reasons" aria-labelledby="reasons-title">
             <h2 id="reasons-title">"What holds them"</h2>
             <Unread store=store />
-            <Show when=move || is_told.get() fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
+            <Show when=move || is_reported.get() fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
                 {all}
             </Show>
         </section>

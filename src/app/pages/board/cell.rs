@@ -100,6 +100,6 @@ pub fn siblings(
 ) -> Vec<String> {
     let (Some(reference), Some(row)) = (reference, row) else { return Vec::new() };
     let Some(digest) = &row.digest else { return Vec::new() };
-    let told = loader.with_run(|run| board::siblings(run.facts(), &reference.repository, digest));
-    told.unwrap_or_default().into_iter().filter(|tag| *tag != reference.tag).collect()
+    let reported = loader.with_run(|run| board::siblings(run.facts(), &reference.repository, digest));
+    reported.unwrap_or_default().into_iter().filter(|tag| *tag != reference.tag).collect()
 }

@@ -1,7 +1,7 @@
 //! The table: images by channels.
 
 use crate::app::browser;
-use crate::app::parts::hash_flag::Mark;
+use crate::app::parts::hash_flag::HashFlag;
 use crate::app::parts::images::Search;
 use crate::app::state::Store;
 use crate::engine::board::{self, is_wrong, service};
@@ -90,7 +90,7 @@ pub fn Toolbar(store: Store) -> impl IntoView {
     };
     let words = STATUS.into_iter().filter(|w| *w != "resolved").chain(NOTES).chain([UNPROVEN]).map(word).collect_view();
     let notifies = RwSignal::new(browser::remembered(NOTIFY).as_deref() == Some("on"));
-    let ask = move |_| {
+    let query = move |_| {
         if notifies.get_untracked() {
             notifies.set(false);
             browser::remember(NOTIFY, "");
@@ -99,15 +99,15 @@ pub fn Toolbar(store: Store) -> impl IntoView {
         wasm_bindgen_futures::spawn_local(async move {
             // The first one tells that it works.
             let text = "You are told when a channel moves or tears, as long as this page is open.";
-            let is_told = browser::may_notify().await && browser::notify("overtag", "overtag", text);
-            if is_told {
+            let is_reported = browser::may_notify().await && browser::notify("overtag", "overtag", text);
+            if is_reported {
                 notifies.set(true);
                 browser::remember(NOTIFY, "on");
                 if store.refresh_every().is_none() {
                     store.choose(|c| c.put("refresh", "60"));
                 }
             }
-            store.said.set(if is_told { text } else { "The browser does not let this page notify you." }.to_owned());
+            store.said.set(if is_reported { text } else { "The browser does not let this page notify you." }.to_owned());
         });
     };
     let has_dates = Memo::new(move |_| store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())));
@@ -126,7 +126,7 @@ pub fn Toolbar(store: Store) -> impl IntoView {
                     <button class="toggle" type="button" aria-pressed=is("sort", "age") on:click=move |_| toggle(store, "sort", "age")>"Youngest first"</button>
                 </Show>
             </div>
-            <button class="toggle" type="button" aria-pressed=move || notifies.get().to_string() on:click=ask>"Notify me"</button>
+            <button class="toggle" type="button" aria-pressed=move || notifies.get().to_string() on:click=query>"Notify me"</button>
         </div>
     }
 }
@@ -327,13 +327,14 @@ pub fn Line(store: Store, m: usize, index: Signal<Option<String>>, embed: bool) 
             // The digits of a digest are no hash that another image could have.
             let is_digest = mark.as_ref().is_some_and(|mark| mark.starts_with("sha256:")).then_some("");
             // On the text and not on the cell, of which a screen reader would say all forty digits.
-            let what = match mark {
+            let message = match mark {
                 Some(hash) => {
-                    view! { <Mark hash=hash /><span class="digits" data-digest=is_digest title=title>{text}</span> }.into_any()
+                    view! { <HashFlag hash=hash /><span class="digits" data-digest=is_digest title=title>{text}</span> }
+                        .into_any()
                 }
                 None => view! { <span class="status" data-status=status title=title>{text}</span> }.into_any(),
             };
-            view! { {what}{chips} }
+            view! { {message}{chips} }
         };
         let body = match embed {
             true => view! { <span class="cell">{inner}</span> }.into_any(),

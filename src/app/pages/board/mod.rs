@@ -20,11 +20,11 @@ use self::notify::notify;
 use self::timeline::Times;
 use crate::app::browser;
 use crate::app::driver::Loader;
-use crate::app::parts::access::{Doctor, Logins, Source};
+use crate::app::parts::access::{Diagnosis, Logins, Source};
 use crate::app::parts::hash_flag::icon;
 use crate::app::parts::messages::{Errors, Progress, Warnings};
 use crate::app::state::{Phase, Store};
-use crate::engine::board::report::emblem;
+use crate::engine::board::report::favicon_hash;
 use crate::engine::board::{Stage, State};
 
 /// What all channels are, in one sentence.
@@ -72,7 +72,7 @@ pub fn Board(
     Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
     let mark = Memo::new(move |_| {
         let is_wrong = stages.with(|s| s.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting)));
-        store.results.with(|r| emblem(&r.stages, &r.rows)).map(|hash| (hash, is_wrong))
+        store.results.with(|r| favicon_hash(&r.stages, &r.rows)).map(|hash| (hash, is_wrong))
     });
     Effect::new(move |_| {
         if let Some((hash, is_wrong)) = mark.get() {
@@ -92,7 +92,7 @@ pub fn Board(
     let reasons = Signal::derive(move || reasons.get().1);
     // Said a moment later than it is shown, for while a table is drawn Orca drops what else it hears of; and gone again, for whoever
     // reads the page meets the sentence itself.
-    let aloud = RwSignal::new(String::new());
+    let announcement = RwSignal::new(String::new());
     // What was to be said before that is not so any more.
     let turn = StoredValue::new(0_u32);
     Effect::new(move |last: Option<String>| {
@@ -103,7 +103,7 @@ pub fn Board(
         let own = turn.get_value() + 1;
         turn.set_value(own);
         let say = move |text: String, after: u64| {
-            let say = move || _ = (turn.try_get_value() == Some(own)).then(|| aloud.try_set(text));
+            let say = move || _ = (turn.try_get_value() == Some(own)).then(|| announcement.try_set(text));
             set_timeout(say, Duration::from_secs(after));
         };
         say(text.clone(), 1);
@@ -113,7 +113,7 @@ pub fn Board(
     let controls = move || {
         (!embed).then(|| {
             view! {
-                <Doctor store=store />
+                <Diagnosis store=store />
                 <Logins store=store loader=loader />
             }
         })
@@ -121,7 +121,7 @@ pub fn Board(
     view! {
         <div class="results">
             <p class="sentence">{said}</p>
-            <p class="vh" aria-live="polite">{aloud}</p>
+            <p class="vh" aria-live="polite">{announcement}</p>
             <Progress store=store loader=loader embed=embed />
             <Errors store=store />
             {controls}

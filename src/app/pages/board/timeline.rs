@@ -30,7 +30,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
             view! { <div class="notice" data-kind="warning"><p>{format!("Not all of the history could be read: {why}.")}</p></div> },
         )
     };
-    let ask = move |_| {
+    let query = move |_| {
         store.wants_history.set(true);
         loader.go_on_now();
     };
@@ -82,7 +82,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
             <h2 id="times-title">"Promotions"</h2>
             {trouble}
             <Show when=move || can_ask.get()>
-                <p><button class="button" type="button" on:click=ask>"Read the history"</button> <span class="quiet">" Three images of each channel are asked for what their tags stood for."</span></p>
+                <p><button class="button" type="button" on:click=query>"Read the history"</button> <span class="quiet">" Three images of each channel are asked for what their tags stood for."</span></p>
             </Show>
             {list}
         </section>
