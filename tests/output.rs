@@ -256,3 +256,17 @@ fn sixty_kills_leave_no_partial_file_and_nothing_behind() {
     assert!(start("one").wait().expect("it ends").success());
     assert_eq!(names(folder.path()), ["a.yaml", "b.yaml", "t.j2"].map(str::to_owned).into());
 }
+
+#[test]
+fn a_run_leaves_the_temporary_files_of_one_that_still_writes() {
+    // The first run waits for a reader of the pipe, its temporary file for `a.yaml` beside the target; the second cleans up before it writes.
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "mkfifo pipe
+        overtag prepare --output-images-file a.yaml --output-env-file pipe & first=$!
+        for _ in {1..200}; do ls -A | grep -q '^.a.yaml.overtag-' && break; sleep 0.05; done
+        overtag prepare --output-images-file a.yaml >/dev/null; echo \"second $?\" >&2
+        cat pipe >/dev/null; wait $first; echo \"first $?\" >&2; ls -A";
+    let (_, out, err) = run(folder.path(), &format!("{script} | tail -n 2"));
+    assert!(err.contains("second 0\n") && err.contains("first 0\n"), "{err}");
+    assert_eq!(out, "a.yaml\npipe\n", "{err}");
+}

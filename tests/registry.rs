@@ -2411,6 +2411,22 @@ fn six_repositories_in_trouble_take_no_other_with_them() {
 }
 
 #[test]
+fn a_registry_that_is_started_again_loses_no_image() {
+    for caller in [native(), browser()] {
+        let (mut sent, mut checks) = (0, 0);
+        let done = drive(run(&names("r.example", 60), "", caller.clone()), |request, _| {
+            sent += 1;
+            // From the thirtieth request on nothing answers, until it was checked twice in vain.
+            let is_check = request.url.ends_with("/v2/");
+            checks += usize::from(is_check);
+            if sent > 30 && (checks < 3 && !is_check || is_check && checks <= 2) { network() } else { shelf(request) }
+        });
+        assert!(checks >= 3, "{:?}: {checks} checks", caller.caller);
+        assert!(done.all(Status::Resolved), "{:?}: {:?}", caller.caller, done.errors());
+    }
+}
+
+#[test]
 fn a_limit_on_all_but_the_api_itself_is_given_up_in_a_minute() {
     // As Docker Hub has it: `/v2/` answers at once, and manifests are limited.
     for caller in [native(), browser()] {
