@@ -370,7 +370,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
             <Select
                 label="API"
                 value=store.value("api")
-                options=Signal::derive(|| API.map(str::to_owned).to_vec())
+                options=Signal::derive(|| API.map(|(name, _)| name.to_owned()).to_vec())
                 on_change=Callback::new(move |text| store.put("api", text, false))
             />
             <details class="fold">

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::engine::error::{Error, bounded, nearest};
+use crate::engine::image::reference::Reference;
 use crate::engine::image::tag::is_tag;
 use crate::engine::options::definitions::{
     Choices, DEFAULT_CHANNELS, DEFAULT_LABEL, DEFAULT_LATE, DEFAULT_PIN, DEFINITIONS, list,
 };
+use crate::engine::options::label::Label;
 use crate::engine::options::pattern::Pattern;
-use crate::engine::release::{RELEASES, Release, Value};
+use crate::engine::release::{RELEASES, Release, SERVICE_PREFIX, Value};
 
 /// The longest pause between refreshes, in seconds: a day. Browsers take one of 25 days for none at all.
 const REFRESH: u32 = 86_400;
@@ -48,68 +50,8 @@ pub enum Missing {
     Fail,
 }
 
-/// A label, or a format over labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
-    /// As it was written.
-    pub text: String,
-    /// Plain text and, alternately, the name of a label.
-    parts: Vec<(String, Option<String>)>,
-}
-
-impl Label {
-    /// Reads a label's name or, where it has braces, a Python format such as `{version}-{release}`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let own = text.to_owned();
-        if !text.contains(['{', '}']) {
-            return Ok(Self { parts: vec![(String::new(), Some(own.clone()))], text: own });
-        }
-        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
-        while let Some(c) = rest.chars().next() {
-            if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
-                plain.push(c);
-                rest = after;
-            } else if c == '{' {
-                let (name, after) = rest[1..].split_once('}').ok_or("a brace is not closed")?;
-                if name.is_empty() || name.contains(['{', '!', ':']) {
-                    return Err(format!("`{{{name}}}` is no label"));
-                }
-                parts.push((std::mem::take(&mut plain), Some(name.to_owned())));
-                rest = after;
-            } else if c == '}' {
-                return Err("a brace is not opened".to_owned());
-            } else {
-                plain.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
-        }
-        parts.push((plain, None));
-        Ok(Self { text: own, parts })
-    }
-
-    /// The tag that the labels of an image name; none where a label is missing.
-    ///
-    /// ```
-    /// use overtag::engine::options::settings::Label;
-    /// let labels = [("version".to_owned(), "16.1".to_owned()), ("release".to_owned(), "42".to_owned())].into();
-    /// assert_eq!(Label::parse("{version}-{release}").unwrap().tag(&labels), Some("16.1-42".to_owned()));
-    /// ```
-    pub fn tag(&self, labels: &BTreeMap<String, String>) -> Option<String> {
-        let mut out = String::new();
-        for (plain, name) in &self.parts {
-            out.push_str(plain);
-            if let Some(name) = name {
-                out.push_str(labels.get(name)?);
-            }
-        }
-        Some(out)
-    }
-}
-
 /// Columns by which a table can be sorted; only the board has ages.
 pub const SORT: [&str; 4] = ["image", "tag", "status", "age"];
-/// The APIs that there are.
-pub const API: [&str; 3] = ["auto", "distribution", "quay"];
 /// The words that a row's status may be.
 pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
 /// The words of notes, by which rows can be filtered too.
@@ -188,177 +130,289 @@ pub struct Settings {
     pub snapshot: Option<String>,
 }
 
+/// What `pin=` may list.
+const PIN: [(&str, Pin); 4] =
+    [("label", Pin::Label), ("sibling", Pin::Sibling), ("digest", Pin::Digest), ("channel", Pin::Channel)];
+/// What `missing=` may be; the first is the default, here and below.
+const MISSING: [(&str, Missing); 3] = [("drop", Missing::Drop), ("keep", Missing::Keep), ("fail", Missing::Fail)];
+/// What `view=` may be.
+const VIEW: [(&str, View); 3] = [("prepare", View::Prepare), ("board", View::Board), ("compare", View::Compare)];
+/// What `api=` may be.
+pub const API: [(&str, Api); 3] = [("auto", Api::Auto), ("distribution", Api::Distribution), ("quay", Api::Quay)];
+
+const ADDRESS: &str = "give an address that starts with https:// or http://";
+const TAG: &str = "a tag is up to 128 letters, digits, `.`, `_` and `-`";
+
 impl Settings {
     /// Checks `choices`. Total: what is wrong is reported, and its default holds. `own_template` is whether a template was
     /// given as a file, beside the link.
     pub fn new(choices: &Choices, own_template: bool) -> (Self, Vec<Error>) {
-        let (choices, mut wrong) = choices.bounded();
-        let choices = &choices;
-        let mut bad = |key: &str, value: &str, hint: String| {
-            wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), hint));
+        let (choices, wrong) = choices.bounded();
+        let mut check = Checker { choices: &choices, wrong };
+        let release = check.release(own_template);
+        let (mut substitutions, chosen) = check.substitutions(release);
+        let newest = check.tag(release, &mut substitutions);
+        let settings = Self {
+            release,
+            substitutions,
+            chosen,
+            newest,
+            pin: check.pin(),
+            labels: check.labels(),
+            has_labels_of_its_own: check.given("label").is_some_and(|label| label != DEFAULT_LABEL),
+            missing: check.word("missing", &MISSING),
+            include: check.patterns("include"),
+            exclude: check.patterns("exclude"),
+            roles: check.roles(),
+            services: check.services(),
+            endpoints: check.endpoints(),
+            template: check.address("template"),
+            append_tag: check.append_tag(),
+            push_destination: check.push_destination(),
+            view: check.view_and_its_table(),
+            channels: check.channels(),
+            late: check.late(),
+            api: check.api(),
+            snapshot: check.address("snapshot"),
+            against: check.address("against"),
+            dlrn: check.address("dlrn"),
+            criteria: check.address("criteria"),
+            zuul: check.address("zuul"),
+            refresh: check.refresh(),
         };
-        let given = |key: &str| choices.get(key).filter(|v| !v.is_empty());
-        let one_of = |names: &[&str]| format!("give one of {}", names.join(", "));
+        check.only("embed", &["1"]);
+        (settings, bounded(check.wrong))
+    }
 
-        let name = choices.release_name(own_template);
+    /// The tag that is asked for, as the template is given it.
+    pub fn tag(&self) -> &str {
+        self.substitutions.get("tag").map_or("", Value::as_text)
+    }
+}
+
+/// Reads one choice after the other, and collects what is wrong with them.
+struct Checker<'a> {
+    choices: &'a Choices,
+    wrong: Vec<Error>,
+}
+
+impl<'a> Checker<'a> {
+    fn bad(&mut self, key: &str, value: &str, hint: impl Into<String>) {
+        self.wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), hint));
+    }
+
+    /// The value of a choice; none where it is empty.
+    fn given(&self, key: &str) -> Option<&'a str> {
+        self.choices.get(key).filter(|value| !value.is_empty())
+    }
+
+    /// The values of a choice that may stand more than once.
+    fn all(&self, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.choices.all(key).iter().map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What a word means; without one, or with one that is none of them, what the first means.
+    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> T {
+        let given = self.given(key);
+        let found = given.map(|given| words.iter().find(|(word, _)| *word == given));
+        if let (Some(None), Some(given)) = (found, given) {
+            self.bad(key, given, one_of(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>()));
+        }
+        found.flatten().unwrap_or(&words[0]).1
+    }
+
+    /// Reports a value that is none of these words.
+    fn only(&mut self, key: &str, words: &[&str]) {
+        if let Some(given) = self.given(key).filter(|given| !words.contains(given)) {
+            self.bad(key, given, format!("give {}", words.join(", ")));
+        }
+    }
+
+    /// An address of the web, or one without a scheme, which is beside the page.
+    fn address(&mut self, key: &str) -> Option<String> {
+        let url = self.given(key)?;
+        if !is_web_address(url) && url.contains(':') {
+            self.bad(key, url, ADDRESS);
+            return None;
+        }
+        Some(url.to_owned())
+    }
+
+    fn patterns(&mut self, key: &str) -> Vec<Pattern> {
+        let mut out = Vec::new();
+        for text in self.all(key) {
+            match Pattern::new(text) {
+                Ok(pattern) => out.push(pattern),
+                Err(why) => self.bad(key, text, format!("correct the regular expression: {why}")),
+            }
+        }
+        out
+    }
+
+    fn release(&mut self, own_template: bool) -> &'static Release {
+        let name = self.choices.release_name(own_template);
         if Release::named(name).is_none() {
             let names: Vec<&str> = RELEASES.iter().map(|r| r.name).collect();
             let near = nearest(name, names.iter().copied());
-            bad("release", name, near.map_or_else(|| one_of(&names), |near| format!("did you mean {near}?")));
+            self.bad("release", name, near.map_or_else(|| one_of(&names), |near| format!("did you mean {near}?")));
         }
-        let release = choices.release(own_template);
+        self.choices.release(own_template)
+    }
 
+    /// What the template is given, and the names of what was chosen of it.
+    fn substitutions(&mut self, release: &Release) -> (BTreeMap<String, Value>, Vec<String>) {
         let mut substitutions: BTreeMap<String, Value> = release.defaults().map(|(n, v)| (n.to_owned(), v)).collect();
         let mut chosen = Vec::new();
+        let choices = self.choices;
         let named = DEFINITIONS.iter().filter(|d| d.substitution).filter_map(|d| Some((d.key, choices.get(d.key)?)));
         for (name, value) in named.chain(choices.set.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
             if value.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) && name != "tag" {
-                bad(name, value, "leave out quotes, backslashes and control characters, which break out of the YAML".to_owned());
+                self.bad(name, value, "leave out quotes, backslashes and control characters, which break out of the YAML");
                 continue;
             }
             substitutions.insert(name.to_owned(), Value::from_text(value));
             chosen.push(name.to_owned());
         }
-        for (name, wants, at_end) in [("name_prefix", "-", true), ("name_suffix", "-", false)] {
-            if let Some(Value::Text(text)) = substitutions.get_mut(name)
-                && !text.is_empty()
-            {
-                if at_end && !text.ends_with(wants) {
-                    text.push_str(wants);
-                } else if !at_end && !text.starts_with(wants) {
-                    text.insert_str(0, wants);
-                }
-            }
+        if let Some(Value::Text(prefix)) = substitutions.get_mut("name_prefix")
+            && !prefix.is_empty()
+            && !prefix.ends_with('-')
+        {
+            prefix.push('-');
         }
-        let tag = substitutions.get("tag").map_or(String::new(), |t| t.as_text().to_owned());
-        let mut newest = None;
-        if let Some(regex) = tag.strip_prefix("newest:") {
-            // The expression never enters the template, where it could be anything.
-            substitutions.insert("tag".to_owned(), Value::Text("newest".to_owned()));
-            match Pattern::whole(regex) {
-                Ok(pattern) => newest = Some(pattern),
-                Err(why) => bad("tag", &tag, format!("correct the regular expression: {why}")),
-            }
-        } else if !is_tag(&tag) && choices.get("tag").is_some() {
-            bad("tag", &tag, "a tag is up to 128 letters, digits, `.`, `_` and `-`".to_owned());
-            let default = release.default("tag").unwrap_or_default();
-            substitutions.insert("tag".to_owned(), Value::Text(default));
+        if let Some(Value::Text(suffix)) = substitutions.get_mut("name_suffix")
+            && !suffix.is_empty()
+            && !suffix.starts_with('-')
+        {
+            suffix.insert(0, '-');
         }
+        (substitutions, chosen)
+    }
 
+    /// Puts the tag that the template is given in its place; for `newest:REGEX` returns the expression.
+    fn tag(&mut self, release: &Release, substitutions: &mut BTreeMap<String, Value>) -> Option<Pattern> {
+        let tag = substitutions.get("tag").map_or(String::new(), |t| t.as_text().to_owned());
+        let Some(regex) = tag.strip_prefix("newest:") else {
+            if !is_tag(&tag) && self.choices.get("tag").is_some() {
+                self.bad("tag", &tag, TAG);
+                substitutions.insert("tag".to_owned(), Value::Text(release.default("tag").unwrap_or_default()));
+            }
+            return None;
+        };
+        // The expression never enters the template, where it could be anything.
+        substitutions.insert("tag".to_owned(), Value::Text("newest".to_owned()));
+        Pattern::whole(regex).map_err(|why| self.bad("tag", &tag, format!("correct the regular expression: {why}"))).ok()
+    }
+
+    fn pin(&mut self) -> Vec<Pin> {
         let mut pin = Vec::new();
-        let chain = given("pin").unwrap_or(DEFAULT_PIN);
-        for word in list(chain) {
-            match word {
-                "label" => pin.push(Pin::Label),
-                "sibling" => pin.push(Pin::Sibling),
-                "digest" => pin.push(Pin::Digest),
-                "channel" => pin.push(Pin::Channel),
-                _ => bad("pin", word, one_of(&["label", "sibling", "digest", "channel"])),
+        for word in list(self.given("pin").unwrap_or(DEFAULT_PIN)) {
+            match PIN.iter().find(|(name, _)| *name == word) {
+                Some((_, found)) => pin.push(*found),
+                None => self.bad("pin", word, one_of(&PIN.map(|(name, _)| name))),
             }
         }
-        if pin.is_empty() {
-            pin = vec![Pin::Label, Pin::Sibling, Pin::Digest];
-        }
+        if pin.is_empty() { vec![Pin::Label, Pin::Sibling, Pin::Digest] } else { pin }
+    }
+
+    fn labels(&mut self) -> Vec<Label> {
         let mut labels = Vec::new();
-        for word in list(given("label").unwrap_or(DEFAULT_LABEL)) {
+        for word in list(self.given("label").unwrap_or(DEFAULT_LABEL)) {
             match Label::parse(word) {
                 Ok(label) => labels.push(label),
-                Err(why) => bad("label", word, why),
+                Err(why) => self.bad("label", word, why),
             }
         }
-        let missing = match given("missing") {
-            None | Some("drop") => Missing::Drop,
-            Some("keep") => Missing::Keep,
-            Some("fail") => Missing::Fail,
-            Some(other) => {
-                bad("missing", other, one_of(&["drop", "keep", "fail"]));
-                Missing::Drop
-            }
-        };
-        let patterns = |key: &str, bad: &mut dyn FnMut(&str, &str, String)| {
-            let mut out = Vec::new();
-            for text in choices.all(key).iter().filter(|t| !t.is_empty()) {
-                match Pattern::new(text) {
-                    Ok(pattern) => out.push(pattern),
-                    Err(why) => bad(key, text, format!("correct the regular expression: {why}")),
-                }
-            }
-            out
-        };
-        let include = patterns("include", &mut bad);
-        let exclude = patterns("exclude", &mut bad);
+        labels
+    }
+
+    fn roles(&mut self) -> Vec<(String, i64)> {
         let mut roles = Vec::new();
-        for text in choices.all("role").iter().filter(|t| !t.is_empty()) {
+        for text in self.all("role") {
             let (name, count) = text.split_once(':').unwrap_or((text, "1"));
             match count.parse::<u32>() {
                 Ok(count) => roles.push((name.to_owned(), i64::from(count))),
-                Err(_) => bad("role", text, "give NAME or NAME:COUNT".to_owned()),
+                Err(_) => self.bad("role", text, "give NAME or NAME:COUNT"),
             }
         }
-        let services = choices.all("service").iter().filter(|t| !t.is_empty());
-        let services = services
-            .map(|s| if s.contains("::") { s.clone() } else { format!("{}{s}", crate::engine::release::SERVICE_PREFIX) })
-            .collect();
+        roles
+    }
+
+    fn services(&self) -> Vec<String> {
+        self.all("service").map(|s| if s.contains("::") { s.to_owned() } else { format!("{SERVICE_PREFIX}{s}") }).collect()
+    }
+
+    fn endpoints(&mut self) -> BTreeMap<String, String> {
         let mut endpoints = BTreeMap::new();
-        for text in choices.all("endpoint").iter().filter(|t| !t.is_empty()) {
+        for text in self.all("endpoint") {
             match text.split_once('=') {
                 Some((host, url)) if !host.is_empty() && is_web_address(url) => {
                     let url = url.trim_end_matches('/');
                     endpoints.insert(host.to_owned(), url.strip_suffix("/v2").unwrap_or(url).to_owned());
                 }
-                _ => bad("endpoint", text, "give HOST=URL with http:// or https://".to_owned()),
+                _ => self.bad("endpoint", text, "give HOST=URL with http:// or https://"),
             }
         }
-        let template = given("template").filter(|url| {
-            // An address without a scheme is one beside the page.
-            let fine = is_web_address(url) || !url.contains(':');
-            if !fine {
-                bad("template", url, "give an address that starts with https:// or http://".to_owned());
+        endpoints
+    }
+
+    fn append_tag(&mut self) -> String {
+        match self.given("append_tag") {
+            Some(append) if is_tag(&format!("x{append}")) => append.to_owned(),
+            Some(append) => {
+                self.bad("append_tag", append, "a tag has letters, digits, `.`, `_` and `-`");
+                String::new()
             }
-            fine
-        });
-        if let Some(append) = given("append_tag")
-            && !is_tag(&format!("x{append}"))
-        {
-            bad("append_tag", append, "a tag has letters, digits, `.`, `_` and `-`".to_owned());
+            None => String::new(),
         }
-        let push_destination = given("push_destination").filter(|to| {
-            let fine = crate::engine::image::reference::Reference::parse(&format!("{}/x", to.trim_end_matches('/'))).is_ok();
-            if !fine {
-                bad("push_destination", to, "give HOST[:PORT] or HOST[:PORT]/PATH".to_owned());
-            }
-            fine
-        });
-        if let Some(text) = given("sort")
-            && !SORT.contains(&text.trim_start_matches('-'))
-        {
-            bad("sort", text, one_of(&SORT));
+    }
+
+    fn push_destination(&mut self) -> Option<String> {
+        let to = self.given("push_destination")?;
+        let place = to.trim_end_matches('/');
+        if Reference::parse(&format!("{place}/x")).is_err() {
+            self.bad("push_destination", to, "give HOST[:PORT] or HOST[:PORT]/PATH");
+            return None;
         }
-        for word in list(given("status").unwrap_or("")) {
+        Some(place.to_owned())
+    }
+
+    /// The view. How its table is sorted and filtered is read by the page; here it is only checked.
+    fn view_and_its_table(&mut self) -> View {
+        if let Some(text) = self.given("sort").filter(|text| !SORT.contains(&text.trim_start_matches('-'))) {
+            self.bad("sort", text, one_of(&SORT));
+        }
+        for word in list(self.given("status").unwrap_or("")) {
             if !STATUS.contains(&word) && !NOTES.contains(&word) && word != UNPROVEN {
-                bad("status", word, one_of(&[&STATUS[..], &NOTES, &[UNPROVEN]].concat()));
+                self.bad("status", word, one_of(&[&STATUS[..], &NOTES, &[UNPROVEN]].concat()));
             }
         }
-        let view = match given("view") {
-            None | Some("prepare") => View::Prepare,
-            Some("board") => View::Board,
-            Some("compare") => View::Compare,
-            Some(other) => {
-                let is_to_come = other == "dockerfiles";
-                let hint =
-                    if is_to_come { "this view is still to come; prepare is shown" } else { "give prepare, board or compare" };
-                bad("view", other, hint.to_owned());
+        match self.given("view") {
+            Some("dockerfiles") => {
+                self.bad("view", "dockerfiles", "this view is still to come; prepare is shown");
                 View::Prepare
             }
-        };
+            Some(other) if VIEW.iter().all(|(name, _)| *name != other) => {
+                self.bad("view", other, "give prepare, board or compare");
+                View::Prepare
+            }
+            _ => self.word("view", &VIEW),
+        }
+    }
+
+    fn channels(&mut self) -> Vec<String> {
         let mut channels: Vec<String> = Vec::new();
-        for word in list(given("channels").unwrap_or(DEFAULT_CHANNELS)) {
+        for word in list(self.given("channels").unwrap_or(DEFAULT_CHANNELS)) {
             match is_tag(word) {
                 true if channels.iter().any(|c| c == word) => {}
                 true => channels.push(word.to_owned()),
-                false => bad("channels", word, "a tag is up to 128 letters, digits, `.`, `_` and `-`".to_owned()),
+                false => self.bad("channels", word, TAG),
             }
         }
+        channels
+    }
+
+    /// Two limits in seconds.
+    fn late(&mut self) -> [u64; 2] {
         let days = |text: &str| -> Option<[u64; 2]> {
             let days: Vec<u64> = list(text).map(|d| d.parse().ok().filter(|d| (1..=3650).contains(d))).collect::<Option<_>>()?;
             match days[..] {
@@ -367,79 +421,31 @@ impl Settings {
                 _ => None,
             }
         };
-        let late = days(given("late").unwrap_or(DEFAULT_LATE)).unwrap_or_else(|| {
-            bad("late", given("late").unwrap_or(""), "give one number of days or two, the smaller first, e.g. 3,7".to_owned());
+        let given = self.given("late");
+        let found = days(given.unwrap_or(DEFAULT_LATE)).unwrap_or_else(|| {
+            self.bad("late", given.unwrap_or(""), "give one number of days or two, the smaller first, e.g. 3,7");
             [3, 7]
         });
-        if let Some(text) = given("group")
-            && text != "service"
-        {
-            bad("group", text, "give service".to_owned());
-        }
-        let api = match given("api") {
-            None | Some("auto") => Api::Auto,
-            Some("distribution") => Api::Distribution,
-            Some("quay") => Api::Quay,
-            Some(other) => {
-                bad("api", other, one_of(&API));
-                Api::Auto
-            }
-        };
-        let [snapshot, against, dlrn, criteria, zuul] = ["snapshot", "against", "dlrn", "criteria", "zuul"].map(|key| {
-            let url = given(key)?;
-            let fine = is_web_address(url) || !url.contains(':');
-            if !fine {
-                bad(key, url, "give an address that starts with https:// or http://".to_owned());
-            }
-            fine.then(|| url.to_owned())
-        });
-        let refresh = given("refresh").and_then(|text| {
-            let seconds = text.parse::<u32>().ok().filter(|n| (30..=REFRESH).contains(n));
-            if seconds.is_none() {
-                bad("refresh", text, format!("give a number of seconds from 30 to {REFRESH}"));
-            }
-            seconds.map(u64::from)
-        });
-        if let Some(text) = given("embed")
-            && text != "1"
-        {
-            bad("embed", text, "give 1".to_owned());
-        }
-        let settings = Self {
-            view,
-            channels,
-            late: late.map(|days| days * 86_400),
-            dlrn,
-            criteria,
-            zuul,
-            against,
-            refresh,
-            release,
-            template: template.map(str::to_owned),
-            substitutions,
-            chosen,
-            newest,
-            pin,
-            labels,
-            has_labels_of_its_own: given("label").is_some_and(|label| label != DEFAULT_LABEL),
-            missing,
-            include,
-            exclude,
-            roles,
-            services,
-            push_destination: push_destination.map(|to| to.trim_end_matches('/').to_owned()),
-            append_tag: given("append_tag").filter(|a| is_tag(&format!("x{a}"))).unwrap_or("").to_owned(),
-            endpoints,
-            api,
-            snapshot,
-        };
-        (settings, bounded(wrong))
+        found.map(|days| days * 86_400)
     }
 
-    /// The tag that is asked for, as the template is given it.
-    pub fn tag(&self) -> &str {
-        self.substitutions.get("tag").map_or("", Value::as_text)
+    fn api(&mut self) -> Api {
+        self.only("group", &["service"]);
+        self.word("api", &API)
     }
+
+    fn refresh(&mut self) -> Option<u64> {
+        let text = self.given("refresh")?;
+        let seconds = text.parse::<u32>().ok().filter(|n| (30..=REFRESH).contains(n));
+        if seconds.is_none() {
+            self.bad("refresh", text, format!("give a number of seconds from 30 to {REFRESH}"));
+        }
+        seconds.map(u64::from)
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("give one of {}", names.join(", "))
 }
 
 /// Whether `url` is an address on the web; one with a user in it would carry a secret.
