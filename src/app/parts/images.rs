@@ -41,7 +41,7 @@ fn shown(store: Store) -> Vec<usize> {
             .filter(|i| {
                 let in_row = |r: &Row| {
                     r.tag.to_lowercase().contains(&query)
-                        || r.pinned_by == query
+                        || r.pinned_by.word() == query
                         || r.status.word().contains(&query)
                         || r.notes.iter().any(|n| n.word().contains(&query))
                         || r.digest.as_ref().is_some_and(|d| d.contains(&query))
@@ -272,7 +272,7 @@ fn Line(store: Store, loader: Loader, i: usize, embed: bool) -> impl IntoView {
         <tr class="row" role="row" data-status=status data-note=noted>
             <th class="image" role="rowheader" scope="row">{name} " " <span class="path">{path.clone()}</span></th>
             <td class="tag" role="cell">{tag}</td>
-            <td class="pinned" role="cell">{move || row.with(|r| r.as_ref().map_or("", |r| r.pinned_by))}</td>
+            <td class="pinned" role="cell">{move || row.with(|r| r.as_ref().map_or("", |r| r.pinned_by.word()))}</td>
             <td class="state" role="cell">
                 <span class="status" data-status=status>{status}</span>
                 {move || notes().into_iter().map(|n| view! { " " <span class="chip" data-note=n>{n}</span> }).collect_view()}

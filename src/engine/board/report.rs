@@ -251,7 +251,7 @@ impl BoardReport<'_> {
         if !self.has_pipeline() {
             return Value::Null;
         }
-        let blocker = |b: Blocker| json!({ "job": b.job, "kind": b.kind, "sentence": b.sentence, "url": b.url });
+        let blocker = |b: Blocker| json!({ "job": b.job, "kind": b.kind.word(), "sentence": b.sentence, "url": b.url });
         match self.why_not(channel) {
             WhyNot::Unknown { message, builds } => {
                 json!({ "known": false, "sentence": message, "builds": builds.into_iter().map(blocker).collect::<Vec<Value>>() })

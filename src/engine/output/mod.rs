@@ -375,7 +375,7 @@ impl<'a> Outcome<'a> {
                 "image": line.image.imagename,
                 "imagename": row.written,
                 "status": row.status.word(),
-                "pinned_by": row.pinned_by,
+                "pinned_by": row.pinned_by.word(),
                 "tag": row.tag,
                 "digest": row.digest,
                 "notes": row.notes.iter().map(|n| n.word()).collect::<Vec<_>>(),

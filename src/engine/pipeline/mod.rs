@@ -161,13 +161,38 @@ pub enum WhyNot {
     },
 }
 
+/// Why a job holds a promotion; the order is the one in which blockers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BlockerKind {
+    /// It failed.
+    Failed,
+    /// It has not reported.
+    Missing,
+    /// It is running.
+    Running,
+    /// It is only known how it ended last, whatever it ran on.
+    Build,
+}
+
+impl BlockerKind {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+            Self::Running => "running",
+            Self::Build => "build",
+        }
+    }
+}
+
 /// A job that did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
     /// The job.
     pub job: String,
-    /// `failed`, `missing` or `running`; `build` where it is only known how it ended last.
-    pub kind: &'static str,
+    /// Why.
+    pub kind: BlockerKind,
     /// What is so, as a sentence.
     pub sentence: String,
     /// Where to look.
@@ -390,7 +415,7 @@ impl Pipeline {
                 let build = self.builds.get(job)?;
                 let url = build.as_ref().and_then(|b| url::web_link(&b.url));
                 let sentence = format!("{}: {}.", clean(job), last_build(build.as_ref(), now));
-                Some(Blocker { job: job.clone(), kind: "build", sentence, url })
+                Some(Blocker { job: job.clone(), kind: BlockerKind::Build, sentence, url })
             });
             return WhyNot::Unknown { message, builds: builds.collect() };
         };
@@ -406,8 +431,7 @@ impl Pipeline {
             let latest: Vec<&Vote> = names().filter_map(|name| votes.iter().find(|v| v.job == *name)).collect();
             blockers.push(self.blocker(job, &latest, &hash, now));
         }
-        let rank = |kind: &str| ["failed", "missing", "running"].iter().position(|k| *k == kind);
-        blockers.sort_by_key(|b: &Blocker| rank(b.kind));
+        blockers.sort_by_key(|b: &Blocker| b.kind);
         WhyNot::Held { label, hash, passed, of: criteria.jobs.len(), blockers }
     }
 
@@ -416,14 +440,16 @@ impl Pipeline {
         let name = clean(job);
         let (kind, mut sentence, mut url) = match votes.iter().find(|v| v.running).or(votes.first()) {
             Some(vote) if vote.running => (
-                "running",
+                BlockerKind::Running,
                 format!("{name} has been running on {} for {}", short(hash), since(vote.at)),
                 url::web_link(&vote.url),
             ),
-            Some(vote) => {
-                ("failed", format!("{name} failed on {} {} ago", short(hash), since(vote.at)), url::web_link(&vote.url))
-            }
-            None => ("missing", format!("{name} has not reported for {}", short(hash)), None),
+            Some(vote) => (
+                BlockerKind::Failed,
+                format!("{name} failed on {} {} ago", short(hash), since(vote.at)),
+                url::web_link(&vote.url),
+            ),
+            None => (BlockerKind::Missing, format!("{name} has not reported for {}", short(hash)), None),
         };
         if let Some(build) = self.builds.get(job) {
             sentence.push_str(&format!("; {}", last_build(build.as_ref(), now)));

@@ -155,6 +155,38 @@ impl Note {
     }
 }
 
+/// How the tag that is written was found; the words are those of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PinnedBy {
+    /// Nothing is written, or nothing was found.
+    #[default]
+    Nothing,
+    /// The tag asked for does not move.
+    Exact,
+    /// The image's label names it.
+    Label,
+    /// It is another tag of the same digest.
+    Sibling,
+    /// It is the digest.
+    Digest,
+    /// It is the tag asked for, which moves.
+    Channel,
+}
+
+impl PinnedBy {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Exact => "exact",
+            Self::Label => "label",
+            Self::Sibling => "sibling",
+            Self::Digest => "digest",
+            Self::Channel => "channel",
+        }
+    }
+}
+
 /// The answer for one image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -166,8 +198,8 @@ pub struct Row {
     pub tag: String,
     /// The whole name that is written, unless it is left out.
     pub written: Option<String>,
-    /// How the tag was found: `exact`, `label`, `sibling`, `digest`, `channel`, or empty.
-    pub pinned_by: &'static str,
+    /// How the tag was found.
+    pub pinned_by: PinnedBy,
     /// The digest that the tag asked for stands for.
     pub digest: Option<String>,
     /// The build's hash that it stands for, where one is known.
@@ -462,7 +494,7 @@ fn both<A, B>(a: Step<A>, b: Step<B>) -> Step<(A, B)> {
 /// What a chain of pins ended in.
 struct Pinned {
     tag: String,
-    by: &'static str,
+    by: PinnedBy,
     config: Config,
     notes: Vec<Note>,
     seen: BTreeMap<String, String>,
@@ -585,7 +617,7 @@ impl Resolver {
                     return Err(Stop::RegistryError(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
                 }
                 Answer::Tag(Ok(_)) => {
-                    self.write(row, self.images[i].imagename.clone(), digest, "exact", "the template names this digest")
+                    self.write(row, self.images[i].imagename.clone(), digest, PinnedBy::Exact, "the template names this digest")
                 }
                 Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, lookup)?,
                 _ => {}
@@ -650,7 +682,7 @@ impl Resolver {
                     row,
                     reference.at_digest(&found.digest),
                     &found.digest,
-                    "digest",
+                    PinnedBy::Digest,
                     "the digest of the tag that was asked for",
                 );
             } else {
@@ -658,7 +690,7 @@ impl Resolver {
                     row,
                     reference.at_tag(&tag),
                     &tag,
-                    "exact",
+                    PinnedBy::Exact,
                     "the tag that was asked for does not move, and it is there",
                 );
             }
@@ -692,40 +724,23 @@ impl Resolver {
         row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
         row.seen = std::mem::take(&mut pinned.seen);
         let tried = pinned.tried.join("; ");
-        let because = |plain: String| if tried.is_empty() { plain } else { format!("{plain}, for {tried}") };
-        match pinned.by {
-            "" => {
+        let (name, why) = match pinned.by {
+            PinnedBy::Nothing => {
                 row.status = Status::Unresolved;
                 row.reason = if tried.is_empty() { "the chain is empty".to_owned() } else { tried };
+                return Ok(());
             }
-            "digest" => self.write(
-                row,
-                reference.at_digest(&pinned.tag),
-                &pinned.tag,
-                "digest",
-                because("written by its digest".to_owned()),
-            ),
-            "channel" => {
-                self.write(
-                    row,
-                    reference.at_tag(&pinned.tag),
-                    &pinned.tag,
-                    "channel",
-                    because("written as asked for".to_owned()),
-                );
-            }
-            by => {
-                let why = match by {
-                    "label" => "its label names this tag, and the tag has the channel's digest",
-                    _ => "this tag has the channel's digest",
-                };
-                self.write(row, reference.at_tag(&pinned.tag), &pinned.tag, by, because(why.to_owned()));
-            }
-        }
+            PinnedBy::Digest => (reference.at_digest(&pinned.tag), "written by its digest"),
+            PinnedBy::Exact | PinnedBy::Channel => (reference.at_tag(&pinned.tag), "written as asked for"),
+            PinnedBy::Label => (reference.at_tag(&pinned.tag), "its label names this tag, and the tag has the channel's digest"),
+            PinnedBy::Sibling => (reference.at_tag(&pinned.tag), "this tag has the channel's digest"),
+        };
+        let reason = if tried.is_empty() { why.to_owned() } else { format!("{why}, for {tried}") };
+        self.write(row, name, &pinned.tag, pinned.by, reason);
         Ok(())
     }
 
-    fn write(&self, row: &mut Row, name: String, tag: &str, by: &'static str, reason: impl Into<String>) {
+    fn write(&self, row: &mut Row, name: String, tag: &str, by: PinnedBy, reason: impl Into<String>) {
         row.status = Status::Resolved;
         row.tag = tag.to_owned();
         row.written = Some(name);
@@ -860,7 +875,7 @@ impl Resolver {
         let repository = &reference.repository;
         let mut out = Pinned {
             tag: reference.tag.clone(),
-            by: "",
+            by: PinnedBy::Nothing,
             config: Config::default(),
             notes: Vec::new(),
             seen: BTreeMap::new(),
@@ -882,11 +897,11 @@ impl Resolver {
                 Pin::Digest => {
                     self.confirm(reference, found, lookup)?;
                     out.tag = found.digest.clone();
-                    out.by = "digest";
+                    out.by = PinnedBy::Digest;
                     Ok(true)
                 }
                 Pin::Channel => {
-                    out.by = "channel";
+                    out.by = PinnedBy::Channel;
                     Ok(true)
                 }
             };
@@ -941,7 +956,7 @@ impl Resolver {
                 out.seen.insert(hash.clone(), digest.clone());
                 if digest == found.digest {
                     out.tag = hash.clone();
-                    out.by = "sibling";
+                    out.by = PinnedBy::Sibling;
                     return Ok(true);
                 }
             }
@@ -959,7 +974,7 @@ impl Resolver {
             };
             out.seen.insert(best.clone(), found.digest.clone());
             out.tag = best;
-            out.by = "sibling";
+            out.by = PinnedBy::Sibling;
             return Ok(true);
         }
         let Ok(tags) = lookup.tags(repository)? else {
@@ -980,7 +995,7 @@ impl Resolver {
                         if digest == found.digest && needed.is_empty() {
                             out.tag = (*tag).to_owned();
                             // Where its own label was read and names this very tag, `by_label` has ended the search.
-                            out.by = "sibling";
+                            out.by = PinnedBy::Sibling;
                             return Ok(true);
                         }
                     }
@@ -1015,7 +1030,7 @@ impl Resolver {
                 Some(digest) if digest == found.digest => {
                     out.seen.insert(tag.clone(), digest);
                     out.tag = tag;
-                    out.by = "label";
+                    out.by = PinnedBy::Label;
                     return Ok(true);
                 }
                 Some(digest) => {

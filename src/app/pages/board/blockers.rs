@@ -33,7 +33,7 @@ pub fn has_pipeline(store: Store) -> bool {
 pub fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
     let blocker = |b: Blocker| {
         let link = b.url.map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Log"<span class="vh">{format!(" of {}", b.job)}</span></a> });
-        view! { <li data-kind=b.kind>{b.sentence}{link}</li> }
+        view! { <li data-kind=b.kind.word()>{b.sentence}{link}</li> }
     };
     let of = move |(channel, why): (String, WhyNot)| {
         let body = match why {
