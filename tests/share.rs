@@ -92,7 +92,7 @@ fn a_bad_value_is_named_and_its_default_holds() {
         choices.add(key, value);
         let (settings, wrong) = Settings::new(&choices, false);
         assert_eq!(wrong.len(), 1, "{key}={value}: {wrong:?}");
-        assert_eq!(wrong[0].place, format!("{key}="));
+        assert_eq!(wrong[0].location.to_string(), format!("{key}="));
         assert!(!settings.pin.is_empty());
         assert_eq!(read(&write(&choices, false)).0, choices, "what was typed stays in the link");
     }

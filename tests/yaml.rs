@@ -162,7 +162,7 @@ fn documents_read_as_pyyaml_reads_them() {
         match (&theirs["value"], &ours, theirs.get("error")) {
             (_, Err(error), _) => {
                 refused += usize::from(theirs.get("error").is_none());
-                assert!(error.place.starts_with("t.yaml, line "), "{text:?}: {error}");
+                assert!(error.location.to_string().starts_with("t.yaml, line "), "{text:?}: {error}");
             }
             // To Python the keys 1 and true are one.
             (theirs, Ok(ours), None) => {

@@ -13,7 +13,7 @@ use crate::app::state::{Fetched, Phase, Prepared, Results, Store};
 use crate::engine::board::report::hash_of;
 use crate::engine::board::timeline::{self, Timeline};
 use crate::engine::board::{Known, Stage, stages};
-use crate::engine::error::{Error, Kind};
+use crate::engine::error::{Error, Kind, Location};
 use crate::engine::options::definitions::Choices;
 use crate::engine::options::link;
 use crate::engine::options::settings::View;
@@ -521,7 +521,7 @@ impl Loader {
         }
         if prepared.sides.len() < 2 {
             let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
-            return end(Err(Error::usage("there is only one side", "channels=", hint)));
+            return end(Err(Error::usage("there is only one side", Location::Choice("channels".to_owned()), hint)));
         }
         if let Some(plan) = prepared.plan() {
             let blocked = self.blocked(prepared, plan, snapshot.as_deref());

@@ -12,6 +12,8 @@ use crate::app::pages::prepare::Results;
 use crate::app::parts::options::{Choices, summary};
 use crate::app::state::{Phase, Store};
 use crate::app::ui::sentence;
+use crate::engine::error::Location;
+use crate::engine::options::definitions::{Group, definition};
 use crate::engine::options::link;
 use crate::engine::options::settings::{View, WRONG};
 use crate::engine::snapshot::Snapshot;
@@ -82,7 +84,7 @@ pub fn App() -> impl IntoView {
                 }
                 // What is none must not take the place of what is shown.
                 if let Some(error) = read.as_ref().ok().and_then(|s| Snapshot::read(&s.text, &s.name).err()) {
-                    store.said.set(format!("{} was not read.", error.place));
+                    store.said.set(format!("{} was not read.", error.location));
                     store.notices.update(|n| n.push(error));
                 } else {
                     store.take(vec![read], |f, s| f.snapshot = Some(s));
@@ -195,12 +197,11 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
 fn Notices(store: Store) -> impl IntoView {
     let notices = move || {
         let still = store.prepared.with(|p| p.wrong.clone());
-        let is_of_value = |place: &str| place.ends_with('=') && place != "v=";
         let notice = move |(i, e): (usize, crate::engine::error::Error)| {
-            let kind = if e.place == "v=" { "error" } else { "warning" };
+            let kind = if e.location == Location::LinkVersion { "error" } else { "warning" };
             view! {
                 <div class="notice" data-kind=kind>
-                    <p>{sentence(&e.message)} " " <code>{e.place.clone()}</code> " " {sentence(&e.hint)}</p>
+                    <p>{sentence(&e.message)} " " <code>{e.location.to_string()}</code> " " {sentence(&e.hint)}</p>
                     <button
                         class="button"
                         data-kind="text"
@@ -218,7 +219,9 @@ fn Notices(store: Store) -> impl IntoView {
         };
         let all = store.notices.get().into_iter().enumerate();
         // What was corrected in the form is no longer wrong.
-        all.filter(|(_, e)| !is_of_value(&e.place) || still.contains(e) || is_about_page(&e.place)).map(notice).collect_view()
+        all.filter(|(_, e)| !matches!(e.location, Location::Choice(_)) || still.contains(e) || is_about_page(&e.location))
+            .map(notice)
+            .collect_view()
     };
     let blocked = move || match store.phase.get() {
         Phase::Blocked(hosts) => {
@@ -247,8 +250,7 @@ fn Notices(store: Store) -> impl IntoView {
     view! { <div class="notices" role="region" aria-label="Notices">{notices}{blocked}</div> }
 }
 
-/// Places of choices that only concern the page, which `prepared` knows nothing of.
-fn is_about_page(place: &str) -> bool {
-    use crate::engine::options::definitions::{Group, definition};
-    definition(place.trim_end_matches('=')).is_some_and(|d| d.group == Group::Page)
+/// Whether this is a choice that only concerns the page, which `prepared` knows nothing of.
+fn is_about_page(location: &Location) -> bool {
+    matches!(location, Location::Choice(key) if definition(key).is_some_and(|d| d.group == Group::Page))
 }

@@ -10,7 +10,7 @@ use crate::app::browser;
 use crate::engine::board::timeline::Timeline;
 use crate::engine::board::{Grid, Known, Stage};
 use crate::engine::demo;
-use crate::engine::error::Error;
+use crate::engine::error::{Error, Location};
 use crate::engine::options::definitions::{Choices, DEFINITIONS, Group, list};
 use crate::engine::options::link;
 use crate::engine::options::settings::{Settings, View};
@@ -428,12 +428,12 @@ impl Store {
 
     /// What is wrong with a key.
     pub fn wrong(self, key: &'static str) -> Signal<Option<String>> {
-        let place = format!("{key}=");
+        let location = Location::Choice(key.to_owned());
         Signal::derive(move || {
             let prepared = self.prepared.get();
-            let wrong = prepared.wrong.iter().find(|e| e.place == place).map(|e| format!("{}: {}", e.message, e.hint));
+            let wrong = prepared.wrong.iter().find(|e| e.location == location).map(|e| format!("{}: {}", e.message, e.hint));
             let of_plan = || match &prepared.plan {
-                Some(Err(e)) if e.place == place => Some(format!("{}: {}", e.message, e.hint)),
+                Some(Err(e)) if e.location == location => Some(format!("{}: {}", e.message, e.hint)),
                 _ => None,
             };
             wrong.or_else(of_plan)

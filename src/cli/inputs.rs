@@ -5,7 +5,7 @@ use super::progress::progress;
 use super::{files, login, say};
 use crate::engine::board::Stage;
 use crate::engine::board::report::hash_of;
-use crate::engine::error::{Error, clean};
+use crate::engine::error::{Error, Location, clean};
 use crate::engine::image::reference::Repository;
 use crate::engine::options::link;
 use crate::engine::options::settings::Settings;
@@ -27,7 +27,7 @@ pub fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     let (settings, wrong) = Settings::new(&invocation.choices, invocation.template_file.is_some());
     // A link to a view that only the page will have is a good link here.
     let is_view = invocation.choices.get("view") == Some("dockerfiles");
-    let concerns_us = |e: &&Error| !(is_view && e.place == "view=");
+    let concerns_us = |e: &&Error| !(is_view && e.location == Location::Choice("view".to_owned()));
     match wrong.iter().find(concerns_us) {
         Some(first) => Err(first.clone()),
         None => Ok(settings),

@@ -15,6 +15,50 @@ pub enum Kind {
     No,
 }
 
+/// Where something went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Nowhere in particular.
+    Nowhere,
+    /// A choice, by its name in a link.
+    Choice(String),
+    /// The version of a link.
+    LinkVersion,
+    /// `NAME=VALUE` in a link that has the name already.
+    Repeated(String),
+    /// A file with line and column, an image, an address, a flag.
+    Text(String),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Choice(key) => write!(f, "{key}="),
+            Self::LinkVersion => f.write_str("v="),
+            Self::Repeated(text) | Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<String> for Location {
+    fn from(text: String) -> Self {
+        if text.is_empty() { Self::Nowhere } else { Self::Text(text) }
+    }
+}
+
+impl From<&str> for Location {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<&String> for Location {
+    fn from(text: &String) -> Self {
+        text.clone().into()
+    }
+}
+
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -22,32 +66,32 @@ pub struct Error {
     pub kind: Kind,
     /// What happened, without a full stop.
     pub message: String,
-    /// Where: a link's name, a file with line and column, an image. May be empty.
-    pub place: String,
+    /// Where.
+    pub location: Location,
     /// What to do about it. May be empty.
     pub hint: String,
 }
 
 impl Error {
     /// An error of `kind`: what happened, where, and what cures it.
-    pub fn new(kind: Kind, message: impl Into<String>, place: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: place.into(), hint: hint.into() }
+    pub fn new(kind: Kind, message: impl Into<String>, location: impl Into<Location>, hint: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), location: location.into(), hint: hint.into() }
     }
 
     /// A wrong question.
-    pub fn usage(message: impl Into<String>, place: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(Kind::Usage, message, place, hint)
+    pub fn usage(message: impl Into<String>, location: impl Into<Location>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message, location, hint)
     }
 
     /// A wrong template, roles file or environment.
-    pub fn template(message: impl Into<String>, place: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(Kind::Template, message, place, hint)
+    pub fn template(message: impl Into<String>, location: impl Into<Location>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::Template, message, location, hint)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [&self.message, &self.place, &self.hint];
+        let parts = [self.message.as_str(), &self.location.to_string(), self.hint.as_str()];
         let line = parts.iter().filter(|p| !p.is_empty()).map(|p| clean(p)).collect::<Vec<_>>();
         f.write_str(&line.join(": "))
     }

@@ -94,7 +94,7 @@ fn yaml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let document = match yaml::parse("t.yaml", text) {
         Ok(document) => document,
-        Err(error) => return assert!(error.place.starts_with("t.yaml, line "), "{error}"),
+        Err(error) => return assert!(error.location.to_string().starts_with("t.yaml, line "), "{error}"),
     };
     let written = yaml::write(&document.value);
     let again = yaml::parse("w.yaml", &written).unwrap_or_else(|e| panic!("{e}:\n{written}"));

@@ -3,6 +3,7 @@
 use crate::app::driver::Loader;
 use crate::app::state::{Phase, Store};
 use crate::app::ui::sentence;
+use crate::engine::error::Location;
 use crate::engine::options::settings::View;
 use crate::engine::output::Outcome;
 use crate::engine::time::utc;
@@ -93,7 +94,7 @@ pub fn Errors(
     });
     let stuck = move || match store.phase.get() {
         Phase::Stuck(error) => {
-            let place = (!error.place.is_empty()).then(|| view! { <code>{error.place.clone()}</code> });
+            let place = (error.location != Location::Nowhere).then(|| view! { <code>{error.location.to_string()}</code> });
             Some(
                 view! { <div class="notice" data-kind="error" role="alert"><p>{error.message.clone()} ". " {place} " " {sentence(&error.hint)}</p></div> },
             )

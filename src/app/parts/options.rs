@@ -10,6 +10,7 @@ use web_sys::HtmlInputElement;
 use crate::app::browser;
 use crate::app::state::{Phase, Store};
 use crate::app::ui::{Field, Fold, Rows, Select};
+use crate::engine::error::{Error, Location};
 use crate::engine::options::definitions::{DEFINITIONS, definition, list};
 use crate::engine::options::settings::{API, View};
 use crate::engine::release::RELEASES;
@@ -274,8 +275,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
     });
     let wrong_other = Signal::derive(move || {
         let prepared = store.prepared.get();
-        let of_set =
-            |e: &&crate::engine::error::Error| definition(e.place.trim_end_matches('=')).is_none() && e.place.ends_with('=');
+        let of_set = |e: &&Error| matches!(&e.location, Location::Choice(key) if definition(key).is_none());
         let known = draft.get().into_iter().find_map(|p| {
             let name = p.split('=').next().unwrap_or_default().to_owned();
             definition(&name).map(|_| format!("{name} has a field of its own, or is no substitution."))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::error::{Error, bounded, nearest};
+use crate::engine::error::{Error, Location, bounded, nearest};
 use crate::engine::options::definitions::{Choices, DEFINITIONS, definition};
 
 /// Reads the query of a link (`a=b&c=d`, with or without `?`, or a whole address). Never fails: what is not understood is reported
@@ -30,7 +30,7 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
                 let hint = "open it with a newer overtag";
                 notices.push(Error::usage(
                     format!("this link is of version {value}, and this overtag reads version 1"),
-                    REFUSED,
+                    Location::LinkVersion,
                     hint,
                 ));
             }
@@ -51,7 +51,11 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
         } else if known.is_some_and(|d| d.repeatable) {
             choices.add(&name, value);
         } else if !seen.insert(name.clone()) {
-            notices.push(Error::usage(TWICE, format!("{key}={value}"), "the first one counts"));
+            notices.push(Error::usage(
+                "a name stands twice in the link",
+                Location::Repeated(format!("{key}={value}")),
+                "the first one counts",
+            ));
         } else {
             choices.put(&name, value);
         }
@@ -62,20 +66,14 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
 /// Bytes of a link; servers take 8 kB, and browsers some more.
 const LINK: usize = 256 << 10;
 
-/// The place that a notice has when the whole link is refused.
-const REFUSED: &str = "v=";
-
 /// Whether a link with these notices is of a later version, and nothing may be made of it.
 pub fn is_refused(notices: &[Error]) -> bool {
-    notices.iter().any(|n| n.place == REFUSED)
+    notices.iter().any(|n| n.location == Location::LinkVersion)
 }
-
-/// What is said where a name stands twice.
-const TWICE: &str = "a name stands twice in the link";
 
 /// Whether a notice tells of something that has a clear meaning all the same.
 pub fn is_harmless(notice: &Error) -> bool {
-    notice.message == TWICE
+    matches!(notice.location, Location::Repeated(_))
 }
 
 /// The query part of a link: behind the first `?`, up to a `#`; a text without `?` is taken whole.

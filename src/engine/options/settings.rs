@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::error::{Error, bounded, nearest};
+use crate::engine::error::{Error, Location, bounded, nearest};
 use crate::engine::image::reference::Reference;
 use crate::engine::image::tag::is_tag;
 use crate::engine::options::definitions::{
@@ -198,7 +198,7 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn bad(&mut self, key: &str, value: &str, hint: impl Into<String>) {
-        self.wrong.push(Error::usage(format!("the value `{value}` is not understood"), format!("{key}="), hint));
+        self.wrong.push(Error::usage(format!("the value `{value}` is not understood"), Location::Choice(key.to_owned()), hint));
     }
 
     /// The value of a choice; none where it is empty.

@@ -19,7 +19,7 @@ impl Pipeline {
     /// What is not such a file. What of it is not followed becomes a notice.
     pub(super) fn read_criteria(&mut self, name: &str, from: &str, text: &str) -> Result<(), String> {
         let yaml::Document { value: file, notices } =
-            yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.message, e.place))?;
+            yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.message, e.location))?;
         let mut reported: Vec<String> = notices.iter().map(ToString::to_string).collect();
         let mut tell = |message: String| reported.push(format!("{message}: {}", clean(name)));
         let texts = |value: Option<&Value>| -> Vec<String> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::engine::error::{Error, clean, nearest};
+use crate::engine::error::{Error, Location, clean, nearest};
 use crate::engine::options::settings::Settings;
 use crate::engine::release::{Era, Release, SERVICE_PREFIX, Value as Substitution};
 use crate::engine::template::Files;
@@ -328,7 +328,11 @@ pub fn set_neutron_driver(
     if let Some(driver) = driver {
         if chosen && given != driver {
             let message = format!("neutron_driver={} does not count: by the environments it is {driver}", clean(&given));
-            notices.push(Error::usage(message, "neutron_driver=", format!("leave it out, or set {DRIVERS}")));
+            notices.push(Error::usage(
+                message,
+                Location::Choice("neutron_driver".to_owned()),
+                format!("leave it out, or set {DRIVERS}"),
+            ));
         }
         substitutions.insert(NAME.to_owned(), Substitution::Text(driver.to_owned()));
     }

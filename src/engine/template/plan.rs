@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::engine::error::{Error, Kind, bounded, clean, nearest};
+use crate::engine::error::{Error, Kind, Location, bounded, clean, nearest};
 use crate::engine::image::reference::Reference;
 use crate::engine::options::definitions::DEFINITIONS;
 use crate::engine::options::settings::Settings;
@@ -89,7 +89,11 @@ impl Plan {
             {
                 let message = format!("no image is for the service {}", clean(service));
                 let near = nearest(service, own.iter().copied()).map(|near| format!("did you mean {near}?"));
-                warnings.push(Error::usage(message, "service=", near.unwrap_or_else(|| "leave it out".to_owned())));
+                warnings.push(Error::usage(
+                    message,
+                    Location::Choice("service".to_owned()),
+                    near.unwrap_or_else(|| "leave it out".to_owned()),
+                ));
             }
         }
         let mut plan = Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings };
