@@ -1,6 +1,18 @@
 //! What a failed request means: try again, slow down, or give the host up.
 
-use super::*;
+use super::answer::{query_of, trouble_of, unsaid};
+use super::host::{CHECK_AGAIN, FAILURES, OTHERS, PATIENCE, clock_of};
+use super::{Attempts, Flight, Purpose, Run};
+use crate::engine::options::settings::Api;
+use crate::engine::registry::http::{
+    BODY_LIMIT, Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, Response, TRIES, TRY_LIMIT, backoff, is_transient,
+    retry_after,
+};
+use crate::engine::registry::quay;
+use crate::engine::registry::{self, Caller, Dialect, Query, RegistryError};
+use crate::engine::session::diagnosis::{self, Cause, FailureEvidence};
+use std::collections::HashSet;
+use std::time::Duration;
 
 impl Run {
     /// Works out why a browser could not read a host, and goes on accordingly.

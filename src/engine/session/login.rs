@@ -1,6 +1,16 @@
 //! Logins and tokens of a run: which login may go where, and how a token is got.
 
-use super::*;
+use super::answer::{trouble_of, without_secrets};
+use super::{CachedToken, Flight, LoginState, Purpose, Run};
+use crate::engine::image::reference::Repository;
+use crate::engine::registry::auth::{self, AuthChallenge, Login};
+use crate::engine::registry::http::{
+    Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, Response, TRIES, backoff, is_transient, retry_after,
+};
+use crate::engine::registry::{self, Caller, Exchange, Query};
+use crate::engine::session::diagnosis::Cause;
+use crate::engine::url;
+use crate::engine::url::{default_endpoint, is_private};
 
 impl Run {
     /// Whose login answers for a repository: that of the host where its API is. A link can name another place for a registry, and must
