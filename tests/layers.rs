@@ -186,3 +186,17 @@ fn sources_css() -> Vec<PathBuf> {
     let style = fs::read_dir("style").expect("style").flatten().map(|e| e.path());
     style.filter(|p| p.extension().is_some_and(|e| e == "css")).collect()
 }
+
+#[test]
+fn words_of_rows_and_channels_are_in_the_glossary() {
+    use overtag::engine::board::State;
+    use overtag::engine::resolve::{Note, PinnedBy, Status};
+    let glossary = fs::read_to_string("docs/glossary.md").expect("the glossary");
+    let rows = [Status::Resolved, Status::Absent, Status::Unresolved, Status::Error].map(Status::word);
+    let notes = [Note::Torn, Note::Mismatch].map(Note::word);
+    let pins = [PinnedBy::Exact, PinnedBy::Label, PinnedBy::Sibling, PinnedBy::Digest, PinnedBy::Channel].map(PinnedBy::word);
+    let channels = [State::Whole, State::Torn, State::Incomplete, State::Empty, State::Unproven, State::Unknown].map(State::word);
+    for word in rows.iter().chain(&notes).chain(&pins).chain(&channels) {
+        assert!(glossary.contains(&format!("`{word}`")), "{word} is not defined");
+    }
+}
