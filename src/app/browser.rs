@@ -216,7 +216,7 @@ pub fn is_wide() -> bool {
     window().match_media("(width > 50rem)").ok().flatten().is_none_or(|m| m.matches())
 }
 
-/// Whether a key belongs to whoever is typing.
+/// Whether a key belongs to somebody who is typing.
 pub fn is_typing(event: &web_sys::KeyboardEvent) -> bool {
     let target = event.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok());
     let tag = target.map(|e| e.tag_name().to_ascii_lowercase()).unwrap_or_default();

@@ -62,7 +62,7 @@ struct Work {
     is_cancelled: Rc<Cell<bool>>,
     /// Addresses of it that are being read.
     reading: Rc<Cell<usize>>,
-    /// What the channels stood for when the history of their tags was asked for.
+    /// What the channels pointed to when the history of their tags was asked for.
     history_of: Rc<RefCell<Option<Vec<Standing>>>>,
 }
 
@@ -102,7 +102,7 @@ impl Work {
     }
 }
 
-/// What a channel stands for: its hash, how many images do, and how many stand for another.
+/// What a channel points to: its hash, how many images do, and how many point to another.
 type Standing = (Option<String>, usize, usize);
 
 /// Hands the store its facts.
@@ -272,7 +272,7 @@ impl Loader {
         self.timer.set_value(set_timeout_with_handle(then, pause).ok());
     }
 
-    /// Shows what old facts tell about the new choices at once, and asks for the rest when the typing pauses.
+    /// Shows what old facts say about the new choices at once, and asks for the rest when the typing pauses.
     fn begin(self, prepared: &Prepared, snapshot: Option<Arc<Snapshot>>) {
         let Some(plan) = prepared.plan() else { return };
         let images = match prepared.settings.view {
@@ -391,7 +391,7 @@ impl Loader {
             is_done && board.is_some() && !is_pausing && self.go_on(&work, &prepared, &stages, queries.clone(), has_snapshot);
         let is_all = is_done && !is_more;
         let run = work.run.borrow();
-        // Until all is read anew, what was known of the pipeline stands: half of it would say what is not so.
+        // Until all is read again, what was known of the pipeline stands: half of it would say what is not so.
         let (mut timeline, mut pipeline) = (old.timeline.clone(), old.pipeline.clone());
         if let Some(plan) = board.filter(|_| is_all) {
             let read = work.pipeline.borrow();
@@ -434,7 +434,7 @@ impl Loader {
             return;
         }
         let phase = if is_all { Phase::Done } else { Phase::Busy };
-        // Not at every answer: whoever follows it would do his work again.
+        // Not at every answer: those who follow it would do their work again.
         if self.store.phase.with_untracked(|p| *p != phase) {
             self.store.phase.set(phase);
         }
@@ -456,7 +456,7 @@ impl Loader {
         }
     }
 
-    /// Asks for what a board tells beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
+    /// Asks for what a board reports beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
     fn go_on(self, work: &Work, prepared: &Prepared, stages: &[Stage], queries: Vec<Query>, has_snapshot: bool) -> bool {
         if work.is_cancelled.get() {
             return false;
@@ -657,7 +657,7 @@ impl Loader {
                 w.reading.set(0);
                 w.is_cancelled.set(true);
                 let mut pipeline = w.pipeline.borrow_mut();
-                // What was only read anew is as it was.
+                // What was only read again is as it was.
                 if *known != Pipeline::default() {
                     *pipeline = (*known).clone();
                 }
@@ -706,7 +706,7 @@ impl Loader {
         set_timeout(move || self.evaluate(work, move |work| self.go(&work)), Duration::ZERO);
     }
 
-    /// Asks for everything anew; for a board whose cells are known, for what can have moved.
+    /// Asks for everything again; for a board whose cells are known, for what can have moved.
     pub fn refresh(self) {
         self.reload(false);
     }
@@ -753,7 +753,7 @@ impl Loader {
         self.go(&work);
     }
 
-    /// Asks for what a board tells beyond its cells, where that was chosen just now.
+    /// Asks for what a board reports beyond its cells, where that was chosen just now.
     pub fn go_on_now(self) {
         self.store.history_trouble.set(None);
         self.work.with_value(|w| w.iter().for_each(|w| w.is_cancelled.set(false)));

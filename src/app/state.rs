@@ -55,7 +55,7 @@ pub struct Results {
     pub pipeline: Arc<Pipeline>,
     /// What they say together.
     pub summary: Summary,
-    /// How many of the rows are known, and while they are asked for anew, anew.
+    /// How many of the rows are known, and while they are queried again, the new ones.
     pub known: usize,
     /// Requests that were sent.
     pub requests: usize,
@@ -148,7 +148,7 @@ pub struct Store {
     pub wants_history: RwSignal<bool>,
     /// Why the history could not be read, when it was asked for.
     pub history_trouble: RwSignal<Option<String>>,
-    /// Why the snapshot that is shown could not be read anew.
+    /// Why the snapshot that is shown could not be read again.
     pub snapshot_trouble: RwSignal<Option<Error>>,
     /// The cell of a board that is open: its place among the rows.
     pub opened: RwSignal<Option<usize>>,
@@ -186,7 +186,7 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// 200 times in 10 s (Chromium, <https://crbug.com/1038223>) or 100 times (Safari).
 const WRITING: Duration = Duration::from_millis(150);
 
-/// How often what is said to be so long ago is said anew.
+/// How often what is said to be so long ago is said again.
 const TICK: Duration = Duration::from_secs(30);
 
 /// The choices that decide what is asked.

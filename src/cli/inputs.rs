@@ -154,7 +154,7 @@ pub fn check_names(plan: &Plan) -> Result<(), Error> {
     }
 }
 
-/// What is known of the pipeline: what a snapshot holds, or what the addresses that were named tell.
+/// What is known of the pipeline: what a snapshot holds, or what the addresses that were named report.
 pub fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snapshot>, stages: &[Stage]) -> Pipeline {
     let is_given = ["dlrn", "criteria", "zuul"].iter().any(|key| invocation.given.contains(key));
     if let Some(kept) = snapshot.and_then(|s| s.pipeline.clone()).filter(|_| !is_given) {

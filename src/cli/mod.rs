@@ -50,7 +50,7 @@ fn say(message: &dyn std::fmt::Display) {
     eprintln!("overtag: {message}");
 }
 
-/// Writes to standard output; a reader that went away is no error of ours.
+/// Writes to standard output; a reader that went away is not an error of ours.
 fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

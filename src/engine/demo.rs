@@ -21,7 +21,7 @@ use crate::engine::template::plan::Plan;
 /// The folder, beside the page, in which a built site holds the registry.
 pub const FOLDER: &str = "demo";
 
-/// Channels and which hash each stands for, 0 the newest.
+/// Channels and which hash each points to, 0 the newest.
 const CHANNELS: [(&str, usize); 3] = [("tripleo-ci-testing", 0), ("current-tripleo", 1), ("current-tripleo-rdo", 2)];
 /// Images whose `current-tripleo` is one hash behind.
 const TORN: [&str; 2] = ["cinder-volume", "neutron-server"];

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What an error means for whoever waits for the answer; the command line turns it into an exit status.
+/// What an error means for those who wait for the answer; the command line turns it into an exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The question is wrong: an unknown name, a bad value, a file that cannot be read.

@@ -88,7 +88,7 @@ fn fault(message: impl Into<String>, at: Mark) -> Fault {
 }
 
 /// Whether a block scalar, with which `text` begins, has the line end in it that was added to the text. Where the last line is
-/// blank and no deeper than the scalar, it is no part of it, and a line end is only kept by `+`.
+/// blank and no deeper than the scalar, it is not a part of it, and a line end is only kept by `+`.
 fn has_added_end(value: &str, text: &str) -> bool {
     let is_text = |line: &&str| line.contains(|c| c != ' ');
     let depth = |line: &str| line.len() - line.trim_start_matches(' ').len();
@@ -162,7 +162,7 @@ enum Key {
 
 struct Reader<'p, 't> {
     events: Parser<&'p mut &'t [u8]>,
-    /// What stands for a `!`.
+    /// What replaces a `!`.
     mask: char,
     /// The text, if its last line has no end.
     unended: Option<&'t str>,
@@ -329,7 +329,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Merges one key of a list of mappings: the first counts, as the merge type has it. Where it makes a difference that is told, for
+    /// Merges one key of a list of mappings: the first counts, as the merge type has it. Where it makes a difference a notice says so, for
     /// PyYAML 6.0.4 alone takes the last.
     fn merge_one(&mut self, merged: &mut Map<String, Value>, key: String, value: Value, at: Mark) {
         match merged.get(&key) {

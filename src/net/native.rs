@@ -230,7 +230,7 @@ pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Drives `run` to its end. `progress` is told of it now and then, with the milliseconds that have gone by.
+/// Drives `run` to its end. `progress` is called now and then, with the milliseconds that have gone by.
 ///
 /// # Errors
 /// A proxy setting that names no proxy, where one is to be asked through it: nothing is asked then.

@@ -65,7 +65,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
         Method::Get | Method::Probe => HttpMethod::GET,
         Method::Post => return Err(Failure::Network("a page has no refresh tokens".to_owned())),
     };
-    // What is named by its digest never changes; everything else is asked anew, whatever a cache believes.
+    // What is named by its digest never changes; everything else is asked again, whatever a cache believes.
     let cache = match request.method {
         Method::Probe => RequestCache::NoStore,
         _ if request.url.contains("sha256:") => RequestCache::Default,
@@ -120,7 +120,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
     }
 }
 
-/// Reads a body piece by piece, and of one that is too large no more than the limit: its length is told by nobody who means ill.
+/// Reads a body piece by piece, and of one that is too large no more than the limit: a hostile server does not report its length.
 async fn read_body(stream: Option<ReadableStream>, limit: usize) -> Result<Vec<u8>, Failure> {
     let broken = |_| Failure::Network("the answer broke off".to_owned());
     let mut body = Vec::new();

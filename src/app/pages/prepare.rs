@@ -241,7 +241,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
         let query = link::write(&choices, store.files.with_untracked(|f| f.template.is_some()));
         if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
     };
-    // The hash, and how many images stand for it and for something else.
+    // The hash, and how many images point to it and to something else.
     let hash = Memo::new(move |_| {
         store
             .results

@@ -33,7 +33,7 @@ pub fn digits(hash: &str) -> &str {
 /// Path and colour of each band.
 fn bands(hash: &str) -> [(&'static str, usize); 3] {
     let byte = |i: usize| digits(hash).get(2 * i..2 * i + 2).and_then(|h| usize::from_str_radix(h, 16).ok()).unwrap_or(0);
-    // Touching bands never share a lightness (index modulo 3): colour-blind eyes tell lightness, not hue.
+    // Touching bands never share a lightness (index modulo 3): colour-blind eyes distinguish lightness, not hue.
     let after = |colour: usize, byte: usize| ((byte % 8) >> 1) * 3 + (colour % 3 + 1 + (byte & 1)) % 3;
     let first = byte(1) % 12;
     let second = after(first, byte(2));

@@ -1,4 +1,4 @@
-//! The table of images: search, order, filter, and rows that open to tell all they rest on.
+//! The table of images: search, order, filter, and rows that open to show all they rest on.
 
 use leptos::prelude::*;
 

@@ -59,7 +59,7 @@ pub fn Progress(
             <p role="status">
                 // What the clock began goes on in silence: a board says what has changed.
                 <span aria-live=move || store.by_clock.get().then_some("off")>{status}</span>
-                // The seconds are for the eye; the ear is told once for whom.
+                // The seconds are for the eye; a screen reader hears once for whom.
                 <span class="vh">{move || waits_for.get().map(|host| format!(", waiting for {host}"))}</span>
                 <span aria-hidden="true">{move || waits.get().map(|(host, seconds)| format!(", waiting {seconds} s for {host}"))}</span>
                 {move || Some(store.said.get()).filter(|s| !s.is_empty()).map(|s| format!(" · {s}"))}</p>

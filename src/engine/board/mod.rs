@@ -1,6 +1,6 @@
 //! The board: images by channels, and in one sentence what each channel is.
 //!
-//! A promotion copies a tag image by image. So a channel is *whole* only if every image stands for the same hash; while it is under
+//! A promotion copies a tag image by image. So a channel is *whole* only if every image points to the same hash; while it is under
 //! way, or where it broke off, it is *torn*. A cell is a row of [`resolve`](crate::engine::resolve) for the image at the channel's tag; here
 //! is what the cells of a column say together, and what a table shows of them. It knows no HTML.
 
@@ -72,15 +72,15 @@ pub enum State {
     /// Not all of it is known yet.
     #[default]
     Waiting,
-    /// Every image stands for the same hash.
+    /// Every image points to the same hash.
     Whole,
-    /// Some images stand for another hash.
+    /// Some images point to another hash.
     Torn,
     /// Some images are not there, the others agree.
     Incomplete,
     /// No image is there.
     Empty,
-    /// All are there, and of some it cannot be told for which hash they stand.
+    /// All are there, and of some it is not known at which hash they are.
     Unproven,
     /// Some images could not be asked.
     Unknown,
@@ -106,9 +106,9 @@ impl State {
 pub struct Lag {
     /// The one before it.
     pub before: String,
-    /// Images that stand for the same digest in both, and for different ones.
+    /// Images that point to the same digest in both, and to different ones.
     pub same: usize,
-    /// Images that stand for another digest there.
+    /// Images that point to another digest there.
     pub differ: usize,
     /// Images that are there, and not here.
     pub next_fetches: usize,
@@ -195,17 +195,17 @@ pub struct Stage {
     pub channel: String,
     /// What it is.
     pub state: State,
-    /// The hash that most of its images stand for.
+    /// The hash that most of its images point to.
     pub hash: Option<String>,
-    /// Whether the images of some namespaces stand for another, each on its own.
+    /// Whether the images of some namespaces point to another, each on its own.
     pub is_several: bool,
     /// Images on the board.
     pub asked: usize,
-    /// Images that stand for the hash of most images in their namespace.
+    /// Images that point to the hash of most images in their namespace.
     pub at_hash: usize,
-    /// Images that stand for another.
+    /// Images that point to another.
     pub torn: usize,
-    /// Images that are there, and of which it cannot be told.
+    /// Images that are there, and of which it is not known.
     pub unproven: usize,
     /// The registry said that they are not there.
     pub absent: usize,
@@ -217,10 +217,10 @@ pub struct Stage {
     pub error: usize,
     /// Not answered yet.
     pub waiting: usize,
-    /// When the last of the images at that hash was pushed, seconds since 1970, where the registry tells. Mirrors push again what
-    /// stays as it is, so that this is no promotion.
+    /// When the last of the images at that hash was pushed, seconds since 1970, where the registry reports it. Mirrors push again what
+    /// stays as it is, so that this is not a promotion.
     pub pushed_at: Option<u64>,
-    /// When the channel came to that hash, seconds since 1970, where a history tells.
+    /// When the channel came to that hash, seconds since 1970, where a history reports it.
     pub promoted_at: Option<u64>,
     /// Whether that may have been earlier still: of what was before the history holds nothing.
     pub or_earlier: bool,
@@ -304,12 +304,12 @@ pub fn text(row: Option<&Row>) -> &str {
     }
 }
 
-/// The hash that a cell stands for, or its digest; none where it is not resolved.
+/// The hash that a cell points to, or its digest; none where it is not resolved.
 pub fn mark(row: &Row) -> Option<&str> {
     (row.status == Status::Resolved).then(|| row.hash.as_deref().or(row.digest.as_deref())).flatten()
 }
 
-/// The words by which a cell is found: its status, its notes, and whether it cannot be told for which hash it stands.
+/// The words by which a cell is found: its status, its notes, and whether it is unknown at which hash it is.
 pub fn words(row: &Row) -> impl Iterator<Item = &'static str> {
     let unproven = (row.status == Status::Resolved && row.hash.is_none()).then_some(UNPROVEN);
     std::iter::once(row.status.word()).chain(row.notes.iter().map(|n| n.word())).chain(unproven)
@@ -449,7 +449,7 @@ fn worst(cells: &[Known]) -> (u8, usize) {
     (known().map(|r| badness(r)).max().unwrap_or(0), known().filter(|r| is_wrong(r)).count())
 }
 
-/// The tags of a repository that stand for a digest, as far as the registry told them.
+/// The tags of a repository that point to a digest, as far as the registry reported them.
 pub fn siblings(facts: &Facts, repository: &Repository, digest: &str) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for (query, answer) in facts.answers.iter().filter(|(query, _)| query.repository() == Some(repository)) {

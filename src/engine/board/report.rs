@@ -39,13 +39,13 @@ pub struct BoardReport<'a> {
     pub now: u64,
 }
 
-/// The hash that the images of a channel stand for.
+/// The hash that the images of a channel point to.
 pub fn hash_of(stages: &[Stage], channel: &str) -> Option<String> {
     stages.iter().find(|s| s.channel == channel)?.hash.clone()
 }
 
 impl BoardReport<'_> {
-    /// Why a channel does not stand for its candidate.
+    /// Why a channel is not at its candidate.
     pub fn why_not(&self, channel: &str) -> WhyNot {
         self.pipeline.why_not(self.settings, channel, &|c| hash_of(self.stages, c), self.now)
     }
@@ -323,7 +323,7 @@ fn escape(text: &str) -> String {
     clean(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// The mark of a channel for whoever draws it: its hash, or the digest of its first image.
+/// The mark of a channel for a drawing: its hash, or the digest of its first image.
 pub fn favicon_hash(stages: &[Stage], rows: &[Known]) -> Option<String> {
     let hash = stages.iter().rev().find_map(|s| s.hash.clone());
     hash.or_else(|| rows.iter().flatten().find_map(|r| mark(r)).map(str::to_owned))

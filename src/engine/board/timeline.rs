@@ -1,11 +1,11 @@
 //! When channels were promoted, and what was rolled back.
 //!
-//! Two kinds of witnesses: registries (or snapshots kept over time) tell the lives of each image's tag, DLRN tells each promotion. Moves
+//! Two kinds of witnesses: registries (or snapshots kept over time) report the history of each image's tag, DLRN reports each promotion. Moves
 //! of several images to the same hash are one promotion; an image that is set to the hash for which it stands already has not moved
 //! (Quay notes every push), and one that comes there later than the others is a straggler of that promotion. A hash to which an image
 //! comes a second time is a roll-back: a promoter that moves a tag back does it by pushing, which no registry marks.
 //!
-//! A build that leaves an image as it was gives its digest a second hash, so that such an image does not tell which of them was
+//! A build that leaves an image as it was gives its digest a second hash, so that such an image does not report which of them was
 //! promoted: it goes with the others that moved with it. So does one whose hash no tag names any more.
 
 use std::cmp::Reverse;
@@ -23,12 +23,12 @@ use crate::engine::template::plan::Plan;
 const WITNESSES: usize = 3;
 /// Components that DLRN promotes within so many seconds are one promotion.
 const ONE: u64 = 60;
-/// DLRN and the registry tell of the same promotion if not more than so many seconds are between.
+/// DLRN and the registry report the same promotion if not more than so many seconds are between.
 const SAME: u64 = 24 * 3600;
 /// A promotion, image by image, pauses no longer than so many seconds.
 const PAUSE: u64 = 3600;
 
-/// A channel came to stand for a hash.
+/// A channel was moved to a hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The channel.
@@ -39,11 +39,11 @@ pub struct Event {
     pub first: u64,
     /// When the last one did.
     pub last: u64,
-    /// How many images moved, of how many whose history is known; none where DLRN alone tells of it.
+    /// How many images moved, of how many whose history is known; none where DLRN alone reports it.
     pub images: Option<(usize, usize)>,
-    /// Their namespaces, which are promoted on their own; none where DLRN alone tells of it.
+    /// Their namespaces, which are promoted on their own; none where DLRN alone reports it.
     pub namespaces: BTreeSet<String>,
-    /// Whether it stood for that before.
+    /// Whether it pointed to that before.
     pub is_rollback: bool,
     /// Whether it may have come there earlier: of what was before no history holds anything, and what is the oldest may have been a push
     /// of what was there already.
@@ -60,7 +60,7 @@ pub struct Timeline {
 }
 
 /// The questions whose answers a timeline is made of: a few images of each channel, or where it costs nothing, all. Only where the
-/// host tells such things, and the image carries the channel.
+/// host reports such things, and the image carries the channel.
 pub fn queries(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, all: bool) -> Vec<Query> {
     let mut out = Vec::new();
     for (c, channel) in grid.channels.iter().enumerate() {
@@ -78,7 +78,7 @@ pub fn queries(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, all: boo
 }
 
 impl Timeline {
-    /// What `facts` and `pipeline` tell of the channels of a board.
+    /// What `facts` and `pipeline` report about the channels of a board.
     pub fn new(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, pipeline: &Pipeline) -> Self {
         let mut out = Self::default();
         let repositories: Vec<_> =
@@ -98,7 +98,7 @@ impl Timeline {
                 for (i, period) in of.iter().enumerate().rev() {
                     let mut hashes = names.of(&period.digest, period.start);
                     hashes.extend(period.hash.as_deref().filter(|hash| !hashes.contains(hash)));
-                    // Of what stands there now the board has told it, of all images together.
+                    // What is there now the board has reported, of all images together.
                     if let Some(own) = own(&period.digest).filter(|_| i == 0 || hashes.is_empty()) {
                         hashes = vec![own];
                     }
@@ -148,7 +148,7 @@ impl Timeline {
             events.dedup_by(|again, event| {
                 let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
                 if is_one && event.images.is_none() {
-                    // DLRN told of it first, and the registry of its images; but what may be a push of what was there is no part of it.
+                    // DLRN reported it first, and the registry its images; but what may be a push of what was there is not a part of it.
                     if !again.or_earlier {
                         event.last = again.last;
                     }
@@ -172,12 +172,12 @@ impl Timeline {
         self.events.iter().filter(move |e| e.channel == channel)
     }
 
-    /// Tells the stages what only a history knows: since when, and how many promotions behind, and for how long.
+    /// Adds to the stages what only a history knows: since when, and how many promotions behind, and for how long.
     pub fn inform(&self, stages: &mut [Stage]) {
         for stage in stages.iter_mut() {
             // Of a torn channel the newest may be another one.
             let newest = self.of(&stage.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
-            // A registry tells when a tag was pushed last, be it to what it stood for already.
+            // A registry reports when a tag was pushed last, be it to what it pointed to already.
             stage.promoted_at = newest.map(|e| e.last);
             stage.or_earlier = newest.is_some_and(|e| e.or_earlier);
         }
@@ -215,7 +215,7 @@ impl<'a> Names<'a> {
         Self(out)
     }
 
-    /// Those that a digest had at a time, as far as that is told: no channel is promoted to a build that is yet to come.
+    /// Those that a digest had at a time, as far as that is reported: no channel is promoted to a build that is yet to come.
     fn of(&self, digest: &str, at: u64) -> Vec<&'a str> {
         let all = self.0.get(digest).map_or(&[][..], Vec::as_slice);
         let then = all.iter().filter(|(_, pushed)| pushed.is_none_or(|pushed| pushed <= at + ONE));
@@ -232,7 +232,7 @@ struct Move<'a> {
     /// The hashes that the digest had then, the likeliest first.
     hashes: Vec<&'a str>,
     digest: &'a str,
-    /// Whether nothing is known of what the tag stood for before.
+    /// Whether nothing is known of what the tag pointed to before.
     is_oldest: bool,
 }
 
@@ -284,7 +284,7 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
             let started = |hash: &str| latest.get(hash).map(|at| events[*at].0.first);
             let is_straggling = |at: &usize| {
                 let (event, who) = &events[*at];
-                // Who was there comes back, and so does who stands for what was promoted later.
+                // Who was there comes back, and so does what points to a later promotion.
                 moved.iter().all(|m| {
                     let is_later = stands.get(&m.image).and_then(|(is, _)| started(is)).is_some_and(|at| at > event.first);
                     !who.contains(&m.image) && !is_later

@@ -9,7 +9,7 @@ use super::digest::is_digest;
 use super::tag::is_tag;
 use crate::engine::url::{HUB, is_host};
 
-/// A repository of a registry: all of a name that is no tag and no digest.
+/// A repository of a registry: all of a name but its tag and its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Repository {
     /// Host and port, as written; `docker.io` where none was.

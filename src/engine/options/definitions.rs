@@ -29,7 +29,7 @@ pub enum Group {
 pub struct Definition {
     /// Its name in a link; the flag is the same with dashes.
     pub key: &'static str,
-    /// What stands for its value in the help.
+    /// The placeholder for its value in the help.
     pub value: &'static str,
     /// Where it belongs.
     pub group: Group,
@@ -173,7 +173,7 @@ impl Choices {
         self.values.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// Writes one value; a key that is no choice is kept as `set.KEY`.
+    /// Writes one value; a key that is not a choice is kept as `set.KEY`.
     pub fn put(&mut self, key: &str, value: impl Into<String>) {
         match definition(key) {
             Some(d) => _ = self.values.insert(d.key, vec![value.into()]),

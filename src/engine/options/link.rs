@@ -71,7 +71,7 @@ pub fn is_refused(notices: &[Error]) -> bool {
     notices.iter().any(|n| n.location == Location::LinkVersion)
 }
 
-/// Whether a notice tells of something that has a clear meaning all the same.
+/// Whether a notice is about something that has a clear meaning all the same.
 pub fn is_harmless(notice: &Error) -> bool {
     matches!(notice.location, Location::Repeated(_))
 }

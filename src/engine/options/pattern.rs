@@ -294,7 +294,7 @@ fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-/// The number of the group that the escape at `at` stands for, of at most two digits; none where it is something else.
+/// The number of the group that the escape at `at` means, of at most two digits; none where it is something else.
 fn group_number(chars: &[char], at: usize) -> Option<usize> {
     let digits: String = chars[at + 1..].iter().take(3).take_while(|c| c.is_ascii_digit()).collect();
     let is_octal = digits.starts_with('0') || digits.len() == 3 && digits.chars().all(|c| c.is_digit(8));

@@ -56,7 +56,7 @@ pub const SORT: [&str; 4] = ["image", "tag", "status", "age"];
 pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
 /// The words of notes, by which rows can be filtered too.
 pub const NOTES: [&str; 2] = ["torn", "mismatch"];
-/// The word by which a board is filtered for images of which it cannot be told for which hash they stand.
+/// The word by which a board is filtered for images of which it is not known at which hash they are.
 pub const UNPROVEN: &str = "unproven";
 /// The status filter that leaves only what is wrong.
 pub const WRONG: &str = "absent,unresolved,error,torn,mismatch,unproven";

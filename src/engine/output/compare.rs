@@ -14,7 +14,7 @@ use crate::engine::yaml;
 /// What one side says of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// It stands for this: its hash, or else its tag or digest; and the digest, where that is known.
+    /// It points to this: its hash, or else its tag or digest; and the digest, where that is known.
     At(String, Option<String>),
     /// It is not there.
     Absent,
@@ -29,7 +29,7 @@ pub struct Side {
     pub name: String,
     /// The tag that it is of; empty of a file.
     pub tag: String,
-    /// The hash that most of its images stand for, where one is known.
+    /// The hash that most of its images point to, where one is known.
     pub hash: Option<String>,
     /// By the name of the image, or of the parameter.
     pub entries: BTreeMap<String, Entry>,
@@ -46,11 +46,11 @@ pub enum Change {
     Added(String),
     /// It is only on the first.
     Removed(String),
-    /// It stands for the first and stands for the second.
+    /// It moved from the first to the second.
     Moved(String, String),
     /// It is the same, or on neither.
     Unchanged(Option<String>),
-    /// One of the two does not tell, and why.
+    /// One of the two is not known, and why.
     Unknown(String),
 }
 
@@ -67,7 +67,7 @@ impl Change {
     }
 }
 
-/// The words of changes, in the order in which they are told.
+/// The words of changes, in the order in which they are reported.
 pub const WORDS: [&str; 5] = ["added", "removed", "moved", "unknown", "unchanged"];
 
 impl Side {

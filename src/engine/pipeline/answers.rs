@@ -26,7 +26,7 @@ fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
 }
 
 /// Reads what `/api/promotions` answers, or a file of it: a list, or an object whose `promotions` are one. What has neither time nor
-/// hash is no promotion.
+/// hash is not a promotion.
 ///
 /// # Errors
 /// What is no such JSON.
@@ -57,7 +57,7 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
         };
         let (channel, mut url) = (text(p, "promote_name"), text(p, "repo_url"));
         if hash == aggregate {
-            // What DLRN tells is where the one package is; the aggregate is beside the components, below its channel.
+            // What DLRN reports is where the one package is; the aggregate is beside the components, below its channel.
             let base = url.split_once("/component/").map(|(base, _)| base).or_else(|| url.rsplitn(4, '/').nth(3));
             url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
         }

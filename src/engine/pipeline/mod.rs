@@ -8,8 +8,8 @@
 //! * The promoter's file, as RDO's ci-config keeps them: `promotions: CHANNEL: {candidate_label, criteria, alternative_criteria}`.
 //! * Zuul's API with its tenant, which browsers may read: `/builds?job_name=JOB`.
 //!
-//! [`Pipeline::next_fetches`] says what to fetch next, given what was fetched; whoever calls it has the network. What could not be fetched
-//! stays unknown and is told; nothing is guessed.
+//! [`Pipeline::next_fetches`] says what to fetch next, given what was fetched; the caller has the network. What could not be fetched
+//! stays unknown and is reported; nothing is guessed.
 
 mod answers;
 mod criteria;
@@ -35,7 +35,7 @@ const CHANNELS: usize = 100;
 /// Jobs whose builds Zuul is asked for at most.
 const JOBS: usize = 40;
 
-/// One promotion: from then on the channel stood for the hash.
+/// One promotion: from then on the channel pointed to the hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promotion {
     /// Seconds since 1970.
@@ -137,14 +137,14 @@ enum What {
 /// What stands between a channel's candidate and the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhyNot {
-    /// It is told by nobody.
+    /// Nobody reports it.
     Unknown {
         /// What is needed to know, as a sentence.
         message: String,
         /// The last builds of the jobs in Zuul, which does not say what they were run on.
         builds: Vec<Blocker>,
     },
-    /// The candidate is what the channel stands for already.
+    /// The candidate is what the channel points to already.
     InSync(String),
     /// The candidate, and what holds it.
     Held {
@@ -193,7 +193,7 @@ pub struct Blocker {
     pub job: String,
     /// Why.
     pub kind: BlockerKind,
-    /// What is so, as a sentence.
+    /// What is the case, as a sentence.
     pub sentence: String,
     /// Where to look.
     pub url: Option<String>,
@@ -216,7 +216,7 @@ impl Pipeline {
         settings.dlrn.is_some() || settings.criteria.is_some() || settings.zuul.is_some()
     }
 
-    /// What is to be fetched next. `hash_of` is the hash that a channel's images stand for, as far as that is known; until
+    /// What is to be fetched next. `hash_of` is the hash that a channel's images point to, as far as that is known; until
     /// `is_settled` it may still change.
     pub fn next_fetches(&self, settings: &Settings, hash_of: &dyn Fn(&str) -> Option<String>, is_settled: bool) -> Vec<Want> {
         let mut out: BTreeSet<Want> = BTreeSet::new();
@@ -266,7 +266,7 @@ impl Pipeline {
             for channel in &settings.channels {
                 match self.why_not(settings, channel, hash_of, 0) {
                     WhyNot::Held { blockers, .. } => jobs.extend(blockers.into_iter().map(|b| b.job)),
-                    // Where no votes are known, all that is left to tell is how the jobs ended last.
+                    // Where no votes are known, all that is left to report is how the jobs ended last.
                     WhyNot::Unknown { .. } if self.candidate(settings, channel, hash_of).is_some() => {
                         jobs.extend(
                             self.criteria.get(channel).into_iter().flat_map(|c| c.jobs.iter().map(|(job, _)| job.clone())),
@@ -306,7 +306,7 @@ impl Pipeline {
         self.fetched.insert(want.url);
     }
 
-    /// What was fetched may have changed: it is asked for anew, but the promoter's file.
+    /// What was fetched may have changed: it is asked for again, but the promoter's file.
     pub fn refreshed(&self, settings: &Settings) -> Self {
         let criteria = settings.criteria.clone().filter(|url| self.fetched.contains(url) && !self.troubles.contains_key(url));
         let mut new = Self { fetched: criteria.into_iter().collect(), ..Self::default() };
@@ -349,7 +349,7 @@ impl Pipeline {
         }
     }
 
-    /// What DLRN is asked by for the votes of a hash; of a package's hash it must have told the whole.
+    /// What DLRN is asked by for the votes of a hash; of a package's hash it must have reported the whole.
     fn vote_query(&self, hash: &str) -> Option<String> {
         if TagClass::of(hash) == TagClass::Aggregate {
             return Some(format!("aggregate_hash={hash}"));
@@ -380,7 +380,7 @@ impl Pipeline {
         })
     }
 
-    /// Why a channel does not stand for its candidate; `now` in seconds since 1970.
+    /// Why a channel is not at its candidate; `now` in seconds since 1970.
     pub fn why_not(&self, settings: &Settings, channel: &str, hash_of: &dyn Fn(&str) -> Option<String>, now: u64) -> WhyNot {
         let unknown = |message: String| WhyNot::Unknown { message, builds: Vec::new() };
         let Some(criteria) = self.criteria.get(channel) else {
@@ -458,7 +458,7 @@ impl Pipeline {
         Blocker { job: job.to_owned(), kind, sentence: sentence + ".", url }
     }
 
-    /// Where the repository of a hash is: as DLRN told, or by DLRN's rule below the base that the promoter's file names.
+    /// Where the repository of a hash is: as DLRN reported, or by DLRN's rule below the base that the promoter's file names.
     pub fn repository(&self, channel: &str, hash: &str) -> Option<String> {
         let reported = self.promotions.iter().filter(|p| p.hash == hash).find_map(|p| url::web_link(&p.url));
         if reported.is_some() {

@@ -399,7 +399,7 @@ pub fn token_request(
 /// Reads a token service's answer to `request`; a token without a lifetime lives for 60 s, as distribution's specification says.
 ///
 /// # Errors
-/// A refusal, or what is no token.
+/// A refusal, or what is not a token.
 pub fn read_token(response: &Response, request: &Request) -> Result<Token, RegistryError> {
     if response.status != 200 {
         let (message, hint) = match (response.status, request.form.is_some(), request.authorization.is_some()) {

@@ -175,7 +175,7 @@ fn by_digest(
         upstream_failure(response)?;
     }
     if form.is_some() && response.status == 404 && error_code(response).as_deref() == Some("MANIFEST_UNKNOWN") {
-        // A platform of a list may be gone; that is no trouble of the image, it only has no labels to read.
+        // A platform of a list may be gone; that does not concern the image, which only has no labels to read.
         return answer(Answer::Manifest(Manifest::Index(None)));
     }
     if form.is_none() && is_final(response.status) {
@@ -304,7 +304,7 @@ fn linked(response: &Response, current: &str) -> Option<Result<String, RegistryE
     next_page(response.link.as_deref()?, current).transpose()
 }
 
-/// What the first answer to the question for a list means, where it is no list.
+/// What the first answer to the question for a list means, where it is not a list.
 fn no_tags(response: &Response) -> Result<Step, RegistryError> {
     if response.status == 404 && error_code(response).as_deref() == Some("NAME_UNKNOWN") {
         return answer(Answer::Tags(Err(NotFound::Repository)));

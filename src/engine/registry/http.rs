@@ -25,7 +25,7 @@ pub enum Method {
     Get,
     /// As GET, with a form in the request: a token for a refresh token.
     Post,
-    /// Whether anything answers there, whoever may read it: a browser's `no-cors`. Its response has no status.
+    /// Whether anything answers there, even if a page may not read it: a browser's `no-cors`. Its response has no status.
     Probe,
 }
 
@@ -175,7 +175,7 @@ pub fn parameter<'a>(text: &'a str, ends: &[char]) -> Option<(&'a str, Option<St
     Some((name, Some(out), ""))
 }
 
-/// A point in time, as whoever drives a run sees it.
+/// A point in time, as the driver of a run sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Milliseconds since any beginning.

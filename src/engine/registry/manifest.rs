@@ -71,7 +71,7 @@ impl Form {
         }
     }
 
-    /// The form to which a digest belongs that was told in answer to this one: docker's or OCI's.
+    /// The form to which a digest belongs that was reported in answer to this one: docker's or OCI's.
     pub fn family(self, media_type: &str) -> Self {
         match (self, media_type) {
             (Self::All, _) => Self::All,
@@ -99,14 +99,14 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Whether none of them is of the image itself: Quay also keeps those that people add to a manifest or a list in its page.
     pub only_added: bool,
-    /// When it was built, seconds since 1970, where that is told.
+    /// When it was built, seconds since 1970, where that is reported.
     pub built_at: Option<u64>,
 }
 
 /// The media type and what is needed of a manifest's body.
 ///
 /// # Errors
-/// What is no manifest.
+/// What is not a manifest.
 pub fn read_manifest(response: &Response) -> Result<(String, Manifest), RegistryError> {
     // Of a signed one only what was signed counts.
     let signed = signed_text(&response.body);
@@ -166,7 +166,7 @@ pub fn read_config(body: &[u8]) -> Result<Config, RegistryError> {
 pub fn checked_digest(response: &Response) -> Result<String, RegistryError> {
     let digest = content_digest(&response.body);
     match &response.digest {
-        // What is no digest of the kind that we compute says nothing: bare hexadecimals, quotes, another algorithm.
+        // What is not a digest of the kind that we compute says nothing: bare hexadecimals, quotes, another algorithm.
         Some(status_and_code) if is_digest(status_and_code) && *status_and_code != digest => {
             Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(status_and_code))))
         }
@@ -179,7 +179,7 @@ pub fn content_digest(body: &[u8]) -> String {
     signed_text(body).map_or_else(|| sha256(body), |text| sha256(&text))
 }
 
-/// The text that a "pretty" JSON Web Signature is over: the body up to a length, and an end, both told in the signature
+/// The text that a "pretty" JSON Web Signature is over: the body up to a length, and an end, both reported in the signature
 /// (<https://distribution.github.io/distribution/spec/deprecated-schema-v1/>).
 fn signed_text(body: &[u8]) -> Option<Vec<u8>> {
     if !body.windows(12).any(|w| w == b"\"signatures\"") {

@@ -1,6 +1,6 @@
 //! How Quay's own API (`/api/v1`, as quay.io and every Red Hat Quay have it) is asked.
 //!
-//! A browser may read this one, and not Quay's `/v2`. One question for a repository tells every active tag with its digest, so an
+//! A browser may read this one, and not Quay's `/v2`. One question for a repository reports every active tag with its digest, so an
 //! image costs one request. The rules, each read in Quay's source or seen live:
 //!
 //! * Of browsers it wants `X-Requested-With`, which costs a preflight an address.
@@ -28,7 +28,7 @@ const WINDOW: usize = 500;
 const PAGE: usize = 100;
 /// Rows that a page has in common with the one before: so many may be deleted in between.
 const OVERLAP: usize = 10;
-/// How often a list is begun anew whose pages do not fit together.
+/// How often a list is begun again whose pages do not fit together.
 const PASSES: usize = 3;
 /// Pages that are read at most.
 const PAGES: usize = 200;
@@ -175,7 +175,7 @@ fn text(value: &Value, name: &str) -> Option<String> {
 /// Reads the answer to an overview. What it lists is there, whatever it says of expirations: these are in the server's local time.
 ///
 /// # Errors
-/// What is no JSON, or has no tags. A tag without a digest (Quay 3.3 tells some) is one of which no more is known.
+/// What is not JSON, or has no tags. A tag without a digest (Quay 3.3 reports some) is one of which no more is known.
 pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
     let body = json(body)?;
     let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's answer has no tags")) };
@@ -199,7 +199,7 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
 #[derive(Clone)]
 struct RowOf {
     name: String,
-    /// None where an old Quay does not tell it.
+    /// None where an old Quay does not report it.
     digest: Option<String>,
     start: u64,
     end: Option<u64>,
@@ -261,8 +261,8 @@ impl Page {
 /// All rows of a list that is paged by number, newest first, or the address of its next page. `first` is the address of the first.
 ///
 /// Between two pages rows may come and go. One that is pushed moves the others down, so that some come twice; one that is deleted moves them
-/// up, and one that is set anew goes to the front. So that none is missed pages overlap, and at the end the first one is read again; where
-/// the rows of before do not show, all is read anew.
+/// up, and one that is set again goes to the front. So that none is missed pages overlap, and at the end the first one is read again; where
+/// the rows of before do not show, all is read again.
 fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, RegistryError> {
     #[derive(Clone, Copy)]
     enum Want {
@@ -336,7 +336,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
 /// Reads `manifest_data`, which is a manifest's own text, and the digest that stands beside it.
 ///
 /// # Errors
-/// What is no JSON or no manifest.
+/// What is neither JSON nor a manifest.
 pub fn read_data(body: &[u8]) -> Result<(String, Manifest), RegistryError> {
     let body = json(body)?;
     let digest =
@@ -348,7 +348,7 @@ pub fn read_data(body: &[u8]) -> Result<(String, Manifest), RegistryError> {
 /// Reads labels, and whether none is the image's own; what it says itself goes before what was added to it in Quay.
 ///
 /// # Errors
-/// What is no JSON or no list.
+/// What is neither JSON nor a list.
 pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), RegistryError> {
     let body = json(body)?;
     let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's answer has no labels")) };

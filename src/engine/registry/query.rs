@@ -10,7 +10,7 @@ use crate::engine::registry::tag_list::TagList;
 /// One question to a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Query {
-    /// What a tag stands for; with its manifest, where that is wanted too.
+    /// What a tag points to; with its manifest, where that is wanted too.
     Tag {
         /// Whose tag.
         repository: Repository,
@@ -99,7 +99,7 @@ impl Query {
     }
 }
 
-/// What a tag stands for.
+/// What a tag points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The digest of the manifest, or of the list or index where there is one: that is the identity of a tag.
@@ -108,7 +108,7 @@ pub struct Found {
     pub form: Form,
     /// The manifest, where it was read.
     pub manifest: Option<Manifest>,
-    /// Since when, seconds since 1970, where the registry tells.
+    /// Since when, seconds since 1970, where the registry reports it.
     pub moved_at: Option<u64>,
 }
 
@@ -147,16 +147,16 @@ pub enum Answer {
     Repositories(BTreeSet<String>),
     /// To [`Query::Ping`]: it is a registry.
     Ping,
-    /// To [`Query::Tags`] or [`Query::Labels`]: the registry does not give this, whoever retries; what needs none of it can go on.
+    /// To [`Query::Tags`] or [`Query::Labels`]: the registry does not give this, however often it is queried; what does not need it can go on.
     Refused(RegistryError),
 }
 
-/// What a tag stands for, and no more.
+/// What a tag points to, and no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// The digest of its manifest, list or index.
     pub digest: String,
-    /// When it was pushed, seconds since 1970, where the registry tells.
+    /// When it was pushed, seconds since 1970, where the registry reports it.
     pub moved_at: Option<u64>,
 }
 
@@ -170,9 +170,9 @@ impl Checked {
 /// A tag that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
-    /// What it stands for.
+    /// What it points to.
     pub digest: String,
-    /// When it was pushed, seconds since 1970. A tag that stays what it is may be pushed again: that is no promotion.
+    /// When it was pushed, seconds since 1970. A tag that stays what it is may be pushed again: that is not a promotion.
     pub moved_at: Option<u64>,
 }
 
@@ -183,17 +183,17 @@ pub struct Overview {
     pub tags: BTreeMap<String, Active>,
     /// Further tags, whose digests a snapshot does not hold.
     pub others: BTreeSet<String>,
-    /// Tags whose digests an old Quay does not tell.
+    /// Tags whose digests an old Quay does not report.
     pub undigested: BTreeSet<String>,
     /// Whether each of its tags is to expire, as all are that a proxy cache holds: it may know others that it was not yet asked for.
     pub all_expire: bool,
     /// Whether these are all that there are.
     pub whole: bool,
-    /// For how many seconds the registry remembers what a tag stood for before.
+    /// For how many seconds the registry remembers what a tag pointed to before.
     pub kept_for: Option<u64>,
 }
 
-/// One life of a tag: what it stood for, from when to when.
+/// One period of a tag: what it pointed to, from when to when.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TagPeriod {
     /// Seconds since 1970.
@@ -201,9 +201,9 @@ pub struct TagPeriod {
     /// None while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<u64>,
-    /// What it stood for.
+    /// What it pointed to.
     pub digest: String,
-    /// The build's hash that it stood for, where that was known then.
+    /// The build's hash that it pointed to, where that was known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
 }

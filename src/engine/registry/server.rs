@@ -53,7 +53,7 @@ pub enum Step {
     Done(Result<Answer, RegistryError>),
 }
 
-/// What is known of a registry before a question: where it is, who asks, and whether HEAD told digests so far.
+/// What is known of a registry before a question: where it is, who asks, and whether HEAD reported digests so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
     /// The address of the API, without `/v2/`.

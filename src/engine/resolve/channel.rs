@@ -8,7 +8,7 @@ use crate::engine::image::tag::TagClass;
 use crate::engine::registry::Dialect;
 use std::cell::RefCell;
 
-/// How many scouts tell the hash of a channel.
+/// How many scouts report the hash of a channel.
 pub(super) const SCOUTS: usize = 3;
 
 /// How many do where that costs no request of its own.
@@ -26,12 +26,12 @@ impl Resolver {
         self.channels.get(&Self::channel(reference)).is_some_and(|c| c.iter().take(SCOUTS).any(|s| *s == i))
     }
 
-    /// Whether the siblings of this repository tell its hashes.
+    /// Whether the siblings of this repository report its hashes.
     pub(super) fn has_siblings(&self, repository: &Repository, facts: &Facts) -> bool {
         self.by_siblings && facts.dialects.get(&repository.host) == Some(&Dialect::Quay)
     }
 
-    /// The hashes that the channel's scouts told, the most frequent first. The scouts are the first images of the channel that
+    /// The hashes that the channel's scouts reported, the most frequent first. The scouts are the first images of the channel that
     /// carry it, by their place in the list and not by who answered first.
     pub(super) fn hashes(&self, channel: &Channel, facts: &Facts) -> Step<Vec<String>> {
         if let Some(known) = self.hashes.borrow().get(channel) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Seconds for which refreshes believe that the tag of a hash is not there.
 const ABSENCE_TTL: u64 = 600;
 
-/// What registries told us, and how: only ever added to while a run goes on.
+/// What registries reported, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// The answer to each question, or why there is none.
@@ -31,8 +31,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Forgets what can have moved by `now`, and gives back what each tag stood for. What is named by a digest cannot, and what a
-    /// hash's tag stands for does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
+    /// Forgets what can have moved by `now`, and gives back what each tag pointed to. What is named by a digest cannot, and what a
+    /// hash's tag points to does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
     /// moves, and no longer than [`ABSENCE_TTL`]: the tag of a hash may come late, to an image that a build left as it was.
     pub(in crate::engine) fn forget_moving(&mut self, now: u64) -> HashMap<(Repository, String), Option<String>> {
         let (mut before, mut absent) = (HashMap::new(), HashSet::new());
@@ -48,7 +48,7 @@ impl Facts {
             (Query::Manifest { .. } | Query::Labels { .. } | Query::Tags { .. }, Ok(answer)) => {
                 !matches!(answer, Answer::Overview(_) | Answer::Refused(_))
             }
-            // Whoever shows it sees when it has gone on.
+            // The view that shows it sees when it has gone on.
             (Query::History { .. }, Ok(_)) => true,
             (Query::Overview { .. } | Query::Repositories { .. } | Query::Ping { .. }, _) => false,
         };
@@ -69,7 +69,7 @@ impl Facts {
         before
     }
 
-    /// Forgets what holds only as long as no tag of the repository moves: its tags, and what those of hashes stand for, for a build
+    /// Forgets what holds only as long as no tag of the repository moves: its tags, and what those of hashes point to, for a build
     /// may be pushed again.
     pub(in crate::engine) fn forget_tags(&mut self, repository: &Repository) {
         self.answers.retain(|query, _| {

@@ -13,11 +13,11 @@ use std::collections::HashSet;
 
 /// Why an evaluation did not come to an end.
 pub(super) enum Stop {
-    /// These answers are lacking.
+    /// These answers are missing.
     Needs(Vec<Query>),
     /// A question has no answer.
     RegistryError(RegistryError),
-    /// The registry does not give this, whoever asks again.
+    /// The registry does not give this, however often it is queried.
     Refused(RegistryError),
 }
 
@@ -58,7 +58,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// A tag of a repository on Quay. What its list names is there: that a tag is to expire is told in the server's local time.
+    /// A tag of a repository on Quay. What its list names is there: that a tag is to expire is given in the server's local time.
     pub(super) fn active(&self, repository: &Repository, tag: &str) -> Step<Result<Active, NotFound>> {
         let overview = match self.overview(repository, false)? {
             Ok(overview) => overview,
@@ -69,7 +69,7 @@ impl Lookup<'_> {
             None if overview.whole && !overview.others.contains(tag) && !overview.undigested.contains(tag) => {
                 Ok(Err(NotFound::Tag))
             }
-            // Only the newest were told, and a channel that rarely moves is not among them.
+            // Only the newest were reported, and a channel that rarely moves is not among them.
             None => match self.at(Query::Check { repository: repository.clone(), tag: tag.to_owned(), form: Form::All })? {
                 Answer::Check(is) => Ok(is.clone().map(|Checked { digest, moved_at }| Active { digest, moved_at })),
                 _ => Ok(Err(NotFound::Tag)),
@@ -136,7 +136,7 @@ impl Lookup<'_> {
                 _ => Ok(Config::default()),
             };
             let config = of(&found.digest)?;
-            // What people added to a list is no label of its images.
+            // What people added to a list is not a label of its images.
             return match (config.labels.is_empty() || config.only_added)
                 .then(|| self.manifest(repository, &found.digest, Form::All))
                 .transpose()?

@@ -1,10 +1,10 @@
-//! Facts → what is written for an image, or which facts are lacking.
+//! Facts → what is written for an image, or which facts are missing.
 //!
-//! Resolution is a pure function of what registries told so far: [`Resolver::row`] either ends, or names the questions whose
+//! Resolution is a pure function of what registries reported so far: [`Resolver::row`] either ends, or names the questions whose
 //! answers it lacks, and is called again when they are there. So nothing waits in here, every image is independent of the order in
 //! which answers come, and the same answers give the same row.
 //!
-//! A DLRN hash is repository-wide: once a few images (the *scouts*, the first of each channel in the list that carry it) have told
+//! A DLRN hash is repository-wide: once a few images (the *scouts*, the first of each channel in the list that carry it) have reported
 //! theirs, another image needs only to show that its tag of that hash has its channel's digest: two requests an image.
 
 mod channel;
@@ -32,7 +32,7 @@ use crate::engine::registry::query::Active;
 use crate::engine::registry::{Answer, Config, Form, Found, NotFound, Query, RegistryError};
 use crate::engine::template::plan::Image;
 
-/// What stands for the tag while a template is rendered under `newest:REGEX`.
+/// The placeholder for the tag while a template is rendered under `newest:REGEX`.
 pub const NEWEST: &str = "newest";
 
 /// What evaluating needs beside facts.
@@ -43,7 +43,7 @@ pub struct Resolver {
     channels: HashMap<Channel, Vec<usize>>,
     pins_exact: bool,
     every_label: bool,
-    /// Whether on a Quay, which tells tags and digests at once, siblings alone tell hashes.
+    /// Whether on a Quay, which reports tags and digests at once, siblings alone report hashes.
     by_siblings: bool,
     /// Rows whose labels are wanted, needed or not.
     labelled: HashSet<usize>,
@@ -78,7 +78,7 @@ impl Resolver {
         Self { pins_exact: true, ..Self::new(settings, vec![image]) }
     }
 
-    /// A resolver that only has to tell for which hash an image stands: on a Quay the tags of the same digest say so, and no label is
+    /// A resolver that only has to find at which hash an image is: on a Quay the tags of the same digest say so, and no label is
     /// read for it.
     pub fn for_board(settings: Settings, images: Vec<Image>) -> Self {
         let by_siblings = settings.pin.contains(&Pin::Sibling);
@@ -100,7 +100,7 @@ impl Resolver {
         self.labelled.insert(i);
     }
 
-    /// Forgets which hashes the scouts told, so that they are asked again.
+    /// Forgets which hashes the scouts reported, so that they are asked again.
     pub fn forget_hashes(&mut self) {
         self.hashes.borrow_mut().clear();
     }
@@ -115,7 +115,7 @@ impl Resolver {
         &self.settings
     }
 
-    /// The row of image `i`, or the questions whose answers are lacking.
+    /// The row of image `i`, or the questions whose answers are missing.
     pub fn row(&self, i: usize, facts: &Facts) -> Result<Row, Vec<Query>> {
         let image = &self.images[i];
         let lookup = Lookup { facts, used: RefCell::default() };
@@ -213,7 +213,7 @@ impl Resolver {
         };
         row.digest = Some(found.digest.clone());
         row.moved_at = found.moved_at;
-        // Nothing rests on these: that they cannot be read is no trouble of the row.
+        // Nothing rests on these: that they cannot be read does not concern the row.
         let config = match self.labelled.contains(&i).then(|| lookup.config(repository, &found)) {
             Some(Ok(config)) => config,
             Some(Err(Stop::Needs(queries))) => return Err(Stop::Needs(queries)),
@@ -249,12 +249,12 @@ impl Resolver {
         }
         let mut pinned = self.pin(reference, &found, &hashes, lookup)?;
         if self.has_siblings(repository, lookup.facts) {
-            // It stands for each build that left it as it is.
+            // It points to each build that left it as it is.
             let all = lookup.hashes(repository, &found.digest)?;
             pinned.seen.extend(all.into_iter().map(|hash| (hash, found.digest.clone())));
         }
-        // A scout did not wait for the others. Where it stands for another hash than they do, or for none that it tells, its own tag
-        // of theirs may still have the same digest: then it stands for both, and is not torn.
+        // A scout did not wait for the others. Where it points to another hash than they do, or for none that it reports, its own tag
+        // of theirs may still have the same digest: then it points to both, and is not torn.
         if shares && (is_scout || self.labels_go_first()) {
             let hashes = self.hashes(&Self::channel(reference), lookup.facts)?;
             if let Some(majority_hash) = hashes.first().filter(|h| **h != pinned.tag)
@@ -321,17 +321,17 @@ impl Resolver {
         Ok(())
     }
 
-    /// Whether the chain lets an image take the hash that another one told: its siblings count, and before anything else but labels.
+    /// Whether the chain lets an image take the hash that another one reported: its siblings count, and before anything else but labels.
     fn hash_is_shared(&self) -> bool {
         matches!(self.settings.pin[..], [Pin::Sibling, ..] | [Pin::Label, Pin::Sibling, ..])
     }
 
-    /// Whether the labels come before a hash that another image told: those that somebody chose are tried in their order, image by image.
+    /// Whether the labels come before a hash that another image reported: those that somebody chose are tried in their order, image by image.
     fn labels_go_first(&self) -> bool {
         self.settings.has_labels_of_its_own && self.settings.pin.first() == Some(&Pin::Label)
     }
 
-    /// What a tag stands for. Those who will need labels ask for the manifest at once.
+    /// What a tag points to. Those who will need labels ask for the manifest at once.
     fn found(
         &self,
         i: usize,

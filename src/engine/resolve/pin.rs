@@ -109,7 +109,7 @@ impl Resolver {
         }
     }
 
-    /// Whether the image's own tag of a hash that others told has its digest.
+    /// Whether the image's own tag of a hash that others reported has its digest.
     pub(super) fn by_shared_hash(
         &self,
         repository: &Repository,

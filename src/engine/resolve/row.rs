@@ -43,7 +43,7 @@ pub enum Absence {
 /// What a row may bear beside its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// This image's channel stands for another hash than most of the channel's images.
+    /// This image's channel points to another hash than most of the channel's images.
     Torn,
     /// The label names a tag of another digest.
     Mismatch,
@@ -104,11 +104,11 @@ pub struct Row {
     pub written: Option<String>,
     /// How the tag was found.
     pub pinned_by: PinnedBy,
-    /// The digest that the tag asked for stands for.
+    /// The digest that the tag asked for points to.
     pub digest: Option<String>,
-    /// The build's hash that it stands for, where one is known.
+    /// The build's hash that it points to, where one is known.
     pub hash: Option<String>,
-    /// Since when the tag asked for stands for it, seconds since 1970, where the registry tells.
+    /// Since when the tag asked for points to it, seconds since 1970, where the registry reports it.
     pub moved_at: Option<u64>,
     /// Torn, mismatch.
     pub notes: Vec<Note>,
@@ -127,7 +127,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether the tag asked for stands for `hash`, as far as that was seen.
+    /// Whether the tag asked for points to `hash`, as far as that was seen.
     pub(in crate::engine) fn points_to(&self, hash: &str) -> Option<bool> {
         if self.hash.as_deref() == Some(hash) {
             return Some(true);

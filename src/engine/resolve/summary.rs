@@ -25,13 +25,13 @@ pub struct Summary {
     pub torn: usize,
     /// Rows that bear the note.
     pub mismatch: usize,
-    /// The hash that most of the channel's images stand for.
+    /// The hash that most of the channel's images point to.
     pub hash: Option<String>,
     /// How many of them do.
     pub at_hash: usize,
     /// How many images have the channel's tag in their name.
     pub in_channel: usize,
-    /// When the last of the images at that hash was moved there, seconds since 1970, where the registry tells.
+    /// When the last of the images at that hash was moved there, seconds since 1970, where the registry reports it.
     pub moved_at: Option<u64>,
 }
 
@@ -45,11 +45,11 @@ pub fn summarize(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<
         let Some(hash) = majority_hash(members.iter().filter_map(|i| rows[*i].as_deref())) else { continue };
         for &i in members {
             let Some(row) = &mut rows[i] else { continue };
-            // An image that two builds left as it is stands for both; it is told by the one that the others tell too.
+            // An image that two builds left as it is points to both; it is shown with the one that the others have too.
             if row.hash.as_deref() != Some(&hash) && row.points_to(&hash) == Some(true) {
                 Arc::make_mut(row).hash = Some(hash.clone());
             }
-            // Its own tag of the usual hash tells best; without one, another hash of its own.
+            // Its own tag of the majority hash decides; without one, another hash of its own.
             let is_other = match row.points_to(&hash) {
                 Some(does) => !does,
                 None => row.hash.is_some(),
@@ -86,7 +86,7 @@ pub fn summarize(resolver: &Resolver, rows: &[Option<Arc<Row>>]) -> (Vec<Option<
     (rows, summary)
 }
 
-/// The hash that most rows stand for; of equals the one that more of them tell, and then the first.
+/// The hash that most rows point to; of equals the one that more of them report, and then the first.
 pub fn majority_hash<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<String> {
     let rows: Vec<&Row> = rows.collect();
     let mut reported: Vec<(&str, usize)> = Vec::new();

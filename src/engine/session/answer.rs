@@ -116,7 +116,7 @@ impl Run {
                     self.host(&name).dialect == Dialect::Distribution && !matches!(query, Query::Ping { .. }) && !was_read;
                 if let Some(repository) = query.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
                     let was_sent = flight.request.authorization.is_some();
-                    // A token that everybody is given is no login.
+                    // A token that everybody is given is not a login.
                     let was_login = was_sent && self.login(repository).is_some();
                     let unusable = self.unusable_login(repository, response).filter(|_| !was_login);
                     self.lock(repository, was_login);
@@ -260,7 +260,7 @@ pub(super) fn trouble_of(outcome: &Result<Response, Failure>) -> RegistryError {
     outcome.as_ref().map_or_else(registry::error::failed, registry::error::refused)
 }
 
-/// What a browser tells of a failure.
+/// What a browser reports of a failure.
 pub(super) fn unsaid() -> Failure {
     Failure::Network("the browser does not say why".to_owned())
 }

@@ -1,6 +1,6 @@
 //! Why a browser cannot read a registry, and what its owner can change.
 //!
-//! A browser tells a page nothing of why a fetch failed: by design a wrong name, a refused connection, a certificate and a missing CORS
+//! A browser does not tell a page why a fetch failed: by design a wrong name, a refused connection, a certificate and a missing CORS
 //! header are all the same `TypeError` (<https://github.com/whatwg/fetch/issues/526>). What can be known is worked out here, in a fixed
 //! order: the page's own scheme, the browser's word on being offline, what the same host answered before, and last a probe that may
 //! see nothing but that something answers.

@@ -1,4 +1,4 @@
-//! A run: hands out requests, takes answers, ends in rows. It knows no clock and no network; whoever drives it has both.
+//! A run: hands out requests, takes answers, ends in rows. It knows no clock and no network; the driver has both.
 //!
 //! ```text
 //! match run.next(moment) { Next::Send(send) => …, Next::Wait(until) => …, Next::Idle => … }     as many at once as it hands out
@@ -56,7 +56,7 @@ impl Client {
 /// One request to be sent.
 #[derive(Debug)]
 pub struct Send {
-    /// What `deliver` is to be told.
+    /// What to pass to `deliver`.
     pub id: u64,
     /// The request.
     pub request: Request,
@@ -146,13 +146,13 @@ pub struct Run {
     rows: Vec<Option<Arc<Row>>>,
     /// Rows that were not looked at yet.
     unevaluated: VecDeque<usize>,
-    /// What the rows were before they were asked for anew.
+    /// What the rows were before they were asked for again.
     before: Vec<Option<Arc<Row>>>,
     /// When they were asked for then, seconds since 1970.
     before_at: u64,
-    /// What was answered before it was asked anew, beside the rows.
+    /// What was answered before it was asked again, beside the rows.
     kept: HashMap<Query, Answer>,
-    /// What the tags stood for then.
+    /// What the tags pointed to then.
     previous_digests: HashMap<(Repository, String), Option<String>>,
     /// Questions to be sent, the next one first.
     queue: VecDeque<Query>,
@@ -202,7 +202,7 @@ impl Run {
                 let host = &reference.repository.host;
                 if !facts.dialects.contains_key(host) {
                     let dialect = match &snapshot {
-                        // A snapshot tells tags and digests at once, as Quay does.
+                        // A snapshot reports tags and digests at once, as Quay does.
                         Some(_) => Dialect::Quay,
                         None => first_dialect(host, resolver.settings().api, &client),
                     };
@@ -294,7 +294,7 @@ impl Run {
         self.waiting.is_empty() && self.rows.iter().all(Option::is_some)
     }
 
-    /// Rows whose answer is known; while they are asked for anew, anew.
+    /// Rows whose answer is known; while they are queried again, the new ones.
     pub fn known(&self) -> usize {
         self.rows.iter().flatten().count()
     }
@@ -309,7 +309,7 @@ impl Run {
         self.retries
     }
 
-    /// The rows, torn ones marked, and what they say together. While they are asked for anew each is what it was, until it is known.
+    /// The rows, torn ones marked, and what they say together. While they are asked for again each is what it was, until it is known.
     pub fn summarize(&self) -> (Vec<Option<Arc<Row>>>, Summary) {
         if self.before.is_empty() {
             return summarize(&self.resolver, &self.rows);
@@ -360,7 +360,7 @@ impl Run {
                 (_, Caller::Browser) => RateLimit::new(12, 24),
                 (_, Caller::Native) => RateLimit::new(32, 64),
             };
-            // What was learnt before tells what it speaks.
+            // What was learnt before says what it speaks.
             let is_sure =
                 self.facts.answers.iter().any(|(query, a)| query.host() == name && matches!(a, Ok(Answer::Overview(_))));
             let host = Host {
@@ -427,7 +427,7 @@ impl Run {
     }
 }
 
-/// The order in which images are looked at: what a repository says of one tag tells in which form to ask it for the next.
+/// The order in which images are looked at: what a repository says of one tag shows in which form to ask it for the next.
 fn tag_by_tag(images: &[Image]) -> VecDeque<usize> {
     let tag = |i: usize| images[i].reference.as_ref().map_or("", |r| &r.tag);
     let mut tags: Vec<&str> = Vec::new();

@@ -32,13 +32,13 @@ impl Run {
         self.enqueue(queries);
     }
 
-    /// Stops: what is not known yet becomes an error that says so. What was only asked for anew is as it was, and all of it as old.
+    /// Stops: what is not known yet becomes an error that says so. What was only asked for again is as it was, and all of it as old.
     pub fn cancel(&mut self) {
         self.evaluate_some(usize::MAX);
         let open: Vec<usize> = (0..self.rows.len()).filter(|i| self.rows[*i].is_none()).collect();
         let mut kept = std::mem::take(&mut self.kept);
         self.forget_work();
-        // What is learnt may bring up further questions.
+        // What is learnt may lead to further queries.
         let mut queries = Vec::new();
         while let Some(query) = self.waiting.keys().next().cloned() {
             queries.push(query.clone());
@@ -59,7 +59,7 @@ impl Run {
         for query in queries {
             match kept.remove(&query) {
                 Some(answer) => _ = self.facts.answers.insert(query, Ok(answer)),
-                // Whoever looks at such a row again asks again.
+                // Looking at such a row again asks again.
                 None if is_kept && !matches!(query, Query::History { .. }) => _ = self.facts.answers.remove(&query),
                 None => {}
             }
@@ -80,11 +80,11 @@ impl Run {
         self.start_over(logins);
     }
 
-    /// Asks anew for what can have moved: a request a tag, on a Quay a request a repository. `asked_at` in seconds since 1970.
+    /// Asks again for what can have moved: a request a tag, on a Quay a request a repository. `asked_at` in seconds since 1970.
     pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
         self.before = self.summarize().0;
         self.before_at = self.facts.asked_at;
-        // Of a tag that could not be asked this time it still counts what it stood for the last time.
+        // Of a tag that could not be asked this time it still counts what it pointed to the last time.
         self.previous_digests.extend(self.facts.forget_moving(asked_at));
         self.start_over(logins);
     }

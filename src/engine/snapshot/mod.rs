@@ -93,7 +93,7 @@ struct Kept {
     /// Whether `tags` and `list` are all that there are.
     #[serde(skip_serializing_if = "is_false")]
     whole: bool,
-    /// Since when a tag stands for what it does, seconds since 1970.
+    /// Since when a tag points to what it does, seconds since 1970.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     moved: BTreeMap<String, u64>,
     /// Labels by digest.
@@ -108,15 +108,15 @@ struct Kept {
     /// When what has a digest was built, seconds since 1970.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     built: BTreeMap<String, u64>,
-    /// For how many seconds the registry remembers what a tag stood for before.
+    /// For how many seconds the registry remembers what a tag pointed to before.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_for: Option<u64>,
-    /// What a tag stood for before, newest first.
+    /// What a tag pointed to before, newest first.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     history: BTreeMap<String, Vec<TagPeriod>>,
 }
 
-/// How many images stand for it, by tag and hash.
+/// How many images point to it, by tag and hash.
 type Shares<'a> = HashMap<(&'a str, &'a str), usize>;
 
 impl Kept {
@@ -167,15 +167,15 @@ pub enum Change {
     Added(String),
     /// It is not there any more.
     Removed(String),
-    /// It stood for the first and stands for the second.
+    /// It moved from the first to the second.
     Moved(String, String),
-    /// One of the two does not tell.
+    /// One of the two is not known.
     Unknown,
 }
 
 impl Snapshot {
     /// Keeps what `facts` hold, as of `fetched` (seconds since 1970). `rows` say what could not be found out, and which tags matter
-    /// where a registry told of hundreds.
+    /// where a registry reported of hundreds.
     pub fn new(facts: &Facts, rows: &[Option<Arc<Row>>], link: String, fetched: u64, plain_hosts: BTreeSet<String>) -> Self {
         let mut out = Self {
             overtag_snapshot: VERSION,
@@ -272,7 +272,7 @@ impl Snapshot {
         self.repositories.values_mut().flat_map(|kept| kept.history.values_mut()).for_each(|periods| periods.truncate(most));
     }
 
-    /// Carries on what `older` knew of what the tags that move stood for before, and notes what moved since: registries that keep no
+    /// Carries on what `older` knew of what the tags that move pointed to before, and notes what moved since: registries that keep no
     /// history have one that way, as fine as snapshots are taken.
     pub fn extend_history(&mut self, older: &Self) {
         let (fetched, mut histories) = (self.fetched, Vec::new());
@@ -458,7 +458,7 @@ impl Snapshot {
         (age > STALE).then(text)
     }
 
-    /// The answer to a question, as a Quay would have given it, which is the API that tells tags and digests at once.
+    /// The answer to a question, as a Quay would have given it, which is the API that reports tags and digests at once.
     ///
     /// # Errors
     /// What the snapshot does not hold.
@@ -594,7 +594,7 @@ impl Snapshot {
     }
 }
 
-/// Where a registry tells of hundreds of tags: those that move in any repository, all that share a digest with one of them, and those
+/// Where a registry reports of hundreds of tags: those that move in any repository, all that share a digest with one of them, and those
 /// that an image rests on.
 fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
@@ -662,7 +662,7 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Res
     }
 }
 
-/// The questions for the history of every tag that moves, on hosts that tell it.
+/// The questions for the history of every tag that moves, on hosts that report it.
 pub fn histories(facts: &Facts, references: &[&Reference]) -> Vec<Query> {
     let is_known = |r: &&&Reference| {
         let overview = facts.answers.get(&Query::Overview { repository: r.repository.clone() });

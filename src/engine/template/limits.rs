@@ -6,7 +6,7 @@
 //! one operator makes of measured values no more than memory holds. Calls whose result has another size are estimated first
 //! ([`check_call`]). Chains that would overflow the stack of the parser are refused before it sees them.
 //!
-//! The number tells where in the source an operand is: that is also how a variable that is not defined is found.
+//! The number says where in the source an operand is: that is also how a variable that is not defined is found.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

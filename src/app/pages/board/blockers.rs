@@ -8,7 +8,7 @@ use crate::engine::pipeline::{Blocker, Pipeline, WhyNot};
 use crate::net::web::clock;
 use leptos::prelude::*;
 
-/// Why channels do not stand for their candidates, by channel; none where nobody was asked, or not all is known yet.
+/// Why channels are not at their candidates, by channel; none where nobody was asked, or not all is known yet.
 pub type Reasons = Option<Vec<(String, WhyNot)>>;
 
 pub fn why_not(store: Store) -> Vec<(String, WhyNot)> {

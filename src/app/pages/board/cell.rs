@@ -92,7 +92,7 @@ pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
     }
 }
 
-/// Other tags of the same digest, as far as the registry told them.
+/// Other tags of the same digest, as far as the registry reported them.
 pub fn siblings(
     loader: Loader,
     reference: Option<&crate::engine::image::reference::Reference>,

@@ -97,7 +97,7 @@ pub fn Toolbar(store: Store) -> impl IntoView {
             return store.said.set("You are not notified any more.".to_owned());
         }
         wasm_bindgen_futures::spawn_local(async move {
-            // The first one tells that it works.
+            // The first one shows that it works.
             let text = "You are told when a channel moves or tears, as long as this page is open.";
             let is_reported = browser::may_notify().await && browser::notify("overtag", "overtag", text);
             if is_reported {
@@ -229,7 +229,7 @@ pub fn Matrix(store: Store, embed: bool) -> impl IntoView {
         let channels = channels.get();
         let last = channels.len().saturating_sub(1);
         let head = move |(c, channel): (usize, String)| {
-            // The rows can be ordered by how bad they are, and by what the last channel stands for.
+            // The rows can be ordered by how bad they are, and by what the last channel points to.
             let inner = if c == last { button("tag", channel) } else { view! { <span class="sort">{channel}</span> }.into_any() };
             view! { <th scope="col" aria-sort=move || if c == last { store.sorted("tag") } else { None }>{inner}</th> }
         };

@@ -68,7 +68,7 @@ pub fn Board(
         _ if !has_rows() => "No image follows a channel.".to_owned(),
         _ => stages.with(|s| answer(s)),
     };
-    // Title and icon tell the state to who looks at the tab alone.
+    // Title and icon show the state to those who see the tab alone.
     Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
     let mark = Memo::new(move |_| {
         let is_wrong = stages.with(|s| s.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting)));
@@ -80,7 +80,7 @@ pub fn Board(
         }
     });
     notify(store, stages);
-    // As they were told last, until all is read anew; those of other choices are none of these.
+    // As they were reported last, until all is read again; those of other choices are none of these.
     let reasons = Memo::new(move |before: Option<&(usize, Reasons)>| {
         let of = store.prepared.with(|p| Arc::as_ptr(p) as usize);
         match (store.is_busy(), before.filter(|(b, _)| *b == of)) {

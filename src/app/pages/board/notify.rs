@@ -1,4 +1,4 @@
-//! Tells of a channel that moved or tore, where the visitor asked for that.
+//! Notifies of a channel that moved or tore, where the visitor asked for that.
 
 use crate::app::browser;
 use crate::app::state::{Phase, Prepared, Store};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Under which name the browser keeps that the visitor is to be notified.
 pub const NOTIFY: &str = "overtag-notify";
 
-/// Tells of a channel that moved or tore, where the visitor asked for that. That another one is asked for now is no move, nor is that
+/// Notifies of a channel that moved or tore, where the visitor asked for that. That another one is asked for now is not a move, nor is that
 /// one could not be asked: it is compared with what it was before.
 pub fn notify(store: Store, stages: Memo<Vec<Stage>>) {
     Effect::new(move |before: Option<Option<(Arc<Prepared>, Vec<Stage>)>>| {

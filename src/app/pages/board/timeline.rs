@@ -10,7 +10,7 @@ use crate::engine::wording::short;
 use crate::net::web::clock;
 use leptos::prelude::*;
 
-/// Promotions that the table tells.
+/// Promotions that the table reports.
 pub const EVENTS: usize = 200;
 
 /// When channels were promoted: drawn, and as a table.
@@ -19,7 +19,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
     let timeline = Memo::new(move |_| store.results.with(|r| r.timeline.clone()));
     let pipeline = Memo::new(move |_| store.results.with(|r| r.pipeline.clone()));
     let is_asked = move || store.wants_history.get();
-    // Of a snapshot all is read that it tells.
+    // Of a snapshot all is read that it reports.
     let can_ask = Memo::new(move |_| {
         let tells = store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some()));
         tells && !is_asked() && store.snapshot.with(Option::is_none)
