@@ -866,14 +866,14 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:7"), &[]), absent()];
     let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
     let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
-    assert_eq!((lag.same, lag.differ, lag.next_fetches), (1, 0, 1));
+    assert_eq!((lag.same, lag.differ, lag.missing), (1, 0, 1));
     assert_eq!(lag.sentence(0), "level with consistent in 1 image, and lacks 1 of its images");
-    let lag = |same: usize, differ: usize, next_fetches: usize, unknown: usize| {
+    let lag = |same: usize, differ: usize, missing: usize, unknown: usize| {
         let lag = Lag {
             before: "x".to_owned(),
             same,
             differ,
-            next_fetches,
+            missing,
             unknown,
             since: Some(0),
             promotions: (differ > 2).then_some(2),

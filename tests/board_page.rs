@@ -722,7 +722,7 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     // The same file again and again; then none; then one that tells of a torn channel.
     wall.wait_for_requests(5, LIMIT);
     *served.lock().expect("no holder panics") = None;
-    page.wait_for_text("It could not be read anew, so this is the one of before", LIMIT);
+    page.wait_for_text("It could not be read again, so the previous one is shown", LIMIT);
     assert_shows(&page, &["current-tripleo is whole."]);
     push(&registry, "nova-api", 2, &[PROMOTED]);
     *served.lock().expect("no holder panics") = Some(take());

@@ -1,4 +1,6 @@
 //! Starts work when the choices change, stops the work that they made idle, and feeds the store.
+//!
+//! It is longer than 600 lines until what it shares with the command line (files, board, comparison, pipeline) is a workflow of the engine.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

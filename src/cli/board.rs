@@ -94,7 +94,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         _ => board_report.table(),
     };
     files::write(&[(invocation.output.as_deref(), &text)])?;
-    // Torn is certain, whatever else could not be asked; a no goes before a doubt.
+    // Torn is certain, even if other images could not be checked: a definite failure is reported before an unknown one.
     let required = |stage: &&Stage| invocation.require_whole.contains(&stage.channel) && stage.state != State::Whole;
     let mut wanting: Vec<&Stage> = stages.iter().filter(required).collect();
     wanting.sort_by_key(|stage| stage.state == State::Unknown);

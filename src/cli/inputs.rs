@@ -131,7 +131,7 @@ pub fn now() -> Result<u64, Error> {
         Ok(text) => text
             .trim()
             .parse()
-            .map_err(|_| Error::usage(format!("`{}` is no number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")),
+            .map_err(|_| Error::usage(format!("`{}` is not a number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")),
         Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())),
     }
 }
@@ -147,7 +147,7 @@ pub fn clock() -> u64 {
 pub fn check_names(plan: &Plan) -> Result<(), Error> {
     match plan.images.iter().find_map(|i| Some((i, i.reference.as_ref().err()?))) {
         Some((image, why)) => {
-            let message = format!("this is no name of an image: {why}");
+            let message = format!("this is not the name of an image: {why}");
             Err(Error::template(message, image.imagename.as_str(), "correct the template or the substitutions"))
         }
         None => Ok(()),

@@ -191,7 +191,7 @@ pub fn Source(
             .snapshot_trouble
             .get()
             .filter(|_| !is_own)
-            .map(|e| format!(" It could not be read anew, so this is the one of before: {}.", e.message));
+            .map(|e| format!(" It could not be read again, so the previous one is shown: {}.", e.message));
         let kind = if trouble.is_some() { Some("warning") } else { kind };
         Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete} {trouble}</p></div> })
     }

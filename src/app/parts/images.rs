@@ -384,7 +384,7 @@ fn line_of(exchange: &crate::engine::registry::Exchange) -> String {
         Err(Failure::Timeout) => "no answer in time".to_owned(),
         Err(Failure::Network(_)) => "no answer".to_owned(),
         Err(Failure::Offline) => "offline".to_owned(),
-        Err(Failure::RedirectRefused(_)) => "led astray".to_owned(),
+        Err(Failure::RedirectRefused(_)) => "redirect refused".to_owned(),
         Err(Failure::TooLarge(_)) => "too large".to_owned(),
         Err(Failure::Cancelled) => "cancelled".to_owned(),
     };

@@ -111,7 +111,7 @@ pub struct Lag {
     /// Images that point to another digest there.
     pub differ: usize,
     /// Images that are there, and not here.
-    pub next_fetches: usize,
+    pub missing: usize,
     /// Images that are here, and not there.
     pub more: usize,
     /// Images of which one or the other is not known.
@@ -127,8 +127,8 @@ impl Lag {
     pub fn sentence(&self, now: u64) -> String {
         let before = &self.before;
         let mut rest = String::new();
-        if self.next_fetches > 0 {
-            rest.push_str(&format!(", and lacks {} of its images", self.next_fetches));
+        if self.missing > 0 {
+            rest.push_str(&format!(", and lacks {} of its images", self.missing));
         }
         if self.more > 0 {
             rest.push_str(&format!(", and has {} that it lacks", self.more));
@@ -138,8 +138,8 @@ impl Lag {
         }
         if self.differ == 0 {
             return match self.same {
-                0 if self.next_fetches == 0 => format!("nothing to compare with {before}"),
-                0 => format!("lacks the {} of {before}", images(self.next_fetches)),
+                0 if self.missing == 0 => format!("nothing to compare with {before}"),
+                0 => format!("lacks the {} of {before}", images(self.missing)),
                 _ if rest.is_empty() => format!("level with {before}"),
                 same => format!("level with {before} in {}{rest}", images(same)),
             };
@@ -380,7 +380,7 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
                     _ if !is_known(*own) || !is_known(other) => lag.unknown += 1,
                     (Some(own), Some(other)) if own == other => lag.same += 1,
                     (Some(_), Some(_)) => lag.differ += 1,
-                    (None, Some(_)) => lag.next_fetches += 1,
+                    (None, Some(_)) => lag.missing += 1,
                     (Some(_), None) => lag.more += 1,
                     (None, None) => {}
                 }

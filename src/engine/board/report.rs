@@ -186,7 +186,8 @@ impl BoardReport<'_> {
                     "channel": lag.before,
                     "same": lag.same,
                     "differ": lag.differ,
-                    "lacking": lag.next_fetches,
+                    // The key is older than the field's name, and is kept for those who read it.
+                    "lacking": lag.missing,
                     "more": lag.more,
                     "unknown": lag.unknown,
                     "since": lag.since,

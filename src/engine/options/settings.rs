@@ -180,7 +180,7 @@ impl Settings {
             zuul: check.address("zuul"),
             refresh: check.refresh(),
         };
-        check.only("embed", &["1"]);
+        check.must_be("embed", "1");
         (settings, bounded(check.wrong))
     }
 
@@ -221,10 +221,10 @@ impl<'a> Checker<'a> {
         found.flatten().unwrap_or(&words[0]).1
     }
 
-    /// Reports a value that is none of these words.
-    fn only(&mut self, key: &str, words: &[&str]) {
-        if let Some(given) = self.given(key).filter(|given| !words.contains(given)) {
-            self.bad(key, given, format!("give {}", words.join(", ")));
+    /// Reports any other value than this word.
+    fn must_be(&mut self, key: &str, word: &str) {
+        if let Some(given) = self.given(key).filter(|given| *given != word) {
+            self.bad(key, given, format!("give {word}"));
         }
     }
 
@@ -430,7 +430,7 @@ impl<'a> Checker<'a> {
     }
 
     fn api(&mut self) -> Api {
-        self.only("group", &["service"]);
+        self.must_be("group", "service");
         self.word("api", &API)
     }
 

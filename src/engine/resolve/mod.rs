@@ -122,7 +122,7 @@ impl Resolver {
         let mut row = Row::default();
         match &image.reference {
             Err(why) => {
-                row.reason = format!("this is no name of an image: {why}");
+                row.reason = format!("this is not the name of an image: {why}");
                 row.hint = "correct the template or the substitutions".to_owned();
                 row.tag = image.imagename.rsplit_once(':').map_or("", |(_, t)| t).to_owned();
             }

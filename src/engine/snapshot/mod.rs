@@ -2,6 +2,8 @@
 //!
 //! A snapshot is what makes a static site of many viewers cost a registry nothing, and what lets a page show a registry that no browser
 //! may read. It is JSON, compact, and the same facts give the same bytes. What it does not hold is unknown, never absent.
+//!
+//! Writing, reading and checking share one form of the file, and so stand in one file although it is longer than 600 lines.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

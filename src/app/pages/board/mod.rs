@@ -90,8 +90,8 @@ pub fn Board(
         }
     });
     let reasons = Signal::derive(move || reasons.get().1);
-    // Said a moment later than it is shown, for while a table is drawn Orca drops what else it hears of; and gone again, for whoever
-    // reads the page meets the sentence itself.
+    // Announced a second after it is shown: the screen reader Orca drops announcements while a table is drawn. Emptied again, because
+    // those who read the page find the sentence itself.
     let announcement = RwSignal::new(String::new());
     // What was to be said before that is not so any more.
     let turn = StoredValue::new(0_u32);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// Under which name the browser keeps that the visitor is to be notified.
 pub const NOTIFY: &str = "overtag-notify";
 
-/// Notifies of a channel that moved or tore, where the visitor asked for that. That another one is asked for now is not a move, nor is that
-/// one could not be asked: it is compared with what it was before.
+/// Notifies of a channel that moved or tore, where the visitor asked for that. Each channel is compared
+/// with its last known state: a change of the choices is not a move, nor is a channel that could not be checked.
 pub fn notify(store: Store, stages: Memo<Vec<Stage>>) {
     Effect::new(move |before: Option<Option<(Arc<Prepared>, Vec<Stage>)>>| {
         let (now, before) = (stages.get(), before.flatten());
