@@ -727,14 +727,14 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     push(&registry, "nova-api", 2, &[PROMOTED]);
     *served.lock().expect("no holder panics") = Some(take());
     page.wait_for("document.querySelector('.stage').dataset.state === 'torn'", LIMIT);
-    assert!(!page.text().contains("could not be read anew"));
+    assert!(!page.text().contains("It could not be read again"));
     // Nor is that said of a file that is dropped meanwhile.
     let last = served.lock().expect("no holder panics").take().expect("it was served");
-    page.wait_for_text("could not be read anew", LIMIT);
+    page.wait_for_text("It could not be read again", LIMIT);
     let js = "const data = new DataTransfer(); data.items.add(new File([arguments[0]], 'own.json'));
               document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: data }))";
     page.eval(js, &[json!(last)]);
-    page.wait_for("!document.body.innerText.includes('could not be read anew')", LIMIT);
+    page.wait_for("!document.body.innerText.includes('It could not be read again')", LIMIT);
     assert_shows(&page, &["current-tripleo is torn.", "Read from a snapshot"]);
 
     // The same file once more leaves a board that can be looked into.
