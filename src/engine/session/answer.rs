@@ -1,207 +1,281 @@
-//! What an answer means: it is recorded, put aside to be tried again, or ends its query.
+//! What an answer means. [`deliver`](Run::deliver) hands it to the part that judges it; each returns a [`Decision`], and
+//! [`act`](Run::act) carries it out.
 
-use super::host::clock_of;
+use super::diagnosis::Cause;
 use super::{Flight, Purpose, Run};
 use crate::engine::image::digest::is_digest;
+use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::AuthChallenge;
-use crate::engine::registry::http::{Failure, Method, Moment, Response, is_transient, retry_after};
+use crate::engine::registry::http::{Failure, Method, Moment, Request, Response, is_transient, retry_after};
 use crate::engine::registry::quay;
 use crate::engine::registry::tag_list::TagList;
 use crate::engine::registry::{self, Answer, Caller, Dialect, Exchange, Form, Query, RegistryError, Step};
-use crate::engine::session::diagnosis::Cause;
-use std::collections::BTreeSet;
 
 /// Bytes of all lists of tags of a run.
-pub(super) const ALL_LISTS: usize = 256 << 20;
+const ALL_LISTS: usize = 256 << 20;
+
+/// The outcome of a request.
+pub(super) type Outcome = Result<Response, Failure>;
+
+/// What is to be done about a query.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Keep the exchange; what it says is the answer, or leads to the next request.
+    Record,
+    /// Keep the exchange as one of the login, and send the request again with one.
+    LogIn,
+    /// Keep the exchange, and answer with this error.
+    Refuse(RegistryError),
+    /// Answer with this error.
+    GiveUp(RegistryError),
+    /// Send it again as soon as its host takes requests.
+    Retry,
+    /// Send it again, not before this moment in milliseconds.
+    RetryAt(u64),
+    /// Send this request to see whether the host speaks the other API, then send the query again.
+    DetectApi(Request),
+    /// Hold it back until the host was probed.
+    Probe,
+    /// Query the host by this API from now on.
+    Switch(Dialect),
+}
+
+/// What is to be done about a host, after its query.
+#[derive(Debug)]
+pub(super) enum HostDecision {
+    /// Nothing.
+    Keep,
+    /// See whether it answers at all; if not, this is the error.
+    Check(RegistryError),
+    /// The same, if the query failed; its error is the error.
+    CheckIfFailed,
+    /// Query it no more, for this reason.
+    GiveUp(RegistryError),
+}
+
+/// Both.
+pub(super) type Verdict = (Decision, HostDecision);
+
+impl From<Decision> for Verdict {
+    fn from(decision: Decision) -> Self {
+        (decision, HostDecision::Keep)
+    }
+}
 
 impl Run {
-    /// Takes what came of a request. An id that is not flying any more is left be.
-    pub fn deliver(&mut self, id: u64, outcome: Result<Response, Failure>, now: Moment) {
+    /// Takes the outcome of a request. One whose `id` is not in flight is ignored.
+    pub fn deliver(&mut self, id: u64, outcome: Outcome, now: Moment) {
         self.now = now;
-        let Some(flight) = self.in_flight.remove(&id) else { return };
-        self.requests += 1;
+        let Some(flight) = self.flights.in_flight.remove(&id) else { return };
+        self.flights.requests += 1;
         self.host(&flight.host).rate_limit.ended();
         match flight.purpose.clone() {
             Purpose::Query(query) => self.take(query, flight, outcome),
             Purpose::Token(repository) => self.take_token(repository, flight, outcome),
             Purpose::TokenProbe(repository) => {
-                self.host(&flight.host).tokens_probed = Some(outcome.is_ok());
-                self.take_token(repository, flight, Err(unsaid()));
+                self.host(&flight.host).auth.probed = Some(outcome.is_ok());
+                self.take_token(repository, flight, Err(unexplained()));
             }
-            Purpose::DetectApi(query) => {
-                let host = self.host(&flight.host);
-                let other = match host.dialect {
-                    Dialect::Quay => Dialect::Distribution,
-                    Dialect::Distribution => Dialect::Quay,
-                };
-                match outcome {
-                    Ok(response) if other == Dialect::Distribution || quay::speaks(&response) => {
-                        host.answered = true;
-                        host.answered_preflighted |= flight.request.needs_preflight();
-                        self.switch(&flight.host, other);
-                    }
-                    _ => self.requeue(query),
-                }
-            }
+            Purpose::DetectApi(query) => self.take_detection(query, &flight, &outcome),
             Purpose::Check { trouble, tried } => self.take_check(trouble, tried, &flight, &outcome),
             Purpose::Probe => {
                 let host = self.host(&flight.host);
-                host.probed = Some(outcome.is_ok());
-                host.is_probing = false;
-                for query in std::mem::take(&mut self.awaiting_probe) {
-                    match query.host() == flight.host {
-                        true => self.diagnose_failure(query, flight.clone(), false),
-                        false => self.awaiting_probe.push(query),
-                    }
+                host.probe.answered = Some(outcome.is_ok());
+                host.probe.is_under_way = false;
+                for query in self.queue.take_held(&flight.host) {
+                    let verdict = self.diagnose(&query, &flight, false);
+                    self.act(query, flight.clone(), Err(unexplained()), verdict);
                 }
             }
         }
     }
 
-    /// Takes the outcome of a question's request.
-    pub(super) fn take(&mut self, query: Query, flight: Flight, outcome: Result<Response, Failure>) {
-        // Nobody waits for it any more.
-        if !self.waiting.contains_key(&query) {
+    /// Takes the outcome of a query's request.
+    fn take(&mut self, query: Query, flight: Flight, mut outcome: Outcome) {
+        if !self.rows.is_wanted(&query) {
             return;
         }
-        let name = flight.host.clone();
-        if let (Some(verdict), Err(_)) = (self.host(&name).verdict.clone(), &outcome) {
-            return self.learn(query, Err(verdict));
+        if let (Some(trouble), Err(_)) = (self.host(&flight.host).verdict.clone(), &outcome) {
+            return self.learn(query, Err(trouble));
         }
         if is_transient(&outcome) {
-            let trouble = trouble_of(&outcome);
-            self.attempts(&query).last_trouble = Some(trouble);
+            self.budget.attempts(&query).last_trouble = Some(trouble_of(&outcome));
         }
-        let is_browser = self.client.caller == Caller::Browser;
-        let response = match &outcome {
+        if matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser {
+            outcome = Err(unexplained());
+        }
+        let verdict = self.judge(&query, &flight, &outcome);
+        self.act(query, flight, outcome, verdict);
+    }
+
+    /// Decides what the outcome of a query's request means.
+    fn judge(&mut self, query: &Query, flight: &Flight, outcome: &Outcome) -> Verdict {
+        let response = match outcome {
             Ok(response) => response,
-            Err(Failure::Network(_)) if is_browser => return self.diagnose_failure(query, flight, false),
-            Err(Failure::Offline) => return self.diagnose_failure(query, flight, true),
-            Err(Failure::Network(_) | Failure::Timeout) => return self.try_again(query, flight, outcome),
-            Err(_) => return self.record(query, flight, outcome),
+            Err(Failure::Network(_)) if self.client.caller == Caller::Browser => return self.diagnose(query, flight, false),
+            Err(Failure::Offline) => return self.diagnose(query, flight, true),
+            Err(Failure::Network(_) | Failure::Timeout) => return self.judge_transient(query, flight, outcome),
+            Err(_) => return Decision::Record.into(),
         };
-        let host = self.host(&name);
-        host.answered = true;
-        host.answered_preflighted |= flight.request.needs_preflight();
-        if !host.is_sure && !is_transient(&outcome) {
-            let is_telling = matches!(query, Query::Overview { .. });
-            if host.dialect == Dialect::Quay && is_telling && !quay::speaks(response) && !host.has_detected {
-                return self.switch(&name, Dialect::Distribution);
+        let host = self.host(&flight.host);
+        host.contact.answered = true;
+        host.contact.answered_preflighted |= flight.request.needs_preflight();
+        if !host.api.is_sure && !is_transient(outcome) {
+            let is_overview = matches!(query, Query::Overview { .. });
+            if host.api.dialect == Dialect::Quay && is_overview && !quay::speaks(response) && !host.api.has_detected {
+                return Decision::Switch(Dialect::Distribution).into();
             }
-            host.is_sure = true;
+            host.api.is_sure = true;
         }
+        let is_distribution = host.api.dialect == Dialect::Distribution;
         match response.status {
             429 => {
                 let reported = response.retry_after.as_deref().and_then(|text| retry_after(text, self.now.unix));
-                self.refused(query, flight, outcome, reported)
+                self.judge_rate_limit(query, flight, outcome, reported)
             }
-            _ if is_transient(&outcome) => self.try_again(query, flight, outcome),
-            401 if self.host(&name).dialect == Dialect::Distribution && self.can_log_in(&query, &flight, response) => {
+            _ if is_transient(outcome) => self.judge_transient(query, flight, outcome),
+            401 if is_distribution && self.can_log_in(query, flight, response) => Decision::LogIn.into(),
+            _ => self.judge_answer(query, flight, response).into(),
+        }
+    }
+
+    /// Decides what an answer means that another try would not change.
+    fn judge_answer(&mut self, query: &Query, flight: &Flight, response: &Response) -> Decision {
+        let (name, status) = (&flight.host, response.status);
+        // Of a repository that was read, a list of tags or a config that is refused is no reason to ask for a login.
+        let was_read = matches!(query, Query::Tags { .. } | Query::Labels { .. })
+            && matches!(status, 401 | 403)
+            && query.repository().is_some_and(|repository| self.was_read(repository));
+        let is_login = self.host(name).api.dialect == Dialect::Distribution && !matches!(query, Query::Ping { .. }) && !was_read;
+        let was_sent = flight.request.authorization.is_some();
+        if let Some(repository) = query.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
+            // A token that everybody is given is not a login.
+            let was_login = was_sent && self.login(repository).is_some();
+            let unusable = self.unusable_login(repository, response).filter(|_| !was_login);
+            self.lock(repository, was_login);
+            if let Some((why, hint)) = unusable {
+                let message = format!("the registry wants a login ({status}): {why}");
+                return Decision::Refuse(RegistryError { message, hint: hint.to_owned() });
+            }
+            if self.client.caller == Caller::Browser && status == 401 && response.challenge.is_none() && !was_sent {
+                let trouble = Cause::Unexposed.trouble(name, &self.endpoint(name));
+                self.host(name).cause = Some(Cause::Unexposed);
+                return Decision::Refuse(trouble);
+            }
+        } else if was_sent && !query.repository().is_some_and(|r| self.tokens.note_success(r)) {
+            self.host(name).auth.login_succeeded = true;
+        }
+        let now = self.now.ms;
+        let host = self.host(name);
+        host.rate_limit.succeeded();
+        host.contact.succeeded(now);
+        let has_digest = response.digest.as_deref().is_some_and(is_digest);
+        host.api.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
+        let is_refused = matches!(status, 401 | 403) && was_sent;
+        if is_refused && host.auth.wants == Some(AuthChallenge::Basic) && !was_read {
+            let message = format!("the registry refuses the login, or keeps this from it ({status})");
+            let hint = "check user and password, and what they may read".to_owned();
+            return Decision::Refuse(RegistryError { message, hint });
+        }
+        Decision::Record
+    }
+
+    /// Whether something was read of a repository.
+    fn was_read(&self, repository: &Repository) -> bool {
+        self.facts.answers.iter().any(|(query, answer)| query.repository() == Some(repository) && answer.is_ok())
+    }
+
+    /// Takes the answer to the request that shows whether a host speaks the other API.
+    fn take_detection(&mut self, query: Query, flight: &Flight, outcome: &Outcome) {
+        let host = self.host(&flight.host);
+        let other = match host.api.dialect {
+            Dialect::Quay => Dialect::Distribution,
+            Dialect::Distribution => Dialect::Quay,
+        };
+        match outcome {
+            Ok(response) if other == Dialect::Distribution || quay::speaks(response) => {
+                host.contact.answered = true;
+                host.contact.answered_preflighted |= flight.request.needs_preflight();
+                self.switch(&flight.host, other);
+            }
+            _ => self.queue.requeue(query),
+        }
+    }
+
+    /// Carries out what was decided about a query and its host.
+    pub(super) fn act(&mut self, query: Query, flight: Flight, outcome: Outcome, (decision, about_host): Verdict) {
+        let name = flight.host.clone();
+        let after = matches!(about_host, HostDecision::CheckIfFailed).then(|| query.clone());
+        match decision {
+            Decision::Record => self.record(query, flight, outcome),
+            Decision::LogIn => {
                 let exchange = Exchange { request: flight.request, outcome, tries: 1 };
                 if let Some(repository) = query.repository() {
                     self.facts.logins.entry(repository.clone()).or_default().push(without_secrets(exchange));
                 }
-                self.requeue(query);
+                self.queue.requeue(query);
             }
-            status => {
-                // Of a repository that was read, a list of tags or a config that is refused is no reason to ask for a login.
-                let was_read = |repository| {
-                    let is_of = |(query, answer): (&Query, &Result<Answer, RegistryError>)| {
-                        query.repository() == Some(repository) && answer.is_ok()
-                    };
-                    matches!(query, Query::Tags { .. } | Query::Labels { .. }) && self.facts.answers.iter().any(is_of)
-                };
-                let was_read = matches!(status, 401 | 403) && query.repository().is_some_and(was_read);
-                let is_login =
-                    self.host(&name).dialect == Dialect::Distribution && !matches!(query, Query::Ping { .. }) && !was_read;
-                if let Some(repository) = query.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
-                    let was_sent = flight.request.authorization.is_some();
-                    // A token that everybody is given is not a login.
-                    let was_login = was_sent && self.login(repository).is_some();
-                    let unusable = self.unusable_login(repository, response).filter(|_| !was_login);
-                    self.lock(repository, was_login);
-                    if let Some((why, hint)) = unusable {
-                        let message = format!("the registry wants a login ({status}): {why}");
-                        self.note(&query, flight, outcome);
-                        return self.learn(query, Err(RegistryError { message, hint: hint.to_owned() }));
-                    }
-                    if is_browser && status == 401 && response.challenge.is_none() && !was_sent {
-                        let cause = Cause::Unexposed;
-                        let trouble = cause.trouble(&name, &self.endpoint(&name));
-                        self.host(&name).cause = Some(cause);
-                        self.note(&query, flight, outcome);
-                        return self.learn(query, Err(trouble));
-                    }
-                } else if flight.request.authorization.is_some()
-                    && let Some(cached) = query.repository().and_then(|r| self.tokens.get_mut(r))
-                {
-                    cached.was_good = true;
-                } else if flight.request.authorization.is_some() {
-                    self.host(&name).login_succeeded = true;
-                }
-                let now = self.now.ms;
-                let host = self.host(&name);
-                host.rate_limit.succeeded();
-                host.has_succeeded = true;
-                host.last_success = now;
-                host.successes += 1;
-                host.failures = 0;
-                host.long_waits = 0;
-                let has_digest = response.digest.as_deref().is_some_and(is_digest);
-                host.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
-                let is_refused = matches!(status, 401 | 403) && flight.request.authorization.is_some();
-                if is_refused && host.wants == Some(AuthChallenge::Basic) && !was_read {
-                    let message = format!("the registry refuses the login, or keeps this from it ({status})");
-                    let trouble = RegistryError { message, hint: "check user and password, and what they may read".to_owned() };
-                    self.note(&query, flight, outcome);
-                    return self.learn(query, Err(trouble));
-                }
-                self.record(query, flight, outcome);
+            Decision::Refuse(trouble) => {
+                self.note(&query, flight, outcome);
+                self.learn(query, Err(trouble));
             }
+            Decision::GiveUp(trouble) => self.learn(query, Err(trouble)),
+            Decision::Retry => {
+                self.flights.retries += 1;
+                self.queue.requeue(query);
+            }
+            Decision::RetryAt(at) => {
+                self.flights.retries += 1;
+                self.queue.push_later(at, query);
+            }
+            Decision::DetectApi(request) => self.detect_api(query, request),
+            Decision::Probe => self.probe(query),
+            Decision::Switch(dialect) => self.switch(&name, dialect),
+        }
+        match (about_host, after.map(|query| self.facts.answers.get(&query).cloned())) {
+            (HostDecision::Check(trouble), _) | (HostDecision::CheckIfFailed, Some(Some(Err(trouble)))) => {
+                self.check(&name, trouble)
+            }
+            (HostDecision::GiveUp(trouble), _) => self.give_up(&name, trouble),
+            (HostDecision::Keep | HostDecision::CheckIfFailed, _) => {}
         }
     }
 
-    /// Notes what was exchanged for a question, and ends it or puts it first in the queue.
-    pub(super) fn record(&mut self, query: Query, flight: Flight, outcome: Result<Response, Failure>) {
+    /// Keeps what was exchanged for a query, and ends it or puts it first in the queue.
+    fn record(&mut self, query: Query, flight: Flight, outcome: Outcome) {
         self.note(&query, flight, outcome);
         match self.step(&query) {
             Step::Done(answer) => self.learn(query, answer),
-            // First in, first out would let every image start before any ends; a question under way goes first.
-            Step::Send(_) => self.requeue(query),
+            // First in, first out would let every image start before any ends; a query that has begun goes first.
+            Step::Send(_) => self.queue.requeue(query),
         }
     }
 
-    pub(super) fn note(&mut self, query: &Query, flight: Flight, outcome: Result<Response, Failure>) {
-        let tries = self.attempts.remove(query).map_or(0, |attempts| attempts.failed).max(1);
+    fn note(&mut self, query: &Query, flight: Flight, outcome: Outcome) {
+        let tries = self.budget.reset(query).max(1);
         let exchange = Exchange { request: flight.request, outcome, tries };
         self.facts.exchanges.entry(query.clone()).or_default().push(without_secrets(exchange));
     }
 
-    /// Asks a host by the other API from now on.
-    pub(super) fn switch(&mut self, name: &str, dialect: Dialect) {
+    /// Queries a host by the other API from now on.
+    fn switch(&mut self, name: &str, dialect: Dialect) {
         let host = self.host(name);
-        host.dialect = dialect;
-        host.is_sure = true;
-        host.has_detected = true;
-        host.failures = 0;
+        host.api.dialect = dialect;
+        host.api.is_sure = true;
+        host.api.has_detected = true;
+        host.contact.failures = 0;
         self.facts.dialects.insert(name.to_owned(), dialect);
-        let stale: Vec<Query> = self.waiting.keys().filter(|query| query.host() == name).cloned().collect();
-        let mut images = BTreeSet::new();
-        for query in &stale {
-            for i in self.waiting.remove(query).unwrap_or_default() {
-                self.pending[i] = self.pending[i].saturating_sub(1);
-                images.insert(i);
-            }
-            self.attempts.remove(query);
+        let (queries, images) = self.rows.drop_host(name);
+        for query in &queries {
+            self.budget.reset(query);
             self.close(query);
             self.facts.exchanges.remove(query);
         }
-        self.queue.retain(|query| query.host() != name);
-        self.later.retain(|(_, query)| query.host() != name);
-        self.awaiting_probe.retain(|query| query.host() != name);
-        self.evaluate(images.into_iter().collect(), false);
+        self.queue.remove_host(name);
+        self.evaluate(images, false);
     }
 
+    /// Keeps the answer to a query, and evaluates the images that waited for it.
     pub(super) fn learn(&mut self, query: Query, mut answer: Result<Answer, RegistryError>) {
         if let Ok(Answer::Tags(Ok(list))) = &answer
             && self.tag_lists().map(TagList::bytes).sum::<usize>() + list.bytes() > ALL_LISTS
@@ -217,55 +291,51 @@ impl Run {
             }
         }
         self.close(&query);
-        self.attempts.remove(&query);
-        self.kept.remove(&query);
-        let mut images = self.waiting.remove(&query).unwrap_or_default();
-        if let (Query::Tag { repository, .. }, Ok(Answer::Tag(Ok(_)))) = (&query, &answer)
-            && let Some(Exchange { outcome: Ok(response), .. }) = self.facts.exchanges.get(&query).and_then(|e| e.last())
+        self.budget.reset(&query);
+        self.previous.answers.remove(&query);
+        let images = self.rows.answered(&query);
+        self.note_tag(&query, &answer);
+        self.facts.answers.insert(query, answer);
+        // What an image still waits for goes before what others begin with, so that rows are known early.
+        self.evaluate(images, true);
+    }
+
+    /// Notes what the answer for a tag shows of its repository: in which form to query the next tag, and whether tags have moved.
+    fn note_tag(&mut self, query: &Query, answer: &Result<Answer, RegistryError>) {
+        let (Query::Tag { repository, tag, .. }, Ok(Answer::Tag(found))) = (query, answer) else { return };
+        if found.is_ok()
+            && let Some(Exchange { outcome: Ok(response), .. }) = self.facts.exchanges.get(query).and_then(|e| e.last())
         {
             match Form::first(&response.content_type) {
                 Some(form) => _ = self.facts.forms.insert(repository.clone(), form),
                 None => _ = self.facts.forms.remove(repository),
             }
         }
-        if let (Query::Tag { repository, tag, .. }, Ok(Answer::Tag(is))) = (&query, &answer)
-            && let Some(was) = self.previous_digests.get(&(repository.clone(), tag.clone()))
-            && *was != is.as_ref().ok().map(|f| f.digest.clone())
-        {
+        let digest = found.as_ref().ok().map(|found| found.digest.clone());
+        if self.previous.digests.get(&(repository.clone(), tag.clone())).is_some_and(|was| *was != digest) {
             self.facts.forget_tags(repository);
         }
-        self.facts.answers.insert(query, answer);
-        images.retain(|i| {
-            self.pending[*i] = self.pending[*i].saturating_sub(1);
-            self.pending[*i] == 0
-        });
-        // What an image still lacks goes before what others begin with, so that rows are known early.
-        self.evaluate(images, true);
     }
 
-    /// Ends the time that a question takes.
+    /// Ends the time that a query takes.
     pub(super) fn close(&mut self, query: &Query) {
-        if self.started.remove(query).is_some() {
-            let clock = self.clocks.entry(clock_of(query)).or_default();
-            clock.open = clock.open.saturating_sub(1);
-            if clock.open == 0 {
-                clock.spent += self.now.ms.saturating_sub(clock.since);
-            }
+        if self.queue.finish(query) {
+            self.budget.close(query, self.now.ms);
         }
     }
 }
 
-/// What a request that failed means.
-pub(super) fn trouble_of(outcome: &Result<Response, Failure>) -> RegistryError {
+/// The error of a request that failed.
+pub(super) fn trouble_of(outcome: &Outcome) -> RegistryError {
     outcome.as_ref().map_or_else(registry::error::failed, registry::error::refused)
 }
 
-/// What a browser reports of a failure.
-pub(super) fn unsaid() -> Failure {
+/// A failure of which a browser reports no reason.
+pub(super) fn unexplained() -> Failure {
     Failure::Network("the browser does not say why".to_owned())
 }
 
-/// Whether an answer is none that another try may not change.
+/// Whether another try may change an answer.
 pub(super) fn has_failed(answer: &Result<Answer, RegistryError>) -> bool {
     matches!(answer, Err(_) | Ok(Answer::Refused(_)))
 }
@@ -274,12 +344,4 @@ pub(super) fn has_failed(answer: &Result<Answer, RegistryError>) -> bool {
 pub(super) fn without_secrets(mut exchange: Exchange) -> Exchange {
     (exchange.request.authorization, exchange.request.form) = (None, None);
     exchange
-}
-
-/// The question that a request is sent for.
-pub(super) fn query_of(purpose: &Purpose) -> Option<Query> {
-    match purpose {
-        Purpose::Query(query) | Purpose::DetectApi(query) => Some(query.clone()),
-        Purpose::Token(_) | Purpose::TokenProbe(_) | Purpose::Probe | Purpose::Check { .. } => None,
-    }
 }

@@ -1,14 +1,11 @@
-//! Logins and tokens of a run: which login may go where, and how a token is got.
+//! Logins of a run: which login may be sent where, and what a request carries of it.
 
-use super::answer::{trouble_of, without_secrets};
-use super::{CachedToken, Flight, LoginState, Purpose, Run};
+use super::token::RefusedToken;
+use super::{Flight, LoginState, Run};
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::{self, AuthChallenge, Login};
-use crate::engine::registry::http::{
-    Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, Response, TRIES, backoff, is_transient, retry_after,
-};
-use crate::engine::registry::{self, Caller, Exchange, Query};
-use crate::engine::session::diagnosis::Cause;
+use crate::engine::registry::http::{Request, Response, Secret};
+use crate::engine::registry::{Caller, Query, RegistryError};
 use crate::engine::url;
 use crate::engine::url::{default_endpoint, is_private};
 
@@ -16,11 +13,11 @@ impl Run {
     /// Whose login answers for a repository: that of the host where its API is. A link can name another place for a registry, and must
     /// not get the registry's login by that.
     pub(super) fn login_place(&self, repository: &Repository) -> Repository {
-        let (endpoint, majority_hash) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
+        let (endpoint, usual) = (self.endpoint(&repository.host), default_endpoint(&repository.host));
         let host = |url: &str| url::Address::parse(url).map_or(String::new(), |a| a.host.to_owned());
         // Over http it is the same host too: whether a login goes there is another question.
         let https = |url: &str| url.replacen("http://", "https://", 1);
-        let is_usual = url::is_same_origin(&https(&endpoint), &https(&majority_hash));
+        let is_usual = url::is_same_origin(&https(&endpoint), &https(&usual));
         if is_usual { repository.clone() } else { Repository { host: host(&endpoint), ..repository.clone() } }
     }
 
@@ -81,10 +78,10 @@ impl Run {
             return;
         }
         let host = place.host;
-        self.locked.insert(host, if was_sent { LoginState::Refused } else { LoginState::Needed });
+        self.tokens.locked.insert(host, if was_sent { LoginState::Refused } else { LoginState::Needed });
     }
 
-    /// Whether a 401 can be answered with a login or a token that was not tried yet; then the question is put again.
+    /// Whether a 401 can be answered with a login or a token that was not tried yet; then the query is sent again.
     pub(super) fn can_log_in(&mut self, query: &Query, flight: &Flight, response: &Response) -> bool {
         let Some(repository) = query.repository().cloned() else { return false };
         let was_sent = flight.request.authorization.is_some();
@@ -93,138 +90,73 @@ impl Run {
         match wanted {
             Some(wanted @ AuthChallenge::Bearer { .. }) => {
                 if was_sent {
-                    match self.tokens.get(&repository) {
-                        // Another one came while this was under way.
-                        Some(cached) if Some(&cached.token.header) != flight.request.authorization.as_ref() => return true,
-                        // One that was good may have run out before its time; it is renewed once.
-                        Some(cached) => {
-                            let ran_out = cached.was_good;
-                            self.tokens.remove(&repository);
-                            if !(ran_out && self.renewed.insert(query.clone())) {
-                                return false;
-                            }
-                            self.renewing.insert(repository.clone());
-                        }
-                        None => return self.renewing.contains(&repository),
+                    match self.tokens.refused(&repository, query, flight.request.authorization.as_ref()) {
+                        RefusedToken::Renew => {}
+                        RefusedToken::Replaced => return true,
+                        RefusedToken::Final => return false,
                     }
                 }
-                self.refusals.insert(repository);
-                self.host(&flight.host).wants = Some(wanted);
+                self.tokens.refusals.insert(repository);
+                self.host(&flight.host).auth.wants = Some(wanted);
                 true
             }
             // A page may not be let see what is wanted; then a password is the likely thing.
             Some(AuthChallenge::Basic) | None if has_login && !was_sent => {
-                self.refusals.insert(repository);
-                self.host(&flight.host).wants = Some(AuthChallenge::Basic);
+                self.tokens.refusals.insert(repository);
+                self.host(&flight.host).auth.wants = Some(AuthChallenge::Basic);
                 true
             }
             _ => false,
         }
     }
 
-    pub(super) fn take_token(&mut self, repository: Repository, flight: Flight, outcome: Result<Response, Failure>) {
-        let has_login = flight.request.authorization.is_some() || flight.request.form.is_some();
-        let queries = self.awaiting_token.remove(&repository).unwrap_or_default();
-        self.renewing.remove(&repository);
-        let now = self.now;
-        if let Err(Failure::Offline) = &outcome {
-            let trouble = Cause::Offline.trouble(&flight.host, "");
-            self.host(&flight.host).cause = Some(Cause::Offline);
-            self.give_up(&flight.host, trouble.clone());
-            return queries.into_iter().for_each(|query| self.learn(query, Err(trouble.clone())));
-        }
-        let is_unreadable = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
-        let host = self.host(&flight.host);
-        // A page cannot read the refusal of a service that has answered before.
-        let is_overload = match &outcome {
-            Ok(response) => response.status == 429 || response.status == 503 && host.has_tokens,
-            Err(_) => is_unreadable && host.has_tokens,
+    /// What a query's request carries as authorization.
+    pub(super) fn authorize(&mut self, query: &Query) -> Authorization {
+        let name = query.host().to_owned();
+        let (Some(repository), Some(wants)) = (query.repository().cloned(), self.host(&name).auth.wants.clone()) else {
+            return Authorization::None;
         };
-        if is_overload {
-            let reported = outcome.as_ref().ok().and_then(|r| retry_after(r.retry_after.as_deref()?, now.unix));
-            host.rate_limit.rate_limited(flight.sent, now.ms, reported.map(|t| t.min(IMAGE_LIMIT)), now.random);
-        }
-        let is_hopeless = host.rate_limit.is_hopeless(now.ms);
-        let tries = self.token_tries.entry(repository.clone()).or_default();
-        *tries += 1;
-        let tries = *tries;
-        if is_overload && !is_hopeless {
-            self.retries += 1;
-            return queries.into_iter().for_each(|query| self.requeue(query));
-        }
-        if is_overload {
-            let trouble = trouble_of(&outcome);
-            self.give_up(&flight.host, trouble.clone());
-            return queries.into_iter().for_each(|query| self.learn(query, Err(trouble.clone())));
-        }
-        if is_transient(&outcome) && tries < TRIES {
-            self.retries += 1;
-            let due = now.ms + backoff(tries, now.random).as_millis() as u64;
-            return self.later.extend(queries.into_iter().map(|query| (due, query)));
-        }
-        self.token_tries.remove(&repository);
-        if is_unreadable && self.host(&flight.host).tokens_probed.is_none() {
-            let probe = Request { method: Method::Probe, ..Request::get(format!("{}/", url::origin(&flight.request.url)), 0) };
-            self.urgent.push_back((Purpose::TokenProbe(repository.clone()), flight.host, probe, PROBE_LIMIT));
-            self.awaiting_token.insert(repository, queries);
-            return;
-        }
-        let token = match &outcome {
-            Ok(response) => auth::read_token(response, &flight.request),
-            Err(_) if is_unreadable => {
-                let origin = url::origin(&flight.request.url);
-                let answers = self.host(&flight.host).tokens_probed == Some(true);
-                let cause = if answers { Cause::TokenService(origin.clone()) } else { Cause::Unreachable };
-                let trouble = cause.trouble(&flight.host, &origin);
-                let host = self.host(&flight.host);
-                host.cause = Some(cause);
-                host.no_token = Some(trouble.clone());
-                // Where nothing was readable without a token so far, nothing will be.
-                if !host.has_succeeded {
-                    self.give_up(&flight.host, trouble.clone());
-                }
-                Err(trouble)
+        // While the first token is on its way, what would only be refused too waits for it.
+        let auth = &self.host(&name).auth;
+        let (has_tokens, login_succeeded, no_token) = (auth.has_tokens, auth.login_succeeded, auth.no_token.clone());
+        let was_refused = self.tokens.refusals.contains(&repository);
+        let login = self.login(&repository);
+        match wants {
+            // What was readable without a login is not queried with one, which costs a page a preflight.
+            AuthChallenge::Basic if was_refused || login_succeeded => {
+                login.and_then(|l| l.basic()).map_or(Authorization::None, Authorization::Header)
             }
-            Err(failure) => Err(registry::error::failed(failure)),
-        };
-        let is_refused = matches!(&outcome, Ok(r) if matches!(r.status, 400 | 401 | 403));
-        // A token is a secret, and the body holds nothing else.
-        let outcome = outcome.map(|r| Response { body: Vec::new(), ..r });
-        let exchange = Exchange { request: flight.request, outcome, tries };
-        self.facts.logins.entry(repository.clone()).or_default().push(without_secrets(exchange));
-        match token {
-            Ok(token) => {
-                self.host(&flight.host).has_tokens = true;
-                self.tokens.insert(repository, CachedToken { token, since: flight.sent, was_good: false });
-                for query in queries {
-                    self.requeue(query);
-                }
-            }
-            Err(mut trouble) => {
-                if is_refused {
-                    self.lock(&repository, has_login);
-                    if let Some(why) = self.client.logins.unusable(&self.login_place(&repository)).filter(|_| !has_login) {
-                        trouble.message = format!("{}, and {why}", trouble.message);
-                    }
-                }
-                for query in queries {
-                    // Others only waited to see how this one fares.
-                    if query.repository() == Some(&repository) {
-                        self.learn(query, Err(trouble.clone()));
-                    } else {
-                        self.requeue(query);
+            AuthChallenge::Bearer { realm, service } if has_tokens || was_refused || self.tokens.is_awaited(&name) => {
+                if let Some(header) = self.tokens.fresh(&repository, self.now.ms) {
+                    Authorization::Header(header)
+                } else if let Some(trouble) = no_token {
+                    Authorization::GiveUp(trouble)
+                } else if let Some(fetched) = self.tokens.under_way(&repository, has_tokens) {
+                    Authorization::Await(fetched)
+                } else {
+                    let endpoint = self.endpoint(&name);
+                    match auth::token_request(&endpoint, &realm, service.as_deref(), &repository, login.as_ref()) {
+                        Ok(request) => Authorization::Fetch(repository, request),
+                        Err(trouble) => Authorization::GiveUp(trouble),
                     }
                 }
             }
+            AuthChallenge::Basic | AuthChallenge::Bearer { .. } | AuthChallenge::Other(_) => Authorization::None,
         }
     }
+}
 
-    /// The repository whose token is to be waited for before this one's is asked for.
-    pub(super) fn token_under_way(&self, repository: &Repository) -> Option<Repository> {
-        if self.awaiting_token.contains_key(repository) {
-            return Some(repository.clone());
-        }
-        let is_new = self.hosts.get(&repository.host).is_some_and(|h| !h.has_tokens);
-        self.awaiting_token.keys().find(|r| is_new && r.host == repository.host).cloned()
-    }
+/// How a query's request is authorized.
+#[derive(Debug)]
+pub(super) enum Authorization {
+    /// Not at all.
+    None,
+    /// With this header.
+    Header(Secret),
+    /// With the token of this repository, once this request has fetched it.
+    Fetch(Repository, Request),
+    /// Once the token of this repository is there.
+    Await(Repository),
+    /// It cannot be.
+    GiveUp(RegistryError),
 }

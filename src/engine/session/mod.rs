@@ -6,33 +6,47 @@
 //! ```
 //!
 //! What a query needs is in [`registry`](crate::engine::registry); here is what all queries to a host share: its API, its rate limit,
-//! its logins, and in a browser why it cannot be read.
+//! its logins, and in a browser why it cannot be read. A query's way, from top to bottom:
+//!
+//! 1. `mod`: a row that is evaluated needs a query; it is put into the `queue`.
+//! 2. `dispatch`: `next` takes it out when its `host` may be sent something, with what `login` and `token` add to the request.
+//! 3. `answer`: `deliver` judges the outcome, with `failure` and `diagnosis` where it failed. The decision is carried out in one
+//!    place, `act`: the answer is kept, or the query goes back into the `queue`, or its host is checked (`host_check`).
+//! 4. `rows`: the images that waited for the answer are evaluated again.
 
 mod answer;
+mod budget;
 pub mod diagnosis;
 mod dispatch;
 mod failure;
 mod host;
+mod host_check;
 mod login;
+mod queue;
 pub mod rate_limit;
 mod refresh;
+mod rows;
+mod token;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::answer::has_failed;
-use self::host::{Clock, Host, first_dialect};
+use self::budget::Budget;
+use self::diagnosis::Cause;
+use self::host::{Host, first_dialect};
+use self::queue::Queue;
+use self::refresh::Previous;
+use self::rows::RowStates;
+use self::token::Tokens;
 use crate::engine::image::reference::Repository;
 use crate::engine::options::settings::Api;
-use crate::engine::registry::auth::{self, Logins};
+use crate::engine::registry::auth::Logins;
 use crate::engine::registry::http::{Moment, Request};
 use crate::engine::registry::{Answer, Caller, Dialect, Query, RegistryError};
 use crate::engine::resolve::{Facts, Resolver, Row, Summary, summarize};
-use crate::engine::session::diagnosis::Cause;
-use crate::engine::session::rate_limit::RateLimit;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::template::plan::Image;
 use crate::engine::url::default_endpoint;
 
 /// Who asks, and with what.
@@ -105,21 +119,6 @@ enum Purpose {
     TokenProbe(Repository),
 }
 
-/// What was tried in vain for a question.
-#[derive(Debug, Default)]
-struct Attempts {
-    /// Requests that failed.
-    failed: u32,
-    /// When one first met what may have been overload.
-    overloaded_at: Option<u64>,
-    /// Requests that were answered "too many requests".
-    limited: u32,
-    /// How many others its host had answered well when the first of those came.
-    others_before: u64,
-    /// Why the last one failed.
-    last_trouble: Option<RegistryError>,
-}
-
 #[derive(Clone, Debug)]
 struct Flight {
     purpose: Purpose,
@@ -128,12 +127,15 @@ struct Flight {
     sent: u64,
 }
 
-/// A token in hand.
-#[derive(Debug)]
-struct CachedToken {
-    token: auth::Token,
-    since: u64,
-    was_good: bool,
+/// Requests that were sent.
+#[derive(Debug, Default)]
+struct Flights {
+    in_flight: HashMap<u64, Flight>,
+    next_id: u64,
+    /// All that were ever sent.
+    requests: usize,
+    /// Those of them that were a further try.
+    retries: usize,
 }
 
 /// The answers for a list of images, as far as they are known.
@@ -143,50 +145,14 @@ pub struct Run {
     client: Client,
     snapshot: Option<Arc<Snapshot>>,
     facts: Facts,
-    rows: Vec<Option<Arc<Row>>>,
-    /// Rows that were not looked at yet.
-    unevaluated: VecDeque<usize>,
-    /// What the rows were before they were asked for again.
-    before: Vec<Option<Arc<Row>>>,
-    /// When they were asked for then, seconds since 1970.
-    before_at: u64,
-    /// What was answered before it was asked again, beside the rows.
-    kept: HashMap<Query, Answer>,
-    /// What the tags pointed to then.
-    previous_digests: HashMap<(Repository, String), Option<String>>,
-    /// Questions to be sent, the next one first.
-    queue: VecDeque<Query>,
-    /// Questions to be sent again, not before a moment.
-    later: Vec<(u64, Query)>,
-    /// Questions that wait for a token, or for a probe.
-    awaiting_token: HashMap<Repository, Vec<Query>>,
-    awaiting_probe: Vec<Query>,
-    /// What is sent before any question.
-    urgent: VecDeque<(Purpose, String, Request, Duration)>,
-    /// The same, not before a moment.
-    urgent_later: Vec<(u64, (Purpose, String, Request, Duration))>,
-    waiting: HashMap<Query, Vec<usize>>,
-    /// How many answers each image waits for; it is looked at again when all are there.
-    pending: Vec<usize>,
-    in_flight: HashMap<u64, Flight>,
-    clocks: HashMap<Repository, Clock>,
-    /// Questions that were sent and have no answer yet, numbered in the order in which they began.
-    started: HashMap<Query, u64>,
-    /// What was tried in vain for a question since it was last answered.
-    attempts: HashMap<Query, Attempts>,
+    rows: RowStates,
+    previous: Previous,
+    queue: Queue,
+    budget: Budget,
+    tokens: Tokens,
     hosts: BTreeMap<String, Host>,
-    tokens: HashMap<Repository, CachedToken>,
-    /// Repositories that answered 401, and questions for which a token was renewed.
-    refusals: HashSet<Repository>,
-    renewed: HashSet<Query>,
-    renewing: HashSet<Repository>,
-    token_tries: HashMap<Repository, u32>,
-    locked: BTreeMap<String, LoginState>,
+    flights: Flights,
     now: Moment,
-    next_started: u64,
-    next_id: u64,
-    requests: usize,
-    retries: usize,
 }
 
 impl Run {
@@ -196,7 +162,6 @@ impl Run {
         if let Some(snapshot) = &snapshot {
             facts.asked_at = snapshot.fetched();
         }
-        let rows_len = resolver.images().len();
         for image in resolver.images() {
             if let Ok(reference) = &image.reference {
                 let host = &reference.repository.host;
@@ -211,49 +176,28 @@ impl Run {
             }
         }
         Self {
-            unevaluated: tag_by_tag(resolver.images()),
+            rows: RowStates::new(resolver.images()),
             resolver,
             client,
             snapshot,
             facts,
-            rows: vec![None; rows_len],
-            before: Vec::new(),
-            before_at: 0,
-            kept: HashMap::new(),
-            previous_digests: HashMap::new(),
-            queue: VecDeque::new(),
-            later: Vec::new(),
-            awaiting_token: HashMap::new(),
-            awaiting_probe: Vec::new(),
-            urgent: VecDeque::new(),
-            urgent_later: Vec::new(),
-            waiting: HashMap::new(),
-            pending: vec![0; rows_len],
-            in_flight: HashMap::new(),
-            clocks: HashMap::new(),
-            started: HashMap::new(),
-            attempts: HashMap::new(),
+            previous: Previous::default(),
+            queue: Queue::default(),
+            budget: Budget::default(),
+            tokens: Tokens::default(),
             hosts: BTreeMap::new(),
-            tokens: HashMap::new(),
-            refusals: HashSet::new(),
-            renewed: HashSet::new(),
-            renewing: HashSet::new(),
-            token_tries: HashMap::new(),
-            locked: BTreeMap::new(),
+            flights: Flights::default(),
             now: Moment { ms: 0, unix: 0, random: 0.0 },
-            next_started: 0,
-            next_id: 0,
-            requests: 0,
-            retries: 0,
         }
     }
 
-    /// Looks at up to `n` more rows: what is known of them, and what is to be asked. Whether there are more. [`next`](Self::next)
-    /// does so for all that are left; who has a screen to keep alive does it bit by bit before.
+    /// Evaluates up to `n` more rows: what is known of them, and what is to be queried. Returns whether there are more.
+    /// [`next`](Self::next) does so for all that are left; a page, which must stay responsive, does it bit by bit before.
     pub fn evaluate_some(&mut self, n: usize) -> bool {
-        let some = self.unevaluated.drain(..n.min(self.unevaluated.len())).collect();
+        let unevaluated = &mut self.rows.unevaluated;
+        let some = unevaluated.drain(..n.min(unevaluated.len())).collect();
         self.evaluate(some, false);
-        !self.unevaluated.is_empty()
+        !self.rows.unevaluated.is_empty()
     }
 
     /// Asks this too, beside what the images need.
@@ -262,9 +206,9 @@ impl Run {
             if let Some(snapshot) = &self.snapshot {
                 let answer = snapshot.answer(&query);
                 self.facts.answers.insert(query, answer);
-            } else if !self.facts.answers.contains_key(&query) && !self.waiting.contains_key(&query) {
-                self.waiting.insert(query.clone(), Vec::new());
-                self.queue.push_back(query);
+            } else if !self.facts.answers.contains_key(&query) && !self.rows.is_wanted(&query) {
+                self.rows.want(query.clone());
+                self.queue.push(query);
             }
         }
     }
@@ -291,30 +235,31 @@ impl Run {
 
     /// Whether every row is known.
     pub fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.rows.iter().all(Option::is_some)
+        self.rows.wanted().next().is_none() && self.rows.rows.iter().all(Option::is_some)
     }
 
     /// Rows whose answer is known; while they are queried again, the new ones.
     pub fn known(&self) -> usize {
-        self.rows.iter().flatten().count()
+        self.rows.rows.iter().flatten().count()
     }
 
     /// Requests that were sent, every try counted.
     pub fn requests(&self) -> usize {
-        self.requests
+        self.flights.requests
     }
 
     /// How many of them were a further try.
     pub fn retries(&self) -> usize {
-        self.retries
+        self.flights.retries
     }
 
     /// The rows, torn ones marked, and what they say together. While they are asked for again each is what it was, until it is known.
     pub fn summarize(&self) -> (Vec<Option<Arc<Row>>>, Summary) {
-        if self.before.is_empty() {
-            return summarize(&self.resolver, &self.rows);
+        let rows = &self.rows.rows;
+        if self.previous.rows.is_empty() {
+            return summarize(&self.resolver, rows);
         }
-        let rows: Vec<_> = self.rows.iter().zip(&self.before).map(|(new, old)| new.clone().or_else(|| old.clone())).collect();
+        let rows: Vec<_> = rows.iter().zip(&self.previous.rows).map(|(new, old)| new.clone().or_else(|| old.clone())).collect();
         summarize(&self.resolver, &rows)
     }
 
@@ -335,18 +280,18 @@ impl Run {
 
     /// Hosts that a page cannot read, why, and by which API they were asked.
     pub fn causes(&self) -> Vec<(String, Cause, Dialect)> {
-        let of = |(name, host): (&String, &Host)| Some((name.clone(), host.cause.clone()?, host.dialect));
+        let of = |(name, host): (&String, &Host)| Some((name.clone(), host.cause.clone()?, host.api.dialect));
         self.hosts.iter().filter_map(of).collect()
     }
 
     /// Hosts that want a login.
     pub fn locked(&self) -> &BTreeMap<String, LoginState> {
-        &self.locked
+        &self.tokens.locked
     }
 
     /// The host that is waited for longest, and how long.
     pub fn waits_for(&self, now: u64) -> Option<(String, Duration)> {
-        let open: HashSet<&str> = self.queue.iter().chain(self.later.iter().map(|(_, query)| query)).map(Query::host).collect();
+        let open: HashSet<&str> = self.queue.open().map(Query::host).collect();
         let paused = self.hosts.iter().filter(|(name, _)| open.contains(name.as_str()));
         paused.map(|(name, host)| (name.clone(), host.rate_limit.pause(now))).max_by_key(|(_, pause)| *pause)
     }
@@ -354,40 +299,11 @@ impl Run {
     fn host(&mut self, name: &str) -> &mut Host {
         if !self.hosts.contains_key(name) {
             let dialect = self.facts.dialects.get(name).copied().unwrap_or(Dialect::Distribution);
-            let rate_limit = match (dialect, self.client.caller) {
-                // quay.io's own nginx lets 5 a second through, and 25 in a burst; a preflight counts too.
-                (Dialect::Quay, _) => RateLimit::new(6, 12),
-                (_, Caller::Browser) => RateLimit::new(12, 24),
-                (_, Caller::Native) => RateLimit::new(32, 64),
-            };
-            // What was learnt before says what it speaks.
-            let is_sure =
+            let mut host = Host::new(dialect, self.client.caller);
+            // What was learnt before shows what it speaks.
+            host.api.is_sure =
                 self.facts.answers.iter().any(|(query, a)| query.host() == name && matches!(a, Ok(Answer::Overview(_))));
-            let host = Host {
-                rate_limit,
-                dialect,
-                is_sure,
-                has_detected: self.resolver.settings().api == Api::Distribution,
-                answered: false,
-                answered_preflighted: false,
-                has_succeeded: false,
-                last_success: 0,
-                successes: 0,
-                login_succeeded: false,
-                is_failing: false,
-                hides_digest: false,
-                wants: None,
-                has_tokens: false,
-                no_token: None,
-                tokens_probed: None,
-                probed: None,
-                is_probing: false,
-                checked_at: None,
-                failures: 0,
-                long_waits: 0,
-                verdict: None,
-                cause: None,
-            };
+            host.api.has_detected = self.resolver.settings().api == Api::Distribution;
             self.hosts.insert(name.to_owned(), host);
         }
         self.hosts.get_mut(name).unwrap_or_else(|| unreachable!("it was put there"))
@@ -398,7 +314,7 @@ impl Run {
             let needed = loop {
                 match (self.resolver.row(i, &self.facts), &self.snapshot) {
                     (Ok(row), _) => {
-                        self.rows[i] = Some(Arc::new(row));
+                        self.rows.rows[i] = Some(Arc::new(row));
                         break Vec::new();
                     }
                     (Err(needed), Some(snapshot)) => {
@@ -406,38 +322,18 @@ impl Run {
                         self.facts.answers.extend(reported);
                     }
                     (Err(needed), None) => {
-                        self.rows[i] = None;
+                        self.rows.rows[i] = None;
                         break needed;
                     }
                 }
             };
             for query in needed {
-                let waiting = self.waiting.entry(query.clone()).or_default();
-                if waiting.is_empty() && first {
-                    self.queue.push_front(query);
-                } else if waiting.is_empty() {
-                    self.queue.push_back(query);
-                }
-                if waiting.last() != Some(&i) {
-                    waiting.push(i);
-                    self.pending[i] += 1;
+                match (self.rows.wait(i, query.clone()), first) {
+                    (true, true) => self.queue.push_first(query),
+                    (true, false) => self.queue.push(query),
+                    (false, _) => {}
                 }
             }
         }
     }
-}
-
-/// The order in which images are looked at: what a repository says of one tag shows in which form to ask it for the next.
-fn tag_by_tag(images: &[Image]) -> VecDeque<usize> {
-    let tag = |i: usize| images[i].reference.as_ref().map_or("", |r| &r.tag);
-    let mut tags: Vec<&str> = Vec::new();
-    let place = |i: usize| {
-        tags.iter().position(|t| *t == tag(i)).unwrap_or_else(|| {
-            tags.push(tag(i));
-            tags.len() - 1
-        })
-    };
-    let mut keyed: Vec<(usize, usize)> = (0..images.len()).map(place).zip(0..).collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|(_, i)| i).collect()
 }
