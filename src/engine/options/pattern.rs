@@ -128,161 +128,215 @@ struct Open {
     branches: Option<usize>,
 }
 
+/// Reads an expression once, from the left.
+struct Checker<'c> {
+    chars: &'c [char],
+    /// The innermost parenthesis that is open.
+    here: Open,
+    /// Those around it.
+    outer: Vec<Open>,
+    /// Of each group, whether it is closed.
+    groups: Vec<bool>,
+    names: HashMap<String, usize>,
+    /// The largest number of a group that a condition names; the group may follow.
+    wanted: usize,
+    /// Whether flags for all may follow.
+    is_start: bool,
+    edits: Edits,
+}
+
 /// Refuses what Python refuses and the crate takes: `*` after nothing or after a place, a repetition of a repetition, `{2,1}`, groups
 /// that are not there, not yet closed or named twice (`Lib/re/_parser.py`). Finds what must be written otherwise for the crate: comments
 /// and, with the flag `x`, blanks are left out; a condition has the number of its group; what is empty has an empty alternative, as the
 /// crate repeats nothing that is empty, and an empty condition means something else to it.
 fn check(chars: &[char]) -> Result<Edits, String> {
-    let at = |i: usize| chars.get(i).copied();
-    let ahead = |i: usize, text: &str| text.chars().enumerate().all(|(k, c)| at(i + k) == Some(c));
-    let find = |from: usize, c: char| (from..chars.len()).find(|k| chars[*k] == c).unwrap_or(chars.len());
-    let text = |from: usize, to: usize| -> String { chars[from.min(to)..to].iter().collect() };
-    let mut open = vec![Open { item: Item::Nothing, is_verbose: false, group: None, branches: None }];
-    // Of each group, whether it is closed.
-    let (mut groups, mut wanted) = (Vec::new(), 0);
-    let mut names: HashMap<String, usize> = HashMap::new();
-    let mut edits = Edits::new();
-    // Whether flags for all may follow.
-    let mut is_start = true;
-    let refer = |groups: &[bool], number: usize| match number.checked_sub(1).and_then(|at| groups.get(at)) {
-        Some(true) => Ok(()),
-        Some(false) => Err(format!("the group {number} is still open")),
-        None => Err(format!("there is no group {number}")),
-    };
-    let unnamed = |name: &str| format!("there is no group `{name}`");
+    let here = Open { item: Item::Nothing, is_verbose: false, group: None, branches: None };
+    let (outer, groups, names, edits) = (Vec::new(), Vec::new(), HashMap::new(), Edits::new());
+    let mut checker = Checker { chars, here, outer, groups, names, wanted: 0, is_start: true, edits };
     let mut i = 0;
-    while let Some(c) = at(i) {
-        let is_outer = open.len() == 1;
-        let Some(here) = open.last_mut() else { break };
-        let item = here.item;
-        is_start &= is_outer && item == Item::Nothing && c != '|';
+    while let Some(c) = checker.at(i) {
+        i += checker.step(i, c)?;
+    }
+    let wanted = checker.wanted;
+    if wanted > checker.groups.len() { Err(format!("there is no group {wanted}")) } else { Ok(checker.edits) }
+}
+
+impl Checker<'_> {
+    fn at(&self, i: usize) -> Option<char> {
+        self.chars.get(i).copied()
+    }
+
+    fn ahead(&self, i: usize, text: &str) -> bool {
+        text.chars().enumerate().all(|(k, c)| self.at(i + k) == Some(c))
+    }
+
+    /// The place of the next `c`, or the end.
+    fn find(&self, from: usize, c: char) -> usize {
+        (from..self.chars.len()).find(|k| self.chars[*k] == c).unwrap_or(self.chars.len())
+    }
+
+    fn text(&self, from: usize, to: usize) -> String {
+        self.chars[from.min(to)..to].iter().collect()
+    }
+
+    /// Reads what begins at `i` with `c`; returns how many characters it took, as all of these do.
+    fn step(&mut self, i: usize, c: char) -> Result<usize, String> {
+        let item = self.here.item;
+        self.is_start &= self.outer.is_empty() && item == Item::Nothing && c != '|';
         let (took, becomes) = match c {
             '\\' => {
-                if let Some(number) = group_number(chars, i) {
-                    refer(&groups, number)?;
+                if let Some(number) = group_number(self.chars, i) {
+                    self.refer(number)?;
                 }
-                (2, if matches!(at(i + 1), Some('A' | 'Z' | 'b' | 'B')) { Item::Place } else { Item::Something })
+                (2, if matches!(self.at(i + 1), Some('A' | 'Z' | 'b' | 'B')) { Item::Place } else { Item::Something })
             }
-            '[' => {
-                let mut end = i + 1 + usize::from(at(i + 1) == Some('^'));
-                end += usize::from(at(end) == Some(']'));
-                while at(end).is_some_and(|c| c != ']') {
-                    end += if at(end) == Some('\\') { 2 } else { 1 };
-                }
+            '[' => (self.set(i), Item::Something),
+            '(' if self.ahead(i, "(?#") => (self.leave_out(i, self.find(i, ')') + 1), item),
+            '(' if self.ahead(i, "(?P=") => {
+                let end = self.find(i, ')');
+                self.refer(self.named(&self.text(i + 4, end))?)?;
                 (end + 1 - i, Item::Something)
             }
-            '(' if ahead(i, "(?#") => {
-                let took = find(i, ')') + 1 - i;
-                edits.insert(i, (took, String::new()));
-                (took, item)
-            }
-            '(' if ahead(i, "(?P=") => {
-                let name = text(i + 4, find(i, ')'));
-                refer(&groups, *names.get(&name).ok_or_else(|| unnamed(&name))?)?;
-                (find(i, ')') + 1 - i, Item::Something)
-            }
-            '(' => {
-                let flags: String = chars[i + 1..].iter().skip(1).take_while(|c| c.is_ascii_alphabetic() || **c == '-').collect();
-                let mut new = Open { item: Item::Nothing, is_verbose: here.is_verbose, group: None, branches: None };
-                let end = i + 2 + flags.len();
-                let took = if !ahead(i, "(?") || ahead(i, "(?P<") {
-                    groups.push(false);
-                    new.group = Some(groups.len());
-                    match ahead(i, "(?P<") {
-                        false => 1,
-                        true => {
-                            let name = text(i + 4, find(i, '>'));
-                            if name.starts_with(|c: char| c.is_numeric()) || name.is_empty() || name.contains(|c| !is_word(c)) {
-                                return Err(format!("`{name}` is no name of a group"));
-                            }
-                            if names.insert(name.clone(), groups.len()).is_some() {
-                                return Err(format!("two groups have the name `{name}`"));
-                            }
-                            find(i, '>') + 1 - i
-                        }
-                    }
-                } else if ahead(i, "(?(") {
-                    let end = find(i, ')');
-                    let name = text(i + 3, end);
-                    let number = match name.parse() {
-                        Ok(0) => return Err("there is no group 0".to_owned()),
-                        Ok(number) => number,
-                        Err(_) => *names.get(&name).ok_or_else(|| unnamed(&name))?,
-                    };
-                    wanted = wanted.max(number);
-                    edits.insert(i, (end + 1 - i, format!("(?({number})")));
-                    new.branches = Some(1);
-                    end + 1 - i
-                } else if !flags.is_empty() && matches!(at(end), Some(')' | ':')) {
-                    let is_global = at(end) == Some(')');
-                    check_flags(&flags, is_global)?;
-                    if is_global && !is_start {
-                        return Err(format!("`(?{flags})` must stand at the start"));
-                    }
-                    let (on, off) = flags.split_once('-').unwrap_or((&flags, ""));
-                    new.is_verbose = (new.is_verbose || on.contains('x')) && !off.contains('x');
-                    if is_global {
-                        here.is_verbose = new.is_verbose;
-                        i = end + 1;
-                        continue;
-                    }
-                    end + 1 - i
-                } else {
-                    2 + flags.len() + if ahead(i, "(?<") { 2 } else { 1 }
-                };
-                open.push(new);
-                i += took;
-                continue;
-            }
-            ')' => {
-                if let Some(number) = here.group {
-                    groups[number - 1] = true;
-                }
-                if item == Item::Nothing && !is_outer {
-                    edits.insert(i, (0, if here.branches == Some(1) { "(?:|)" } else { "|" }.to_owned()));
-                }
-                if !is_outer {
-                    open.pop();
-                }
-                (1, Item::Something)
-            }
-            '|' => {
-                if item == Item::Nothing && here.branches.is_some() {
-                    edits.insert(i, (0, "(?:|)".to_owned()));
-                }
-                here.branches = here.branches.map(|n| n + 1);
-                if here.branches == Some(3) {
-                    return Err("a condition has more than two branches".to_owned());
-                }
-                (1, Item::Nothing)
-            }
+            '(' => return self.open(i),
+            ')' => (self.close(i), Item::Something),
+            '|' => (self.branch(i)?, Item::Nothing),
             '^' | '$' => (1, Item::Place),
-            '#' if here.is_verbose => (find(i, '\n') - i, item),
-            c if here.is_verbose && is_blank(c) => (1, item),
-            '*' | '+' | '?' | '{' => match if c == '{' { counted(chars, i)? } else { Some(1) } {
+            '#' if self.here.is_verbose => (self.leave_out(i, self.find(i, '\n')), item),
+            c if self.here.is_verbose && is_blank(c) => (self.leave_out(i, i + 1), item),
+            '*' | '+' | '?' => self.repeat(i, 1)?,
+            '{' => match counted(self.chars, i)? {
+                Some(took) => self.repeat(i, took)?,
                 None => (1, Item::Something),
-                Some(took)
-                    if text(i, i + took)
-                        .split(|c: char| !c.is_ascii_digit())
-                        .any(|n| n.len() > 9 || n.parse::<u32>().is_ok_and(|n| n > REPEATS)) =>
-                {
-                    return Err(format!("it repeats more than {REPEATS} times"));
-                }
-                Some(_) if item == Item::Repeated => return Err("it repeats what is repeated already".to_owned()),
-                Some(_) if item != Item::Something => return Err("there is nothing to repeat".to_owned()),
-                Some(took) => (took + usize::from(matches!(at(i + took), Some('?' | '+'))), Item::Repeated),
             },
             _ => (1, Item::Something),
         };
-        if let Some(last) = open.last_mut() {
-            last.item = becomes;
-            if last.is_verbose && (c == '#' || is_blank(c)) {
-                edits.insert(i, (took, String::new()));
-            }
-        }
-        i += took;
+        self.here.item = becomes;
+        Ok(took)
     }
-    if wanted > groups.len() { Err(format!("there is no group {wanted}")) } else { Ok(edits) }
+
+    /// Refuses a reference to a group that is not there, or not yet closed.
+    fn refer(&self, number: usize) -> Result<(), String> {
+        match number.checked_sub(1).and_then(|at| self.groups.get(at)) {
+            Some(true) => Ok(()),
+            Some(false) => Err(format!("the group {number} is still open")),
+            None => Err(format!("there is no group {number}")),
+        }
+    }
+
+    /// The number of the group of this name.
+    fn named(&self, name: &str) -> Result<usize, String> {
+        self.names.get(name).copied().ok_or_else(|| format!("there is no group `{name}`"))
+    }
+
+    fn leave_out(&mut self, from: usize, to: usize) -> usize {
+        self.edits.insert(from, (to - from, String::new()));
+        to - from
+    }
+
+    /// `[…]`
+    fn set(&self, i: usize) -> usize {
+        let mut end = i + 1 + usize::from(self.at(i + 1) == Some('^'));
+        end += usize::from(self.at(end) == Some(']'));
+        while self.at(end).is_some_and(|c| c != ']') {
+            end += if self.at(end) == Some('\\') { 2 } else { 1 };
+        }
+        end + 1 - i
+    }
+
+    /// `(`, and what says of which kind it is.
+    fn open(&mut self, i: usize) -> Result<usize, String> {
+        let mut new = Open { item: Item::Nothing, is_verbose: self.here.is_verbose, group: None, branches: None };
+        let flags = flags(self.chars, i);
+        let end = i + 2 + flags.len();
+        let took = if !self.ahead(i, "(?") || self.ahead(i, "(?P<") {
+            self.groups.push(false);
+            new.group = Some(self.groups.len());
+            if self.ahead(i, "(?P<") { self.name(i)? } else { 1 }
+        } else if self.ahead(i, "(?(") {
+            new.branches = Some(1);
+            self.condition(i)?
+        } else if !flags.is_empty() && matches!(self.at(end), Some(')' | ':')) {
+            let is_global = self.at(end) == Some(')');
+            check_flags(&flags, is_global)?;
+            if is_global && !self.is_start {
+                return Err(format!("`(?{flags})` must stand at the start"));
+            }
+            let (on, off) = flags.split_once('-').unwrap_or((&flags, ""));
+            new.is_verbose = (new.is_verbose || on.contains('x')) && !off.contains('x');
+            if is_global {
+                self.here.is_verbose = new.is_verbose;
+                return Ok(end + 1 - i);
+            }
+            end + 1 - i
+        } else {
+            2 + flags.len() + if self.ahead(i, "(?<") { 2 } else { 1 }
+        };
+        self.outer.push(std::mem::replace(&mut self.here, new));
+        Ok(took)
+    }
+
+    /// `(?P<name>`, of the group that was counted last.
+    fn name(&mut self, i: usize) -> Result<usize, String> {
+        let end = self.find(i, '>');
+        let name = self.text(i + 4, end);
+        if name.starts_with(|c: char| c.is_numeric()) || name.is_empty() || name.contains(|c| !is_word(c)) {
+            return Err(format!("`{name}` is no name of a group"));
+        }
+        if self.names.insert(name.clone(), self.groups.len()).is_some() {
+            return Err(format!("two groups have the name `{name}`"));
+        }
+        Ok(end + 1 - i)
+    }
+
+    /// `(?(1)` or `(?(name)`
+    fn condition(&mut self, i: usize) -> Result<usize, String> {
+        let end = self.find(i, ')');
+        let name = self.text(i + 3, end);
+        let number = match name.parse() {
+            Ok(0) => return Err("there is no group 0".to_owned()),
+            Ok(number) => number,
+            Err(_) => self.named(&name)?,
+        };
+        self.wanted = self.wanted.max(number);
+        self.edits.insert(i, (end + 1 - i, format!("(?({number})")));
+        Ok(end + 1 - i)
+    }
+
+    /// `)`
+    fn close(&mut self, i: usize) -> usize {
+        if let Some(number) = self.here.group {
+            self.groups[number - 1] = true;
+        }
+        if let Some(outer) = self.outer.pop() {
+            if self.here.item == Item::Nothing {
+                self.edits.insert(i, (0, if self.here.branches == Some(1) { "(?:|)" } else { "|" }.to_owned()));
+            }
+            self.here = outer;
+        }
+        1
+    }
+
+    /// `|`
+    fn branch(&mut self, i: usize) -> Result<usize, String> {
+        if self.here.item == Item::Nothing && self.here.branches.is_some() {
+            self.edits.insert(i, (0, "(?:|)".to_owned()));
+        }
+        self.here.branches = self.here.branches.map(|n| n + 1);
+        if self.here.branches == Some(3) { Err("a condition has more than two branches".to_owned()) } else { Ok(1) }
+    }
+
+    /// A repetition whose sign has `took` characters, and the `?` or `+` behind it.
+    fn repeat(&self, i: usize, took: usize) -> Result<(usize, Item), String> {
+        let is_many = |n: &str| n.len() > 9 || n.parse::<u32>().is_ok_and(|n| n > REPEATS);
+        if self.text(i, i + took).split(|c: char| !c.is_ascii_digit()).any(is_many) {
+            return Err(format!("it repeats more than {REPEATS} times"));
+        }
+        match self.here.item {
+            Item::Repeated => Err("it repeats what is repeated already".to_owned()),
+            Item::Nothing | Item::Place => Err("there is nothing to repeat".to_owned()),
+            Item::Something => Ok((took + usize::from(matches!(self.at(i + took), Some('?' | '+'))), Item::Repeated)),
+        }
+    }
 }
 
 /// What the flag `x` passes over (`WHITESPACE` of `Lib/re/_parser.py`).
@@ -299,6 +353,11 @@ fn group_number(chars: &[char], at: usize) -> Option<usize> {
     let digits: String = chars[at + 1..].iter().take(3).take_while(|c| c.is_ascii_digit()).collect();
     let is_octal = digits.starts_with('0') || digits.len() == 3 && digits.chars().all(|c| c.is_digit(8));
     digits[..digits.len().min(2)].parse().ok().filter(|_| !is_octal)
+}
+
+/// The letters of `(?i)` or `(?i:`, whose parenthesis is at `at`.
+fn flags(chars: &[char], at: usize) -> String {
+    chars[at + 1..].iter().skip(1).take_while(|c| c.is_ascii_alphabetic() || **c == '-').collect()
 }
 
 /// Refuses flags that Python refuses. `is_global` are those of `(?i)`.
@@ -341,89 +400,70 @@ fn translate(python: &str) -> Result<String, String> {
                 continue;
             }
         }
-        let c = chars[i];
         let next = chars.get(i + 1).copied();
-        match c {
-            '\\' => {
-                let (text, took) = escape(&chars, i, set_start.is_some())?;
-                out.push_str(&text);
-                i += took;
-                continue;
-            }
+        let (text, took) = match chars[i] {
+            '\\' => escape(&chars, i, set_start.is_some())?,
             '[' if set_start.is_none() => {
-                out.push('[');
-                i += 1;
-                if chars.get(i) == Some(&'^') {
-                    out.push('^');
-                    i += 1;
-                }
-                if chars.get(i) == Some(&']') {
-                    out.push_str(r"\]");
-                    i += 1;
-                }
-                set_start = Some(i);
-                continue;
+                let (text, took) = set_head(&chars, i);
+                set_start = Some(i + took);
+                (text, took)
             }
-            ']' if set_start.is_some() => set_start = None,
-            '[' => out.push('\\'),
-            '&' | '~' if set_start.is_some() => out.push('\\'),
+            '{' if set_start.is_none() => brace(&chars, i),
+            '(' if set_start.is_none() && next == Some('?') => extension(&chars, i)?,
             // A range that ends with `-`, which the crate would read as a difference.
-            '-' if set_start.is_some_and(|s| i > s) && next == Some('-') => {
-                out.push_str(r"-\-");
-                i += 2;
-                continue;
+            '-' if set_start.is_some_and(|s| i > s) && next == Some('-') => (r"-\-".to_owned(), 2),
+            c @ ('[' | '&' | '~') if set_start.is_some() => (format!("\\{c}"), 1),
+            c => {
+                set_start = set_start.filter(|_| c != ']');
+                (c.to_string(), 1)
             }
-            '{' if set_start.is_none() => {
-                let body: String = chars[i + 1..].iter().take_while(|c| **c != '}').collect();
-                let closed = i + 1 + body.chars().count() < chars.len();
-                let count = |s: &str| s.chars().all(|c| c.is_ascii_digit());
-                let repeat = closed
-                    && !body.is_empty()
-                    && body != ","
-                    && match body.split_once(',') {
-                        Some((low, high)) => count(low) && count(high),
-                        None => count(&body),
-                    };
-                if repeat && body.starts_with(',') {
-                    out.push_str("{0");
-                    i += 1;
-                    continue;
-                }
-                if body == "," && closed {
-                    out.push('*');
-                    i += 3;
-                    continue;
-                }
-                if !repeat {
-                    out.push('\\');
-                }
-            }
-            '(' if set_start.is_none() && next == Some('?') => {
-                let flags: String = chars[i + 2..].iter().take_while(|c| c.is_ascii_alphabetic() || **c == '-').collect();
-                let end = chars.get(i + 2 + flags.chars().count());
-                // `(?P<name>` has a `<` after its letter, so it is not taken for flags here.
-                if !flags.is_empty() && matches!(end, Some(')' | ':')) {
-                    let kept: String = flags.chars().filter(|c| !matches!(c, 'a' | 'u' | 'x')).collect();
-                    let kept = kept.strip_suffix('-').unwrap_or(&kept);
-                    i += 2 + flags.chars().count();
-                    if kept.is_empty() && end == Some(&')') {
-                        i += 1;
-                    } else {
-                        out.push_str("(?");
-                        out.push_str(kept);
-                    }
-                    continue;
-                }
-                let kinds = ["P<", "P=", ":", "=", "!", "<=", "<!", "#", "(", ">"];
-                let ahead: String = chars[i + 2..].iter().take(2).collect();
-                if !kinds.iter().any(|k| ahead.starts_with(k)) {
-                    return Err(format!("`(?{ahead}` means nothing"));
-                }
-            }
-            _ => {}
-        }
-        out.push(c);
-        i += 1;
+        };
+        out.push_str(&text);
+        i += took;
     }
     Ok(out)
+}
+
+/// Rewrites the `[` at `at`, with the `^` and the plain `]` that may follow it.
+fn set_head(chars: &[char], at: usize) -> (String, usize) {
+    let is_not = chars.get(at + 1) == Some(&'^');
+    let took = 1 + usize::from(is_not);
+    let head = if is_not { "[^" } else { "[" };
+    if chars.get(at + took) == Some(&']') { (format!(r"{head}\]"), took + 1) } else { (head.to_owned(), took) }
+}
+
+/// Rewrites the `{` at `at`, outside a set.
+fn brace(chars: &[char], at: usize) -> (String, usize) {
+    let body: String = chars[at + 1..].iter().take_while(|c| **c != '}').collect();
+    let is_closed = at + 1 + body.chars().count() < chars.len();
+    let is_count = |s: &str| s.chars().all(|c| c.is_ascii_digit());
+    let (low, high) = body.split_once(',').unwrap_or((&body, &body));
+    let (text, took) = match body.as_str() {
+        "," if is_closed => ("*", 3),
+        "" | "," => (r"\{", 1),
+        _ if !is_closed || !is_count(low) || !is_count(high) => (r"\{", 1),
+        _ if low.is_empty() => ("{0", 1),
+        _ => ("{", 1),
+    };
+    (text.to_owned(), took)
+}
+
+/// Rewrites the `(?` at `at`; what is neither flags nor known to Python is refused.
+fn extension(chars: &[char], at: usize) -> Result<(String, usize), String> {
+    let flags = flags(chars, at);
+    let end = chars.get(at + 2 + flags.len());
+    // `(?P<name>` has a `<` after its letter, so it is not taken for flags here.
+    if !flags.is_empty() && matches!(end, Some(')' | ':')) {
+        let kept: String = flags.chars().filter(|c| !matches!(c, 'a' | 'u' | 'x')).collect();
+        let kept = kept.strip_suffix('-').unwrap_or(&kept);
+        let is_gone = kept.is_empty() && end == Some(&')');
+        let text = if is_gone { String::new() } else { format!("(?{kept}") };
+        return Ok((text, 2 + flags.len() + usize::from(is_gone)));
+    }
+    let kinds = ["P<", "P=", ":", "=", "!", "<=", "<!", "#", "(", ">"];
+    let ahead: String = chars[at + 2..].iter().take(2).collect();
+    if !kinds.iter().any(|k| ahead.starts_with(k)) {
+        return Err(format!("`(?{ahead}` means nothing"));
+    }
+    Ok(("(".to_owned(), 1))
 }
