@@ -20,12 +20,14 @@ use std::collections::{HashMap, HashSet};
 use self::channel::Channel;
 pub use self::facts::Facts;
 use self::lookup::{Lookup, Step, Stop, both};
+use self::pin::Pinned;
 pub use self::row::{Absence, Note, PinnedBy, Row, Status};
 pub use self::summary::{Summary, majority_hash, summarize};
 use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::image::tag::TagClass;
 use crate::engine::image::version::compare_versions;
+use crate::engine::options::pattern::Pattern;
 use crate::engine::options::settings::{Missing as OnMissing, Pin, Settings};
 use crate::engine::registry::quay;
 use crate::engine::registry::query::Active;
@@ -154,48 +156,15 @@ impl Resolver {
     fn evaluate(&self, i: usize, reference: &Reference, lookup: &Lookup<'_>, row: &mut Row) -> Step<()> {
         let repository = &reference.repository;
         if let Some(digest) = reference.digest.as_ref().filter(|_| !self.pins_exact) {
-            row.digest = Some(digest.clone());
-            let found = lookup.at(Query::Tag { repository: repository.clone(), tag: digest.clone(), manifest: false })?;
-            match found {
-                Answer::Tag(Ok(found)) if found.digest != *digest => {
-                    let message = format!("the registry answers to {digest} with {}", found.digest);
-                    return Err(Stop::RegistryError(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
-                }
-                Answer::Tag(Ok(_)) => {
-                    self.write(row, self.images[i].imagename.clone(), digest, PinnedBy::Exact, "the template names this digest")
-                }
-                Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, lookup)?,
-                _ => {}
-            }
-            return Ok(());
+            return self.write_named_digest(i, repository, digest, lookup, row);
         }
         let mut tag = reference.digest.clone().unwrap_or_else(|| reference.tag.clone());
         if let Some(newest) = &self.settings.newest
             && tag == NEWEST
         {
-            let tags = match lookup.tags(repository)? {
-                Ok(tags) => tags,
-                Err(missing) => return self.missing(row, repository, &tag, missing, lookup),
-            };
-            let mut best: Option<String> = None;
-            for candidate in tags.iter() {
-                let is_match = newest.is_found(candidate).map_err(|why| {
-                    let message = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
-                    Stop::RegistryError(RegistryError { message, hint: "write the regular expression more simply".to_owned() })
-                })?;
-                if is_match && best.as_ref().is_none_or(|b| compare_versions(b, candidate).is_lt()) {
-                    best = Some(candidate.to_owned());
-                }
-            }
-            match best {
+            match self.newest(newest, repository, lookup, row)? {
                 Some(best) => tag = best,
-                None => {
-                    row.status = Status::Absent;
-                    row.absence = Some(Absence::NoTag);
-                    let doubt = lookup.doubt(repository);
-                    row.reason = format!("none of the {} tags of {repository} matches {}{doubt}", tags.len(), newest.text);
-                    return Ok(());
-                }
+                None => return Ok(()),
             }
         }
         let moves = self.is_to_pin(&tag) && self.settings.newest.as_ref().is_none_or(|_| reference.tag != NEWEST);
@@ -221,24 +190,7 @@ impl Resolver {
         };
         if !moves {
             (row.labels, row.built_at) = (config.labels, config.built_at);
-            row.hash = TagClass::of(&tag).is_hash().then(|| tag.clone());
-            if self.settings.pin.first() == Some(&Pin::Digest) {
-                self.write(
-                    row,
-                    reference.at_digest(&found.digest),
-                    &found.digest,
-                    PinnedBy::Digest,
-                    "the digest of the tag that was asked for",
-                );
-            } else {
-                self.write(
-                    row,
-                    reference.at_tag(&tag),
-                    &tag,
-                    PinnedBy::Exact,
-                    "the tag that was asked for does not move, and it is there",
-                );
-            }
+            self.write_exact(reference, &tag, &found.digest, row);
             return Ok(());
         }
         if self.every_label {
@@ -248,14 +200,85 @@ impl Resolver {
             }
         }
         let mut pinned = self.pin(reference, &found, &hashes, lookup)?;
+        let went_first = shares && (is_scout || self.labels_go_first());
+        self.see_other_hashes(reference, &found, went_first, lookup, &mut pinned)?;
+        if config != Config::default() {
+            pinned.config = config;
+        }
+        self.write_pinned(reference, pinned, row);
+        Ok(())
+    }
+
+    /// Writes an image that the template names by its digest, if the registry has it.
+    fn write_named_digest(
+        &self,
+        i: usize,
+        repository: &Repository,
+        digest: &str,
+        lookup: &Lookup<'_>,
+        row: &mut Row,
+    ) -> Step<()> {
+        row.digest = Some(digest.to_owned());
+        match lookup.at(Query::Tag { repository: repository.clone(), tag: digest.to_owned(), manifest: false })? {
+            Answer::Tag(Ok(found)) if found.digest != digest => {
+                let message = format!("the registry answers to {digest} with {}", found.digest);
+                return Err(Stop::RegistryError(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
+            }
+            Answer::Tag(Ok(_)) => {
+                self.write(row, self.images[i].imagename.clone(), digest, PinnedBy::Exact, "the template names this digest")
+            }
+            Answer::Tag(Err(missing)) => self.missing(row, repository, digest, *missing, lookup)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The newest tag that matches; where there is none, the row says so.
+    fn newest(&self, newest: &Pattern, repository: &Repository, lookup: &Lookup<'_>, row: &mut Row) -> Step<Option<String>> {
+        let tags = match lookup.tags(repository)? {
+            Ok(tags) => tags,
+            Err(missing) => {
+                self.missing(row, repository, NEWEST, missing, lookup)?;
+                return Ok(None);
+            }
+        };
+        let mut best: Option<String> = None;
+        for candidate in tags.iter() {
+            let is_match = newest.is_found(candidate).map_err(|why| {
+                let message = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
+                Stop::RegistryError(RegistryError { message, hint: "write the regular expression more simply".to_owned() })
+            })?;
+            if is_match && best.as_ref().is_none_or(|b| compare_versions(b, candidate).is_lt()) {
+                best = Some(candidate.to_owned());
+            }
+        }
+        if best.is_none() {
+            row.status = Status::Absent;
+            row.absence = Some(Absence::NoTag);
+            let doubt = lookup.doubt(repository);
+            row.reason = format!("none of the {} tags of {repository} matches {}{doubt}", tags.len(), newest.text);
+        }
+        Ok(best)
+    }
+
+    /// Adds to what was seen the other hashes that the digest has. `went_first` is whether it did not wait for other images.
+    fn see_other_hashes(
+        &self,
+        reference: &Reference,
+        found: &Found,
+        went_first: bool,
+        lookup: &Lookup<'_>,
+        pinned: &mut Pinned,
+    ) -> Step<()> {
+        let repository = &reference.repository;
         if self.has_siblings(repository, lookup.facts) {
             // It points to each build that left it as it is.
             let all = lookup.hashes(repository, &found.digest)?;
             pinned.seen.extend(all.into_iter().map(|hash| (hash, found.digest.clone())));
         }
-        // A scout did not wait for the others. Where it points to another hash than they do, or for none that it reports, its own tag
-        // of theirs may still have the same digest: then it points to both, and is not torn.
-        if shares && (is_scout || self.labels_go_first()) {
+        // Where it points to another hash than the others do, or for none that it reports, its own tag of theirs may still have the
+        // same digest: then it points to both, and is not torn.
+        if went_first {
             let hashes = self.hashes(&Self::channel(reference), lookup.facts)?;
             if let Some(majority_hash) = hashes.first().filter(|h| **h != pinned.tag)
                 && let Some(digest) = lookup.check(repository, majority_hash, found.form)?
@@ -263,17 +286,33 @@ impl Resolver {
                 pinned.seen.insert(majority_hash.clone(), digest);
             }
         }
-        let config = if config == Config::default() { std::mem::take(&mut pinned.config) } else { config };
-        (row.labels, row.built_at) = (config.labels, config.built_at);
-        row.notes = std::mem::take(&mut pinned.notes);
+        Ok(())
+    }
+
+    /// Writes a tag that does not move, as it was asked for or by its digest.
+    fn write_exact(&self, reference: &Reference, tag: &str, digest: &str, row: &mut Row) {
+        row.hash = TagClass::of(tag).is_hash().then(|| tag.to_owned());
+        if self.settings.pin.first() == Some(&Pin::Digest) {
+            let reason = "the digest of the tag that was asked for";
+            self.write(row, reference.at_digest(digest), digest, PinnedBy::Digest, reason);
+        } else {
+            let reason = "the tag that was asked for does not move, and it is there";
+            self.write(row, reference.at_tag(tag), tag, PinnedBy::Exact, reason);
+        }
+    }
+
+    /// Writes what the chain ended in.
+    fn write_pinned(&self, reference: &Reference, pinned: Pinned, row: &mut Row) {
+        (row.labels, row.built_at) = (pinned.config.labels, pinned.config.built_at);
+        row.notes = pinned.notes;
         row.hash = TagClass::of(&pinned.tag).is_hash().then(|| pinned.tag.clone());
-        row.seen = std::mem::take(&mut pinned.seen);
+        row.seen = pinned.seen;
         let tried = pinned.tried.join("; ");
         let (name, why) = match pinned.by {
             PinnedBy::Nothing => {
                 row.status = Status::Unresolved;
                 row.reason = if tried.is_empty() { "the chain is empty".to_owned() } else { tried };
-                return Ok(());
+                return;
             }
             PinnedBy::Digest => (reference.at_digest(&pinned.tag), "written by its digest"),
             PinnedBy::Exact | PinnedBy::Channel => (reference.at_tag(&pinned.tag), "written as asked for"),
@@ -282,7 +321,6 @@ impl Resolver {
         };
         let reason = if tried.is_empty() { why.to_owned() } else { format!("{why}, for {tried}") };
         self.write(row, name, &pinned.tag, pinned.by, reason);
-        Ok(())
     }
 
     fn write(&self, row: &mut Row, name: String, tag: &str, by: PinnedBy, reason: impl Into<String>) {
