@@ -106,8 +106,8 @@ impl Guarded {
         let mut scanner = Scanner::default();
         for (i, (token, start, end)) in tokens.iter().enumerate() {
             let near = |i: Option<usize>| i.and_then(|i| tokens.get(i)).map(|(token, ..)| token);
-            let (before, after) = (near(i.checked_sub(1)), near(Some(i + 1)));
-            match scanner.see(token, *start, before, after) {
+            let place = Place { token, start: *start, before: near(i.checked_sub(1)), after: near(Some(i + 1)) };
+            match scanner.see(place) {
                 Seen::Nothing => {}
                 Seen::Operator => {
                     return refused("a file that is included is named by a text or a variable alone".to_owned(), *start);
@@ -137,6 +137,31 @@ impl Guarded {
             added += length.min(&(at - place - added));
         }
         at - added
+    }
+}
+
+/// A token, where it begins, and what stands beside it.
+#[derive(Clone, Copy)]
+struct Place<'t> {
+    token: &'t Token<'t>,
+    start: usize,
+    before: Option<&'t Token<'t>>,
+    after: Option<&'t Token<'t>>,
+}
+
+impl Place<'_> {
+    /// Whether what the token ends goes on: by an attribute, an index or a call.
+    fn is_postfix(self) -> bool {
+        matches!(self.after, Some(Token::Dot | Token::BracketOpen | Token::ParenOpen))
+    }
+
+    fn is_before_pipe(self) -> bool {
+        matches!(self.after, Some(Token::Pipe))
+    }
+
+    /// Whether it is the first of the arguments or of one of them.
+    fn begins_argument(self) -> bool {
+        matches!(self.before, Some(Token::ParenOpen | Token::Comma))
     }
 }
 
@@ -171,24 +196,24 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn see(&mut self, token: &Token<'_>, start: usize, before: Option<&Token<'_>>, after: Option<&Token<'_>>) -> Seen {
-        match token {
+    fn see(&mut self, place: Place<'_>) -> Seen {
+        match place.token {
             Token::TemplateData(_) | Token::VariableEnd | Token::BlockEnd | Token::BlockStart => self.part = None,
             Token::VariableStart => self.begin(Part::Expression),
-            Token::Ident(word) if matches!(before, Some(Token::BlockStart)) => match *word {
+            Token::Ident(word) if matches!(place.before, Some(Token::BlockStart)) => match *word {
                 "if" | "elif" | "autoescape" => self.begin(Part::Expression),
                 "for" | "set" => self.begin(Part::Names),
                 "with" => self.begin(Part::Expression),
                 "do" | "filter" => self.begin(Part::Chain),
                 "macro" => self.begin(Part::Declaration),
-                "call" if matches!(after, Some(Token::ParenOpen)) => self.begin(Part::Declaration),
+                "call" if matches!(place.after, Some(Token::ParenOpen)) => self.begin(Part::Declaration),
                 "call" => self.begin(Part::Chain),
                 "include" | "import" | "from" | "extends" => self.begin(Part::File),
                 _ => {}
             },
             _ => {
                 if let Some(part) = self.part {
-                    return self.see_within(part, token, start, before, after);
+                    return self.see_within(part, place);
                 }
             }
         }
@@ -201,38 +226,21 @@ impl Scanner {
         self.is_test = false;
     }
 
-    fn see_within(
-        &mut self,
-        part: Part,
-        token: &Token<'_>,
-        start: usize,
-        before: Option<&Token<'_>>,
-        after: Option<&Token<'_>>,
-    ) -> Seen {
-        let depth = self.levels.len() - 1;
-        match (part, token) {
-            (Part::Names, Token::Ident("in") | Token::Assign) if depth == 0 => {
-                self.begin(Part::Expression);
-                return Seen::Nothing;
-            }
+    fn see_within(&mut self, part: Part, place: Place<'_>) -> Seen {
+        match (part, place.token) {
+            (Part::Names, Token::Ident("in") | Token::Assign) if self.levels.len() == 1 => self.begin(Part::Expression),
             (Part::Names, Token::Pipe) => self.begin(Part::Chain),
-            (Part::File, token) => {
-                let is_name = matches!(
-                    token,
-                    Token::Ident(_)
-                        | Token::Str(_)
-                        | Token::String(_)
-                        | Token::Comma
-                        | Token::Dot
-                        | Token::BracketOpen
-                        | Token::BracketClose
-                );
-                return if is_name { Seen::Nothing } else { Seen::Operator };
-            }
+            (Part::File, token) if !names_file(token) => return Seen::Operator,
+            (Part::File, _) => {}
+            _ if self.may_end_operand(part, place) => return self.end(part, place),
             _ => {}
         }
-        let is_postfix = matches!(after, Some(Token::Dot | Token::BracketOpen | Token::ParenOpen));
-        let is_attribute = matches!(before, Some(Token::Dot));
+        Seen::Nothing
+    }
+
+    /// Notes what a token begins, opens and closes; returns whether an operand may end with it.
+    fn may_end_operand(&mut self, part: Part, place: Place<'_>) -> bool {
+        let Place { token, start, before, .. } = place;
         let level = self.levels.last_mut();
         match token {
             Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => {
@@ -240,53 +248,59 @@ impl Scanner {
                     level.from.get_or_insert(start);
                 }
                 self.levels.push(Level::default());
-                return Seen::Nothing;
+                false
             }
             Token::BracketClose | Token::ParenClose | Token::BraceClose => {
                 if self.levels.len() > 1 {
                     self.levels.pop();
                 }
                 // The names that were declared end here.
-                if part == Part::Declaration && self.levels.len() == 1 {
+                let ends_declaration = part == Part::Declaration && self.levels.len() == 1;
+                if ends_declaration {
                     self.part = Some(Part::Chain);
                     self.levels = vec![Level::default()];
-                    return Seen::Nothing;
                 }
+                !ends_declaration
             }
-            Token::Ident(word) if is_attribute || !is_keyword(word, after) => {
+            Token::Ident(word) if matches!(before, Some(Token::Dot)) || !is_keyword(word, place.after) => {
                 if let Some(level) = level {
                     level.from.get_or_insert(start);
                 }
+                true
             }
             Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) => {
                 if let Some(level) = level {
                     level.from.get_or_insert(start);
                     // What is written out cannot grow; what a filter makes of it can.
-                    if !is_postfix && !matches!(after, Some(Token::Pipe)) {
+                    if !place.is_postfix() && !place.is_before_pipe() {
                         *level = Level::default();
                     }
                 }
-                return Seen::Nothing;
+                false
             }
             Token::Ident("is") => {
                 self.is_test = true;
-                return Seen::Nothing;
+                false
             }
-            Token::Ident("not") if self.is_test => return Seen::Nothing,
-            Token::Dot => return Seen::Nothing,
-            // The operand before it was ended; its filters belong to it.
-            Token::Pipe => return Seen::Nothing,
+            Token::Ident("not") if self.is_test => false,
+            // The operand before a pipe was ended; its filters belong to it.
+            Token::Dot | Token::Pipe => false,
             _ => {
-                let is_splat = matches!(before, Some(Token::ParenOpen | Token::Comma));
                 if let Some(level) = level {
-                    *level = Level { from: None, is_factor: matches!(token, Token::Mul) && !is_splat };
+                    // At the beginning of an argument `*` spreads a list.
+                    *level = Level { from: None, is_factor: matches!(token, Token::Mul) && !place.begins_argument() };
                 }
                 self.is_test = false;
-                return Seen::Nothing;
+                false
             }
         }
+    }
+
+    /// Ends the operand whose last token this is, unless it goes on, or is none that is guarded.
+    fn end(&mut self, part: Part, place: Place<'_>) -> Seen {
+        let Place { token, start, after, .. } = place;
         let is_test = std::mem::take(&mut self.is_test);
-        if is_test && is_postfix && matches!(token, Token::Ident(_)) {
+        if is_test && place.is_postfix() && matches!(token, Token::Ident(_)) {
             return Seen::Nothing;
         }
         let has_argument = is_test && after.is_some_and(begins_operand);
@@ -295,20 +309,26 @@ impl Scanner {
             Part::Expression => true,
             Part::Chain => depth > 0,
             // Of a declaration the defaults alone.
-            Part::Declaration => depth > 1 || depth == 1 && !matches!(before, Some(Token::ParenOpen | Token::Comma)),
+            Part::Declaration => depth > 1 || depth == 1 && !place.begins_argument(),
             Part::Names | Part::File => false,
         };
-        if !is_guarded || is_postfix || has_argument || matches!(after, Some(Token::Assign)) {
+        if !is_guarded || place.is_postfix() || has_argument || matches!(after, Some(Token::Assign)) {
             return Seen::Nothing;
         }
         let Some(level) = self.levels.last_mut() else { return Seen::Nothing };
         let is_factor = level.is_factor || matches!(after, Some(Token::Mul));
         let from = level.from.unwrap_or(start);
-        if !matches!(after, Some(Token::Pipe)) {
+        if !place.is_before_pipe() {
             *level = Level::default();
         }
         Seen::Operand { from, is_factor }
     }
+}
+
+/// Whether a token may be a part of the name of a file that is included.
+fn names_file(token: &Token<'_>) -> bool {
+    let is_text = matches!(token, Token::Ident(_) | Token::Str(_) | Token::String(_));
+    is_text || matches!(token, Token::Comma | Token::Dot | Token::BracketOpen | Token::BracketClose)
 }
 
 /// Whether a word is not an operand; `recursive` ends a `for`.
