@@ -74,27 +74,11 @@ pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result
     };
     match (query, last) {
         (Query::Overview { repository }, None) => Ok(Step::Send(overview_request(server.endpoint, repository))),
-        (Query::Overview { .. }, Some(response)) => match response.status {
-            200 => done(Answer::Overview(Ok(read_overview(&response.body)?))),
-            401 if speaks(response) => done(Answer::Overview(Err(NotFound::PrivateOrMissing))),
-            404 if speaks(response) => done(Answer::Overview(Err(NotFound::Repository))),
-            _ => Err(refused(response)),
-        },
+        (Query::Overview { .. }, Some(response)) => done(overview_answer(response)?),
         (Query::Tag { repository, tag: digest, .. } | Query::Manifest { repository, digest, .. }, None) => {
             send(format!("{}/manifest/{digest}", base(repository)))
         }
-        (Query::Tag { tag, .. }, Some(response)) => match response.status {
-            200 => {
-                let (digest, manifest) = read_data(&response.body)?;
-                match digest == *tag {
-                    true => done(Answer::Tag(Ok(Found { digest, form: Form::All, manifest: Some(manifest), moved_at: None }))),
-                    false => Err(malformed("the registry answers with another manifest than was asked for")),
-                }
-            }
-            401 if speaks(response) => done(Answer::Tag(Err(NotFound::PrivateOrMissing))),
-            404 if speaks(response) => done(Answer::Tag(Err(NotFound::Tag))),
-            _ => Err(refused(response)),
-        },
+        (Query::Tag { tag: digest, .. }, Some(response)) => done(digest_answer(digest, response)?),
         (Query::Manifest { .. }, Some(response)) => match response.status {
             200 => done(Answer::Manifest(read_data(&response.body)?.1)),
             404 if speaks(response) => done(Answer::Manifest(Manifest::Index(None))),
@@ -103,46 +87,13 @@ pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result
         (Query::Check { repository, tag, .. }, None) => {
             send(format!("{}/tag/?specificTag={tag}&onlyActiveTags=true&limit=1", base(repository)))
         }
-        (Query::Check { tag, .. }, Some(response)) => match response.status {
-            200 => {
-                let rows = read_page(&response.body)?.0;
-                match rows.into_iter().filter(|row| row.name == *tag).max_by_key(|row| row.start) {
-                    None => done(Answer::Check(Err(NotFound::Tag))),
-                    Some(RowOf { digest: Some(digest), start, .. }) => {
-                        done(Answer::Check(Ok(Checked { digest, moved_at: Some(start) })))
-                    }
-                    Some(_) => Err(malformed("Quay lists the tag without its digest")),
-                }
-            }
-            401 if speaks(response) => done(Answer::Check(Err(NotFound::PrivateOrMissing))),
-            _ => Err(refused(response)),
-        },
+        (Query::Check { tag, .. }, Some(response)) => done(check_answer(tag, response)?),
         (Query::Labels { repository, config }, None) => send(format!("{}/manifest/{config}/labels", base(repository))),
-        (Query::Labels { .. }, Some(response)) => match response.status {
-            200 => {
-                let (labels, only_added) = read_labels(&response.body)?;
-                done(Answer::Labels(Config { labels, only_added, built_at: None }))
-            }
-            404 if speaks(response) => done(Answer::Labels(Config::default())),
-            _ => Err(refused(response)),
-        },
+        (Query::Labels { .. }, Some(response)) => done(labels_answer(response)?),
         (Query::Tags { repository }, _) => {
-            let first = format!("{}/tag/?onlyActiveTags=true&limit={PAGE}", base(repository));
-            match pages(&first, exchanged)? {
+            match pages(&format!("{}/tag/?onlyActiveTags=true&limit={PAGE}", base(repository)), exchanged)? {
                 Err(next) => send(next),
-                Ok(rows) => {
-                    let mut out = Overview { whole: true, ..Overview::default() };
-                    // Oldest first: of a tag that is listed twice the newest counts.
-                    for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
-                        out.tags.remove(&row.name);
-                        out.undigested.remove(&row.name);
-                        match row.digest {
-                            Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start) }),
-                            None => _ = out.undigested.insert(row.name),
-                        }
-                    }
-                    done(Answer::Overview(Ok(out)))
-                }
+                Ok(rows) => done(Answer::Overview(Ok(overview_of(rows)))),
             }
         }
         (Query::History { repository, tag }, _) => {
@@ -157,6 +108,73 @@ pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result
         (Query::Repositories { namespace, .. }, _) => repositories_step(server, namespace, exchanged),
         (Query::Ping { .. }, _) => done(Answer::Ping),
     }
+}
+
+fn overview_answer(response: &Response) -> Result<Answer, RegistryError> {
+    match response.status {
+        200 => Ok(Answer::Overview(Ok(read_overview(&response.body)?))),
+        401 if speaks(response) => Ok(Answer::Overview(Err(NotFound::PrivateOrMissing))),
+        404 if speaks(response) => Ok(Answer::Overview(Err(NotFound::Repository))),
+        _ => Err(refused(response)),
+    }
+}
+
+/// Whether a digest is there, which an image may name in place of a tag.
+fn digest_answer(digest: &str, response: &Response) -> Result<Answer, RegistryError> {
+    match response.status {
+        200 => match read_data(&response.body)? {
+            (is, manifest) if is == digest => {
+                Ok(Answer::Tag(Ok(Found { digest: is, form: Form::All, manifest: Some(manifest), moved_at: None })))
+            }
+            _ => Err(malformed("the registry answers with another manifest than was asked for")),
+        },
+        401 if speaks(response) => Ok(Answer::Tag(Err(NotFound::PrivateOrMissing))),
+        404 if speaks(response) => Ok(Answer::Tag(Err(NotFound::Tag))),
+        _ => Err(refused(response)),
+    }
+}
+
+fn check_answer(tag: &str, response: &Response) -> Result<Answer, RegistryError> {
+    match response.status {
+        200 => {
+            let rows = read_page(&response.body)?.0;
+            match rows.into_iter().filter(|row| row.name == tag).max_by_key(|row| row.start) {
+                None => Ok(Answer::Check(Err(NotFound::Tag))),
+                Some(RowOf { digest: Some(digest), start, .. }) => {
+                    Ok(Answer::Check(Ok(Checked { digest, moved_at: Some(start) })))
+                }
+                Some(_) => Err(malformed("Quay lists the tag without its digest")),
+            }
+        }
+        401 if speaks(response) => Ok(Answer::Check(Err(NotFound::PrivateOrMissing))),
+        _ => Err(refused(response)),
+    }
+}
+
+fn labels_answer(response: &Response) -> Result<Answer, RegistryError> {
+    match response.status {
+        200 => {
+            let (labels, only_added) = read_labels(&response.body)?;
+            Ok(Answer::Labels(Config { labels, only_added, built_at: None }))
+        }
+        404 if speaks(response) => Ok(Answer::Labels(Config::default())),
+        _ => Err(refused(response)),
+    }
+}
+
+/// All tags of a repository, of rows that stand newest first.
+fn overview_of(rows: Vec<RowOf>) -> Overview {
+    let mut out = Overview { whole: true, ..Overview::default() };
+    // Oldest first: of a tag that is listed twice the newest counts.
+    for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
+        out.tags.remove(&row.name);
+        out.undigested.remove(&row.name);
+        match row.digest {
+            Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start) }),
+            None => _ = out.undigested.insert(row.name),
+        }
+    }
+    out
 }
 
 fn request(url: String) -> Request {
