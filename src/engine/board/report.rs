@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::board::timeline::Timeline;
+use crate::engine::board::timeline::{Event, Timeline};
 use crate::engine::board::{Grid, Known, Lateness, Stage, State, is_wrong, mark, service, shown, text};
 use crate::engine::error::clean;
 use crate::engine::options::definitions::Choices;
@@ -161,91 +161,67 @@ impl BoardReport<'_> {
 
     /// One object: `as_of`, `channels`, `images`, `others`, `promotions`, `horizon`, `requests`. Times are seconds since 1970.
     pub fn json(&self) -> String {
-        let channel = |stage: &Stage| {
-            json!({
-                "channel": stage.channel,
-                "state": stage.state.word(),
-                "sentence": stage.sentence(),
-                "hash": stage.hash,
-                "is_several": stage.is_several,
-                "counts": {
-                    "asked": stage.asked,
-                    "at_hash": stage.at_hash,
-                    "torn": stage.torn,
-                    "unproven": stage.unproven,
-                    "absent": stage.absent,
-                    "no_public_repository": stage.no_public_repository,
-                    "unresolved": stage.unresolved,
-                    "error": stage.error,
-                },
-                "promoted_at": stage.promoted_at,
-                "or_earlier": stage.or_earlier,
-                "pushed_at": stage.pushed_at,
-                "lateness": stage.lateness(self.now, self.settings.late).map(|l| l.word().unwrap_or("fine")),
-                "behind": stage.lag.as_ref().map(|lag| json!({
-                    "channel": lag.before,
-                    "same": lag.same,
-                    "differ": lag.differ,
-                    // The key is older than the field's name, and is kept for those who read it.
-                    "lacking": lag.missing,
-                    "more": lag.more,
-                    "unknown": lag.unknown,
-                    "since": lag.since,
-                    "promotions": lag.promotions,
-                })),
-                "repository": stage.hash.as_ref().and_then(|hash| self.pipeline.repository(&stage.channel, hash)),
-                "held_by": self.held_by(&stage.channel),
-            })
-        };
-        let cell = |(row, channel): (&Known, &String)| {
-            let row = row.as_deref();
-            json!({
-                "channel": channel,
-                "text": text(row),
-                "status": row.map_or("waiting", |r| r.status.word()),
-                "hash": row.and_then(|r| r.hash.clone()),
-                "digest": row.and_then(|r| r.digest.clone()),
-                "moved_at": row.and_then(|r| r.moved_at),
-                "notes": row.map_or(Vec::new(), |r| r.notes.iter().map(|n| n.word()).collect()),
-                "reason": row.map_or("", |r| &r.reason),
-            })
-        };
-        let image = |m: usize| {
-            let image = &self.plan.images[self.grid.members[m]];
-            json!({
-                "image": image.short,
-                "repository": image.reference.as_ref().map_or_else(|_| image.imagename.clone(), |r| r.repository.to_string()),
-                "service": service(&image.short),
-                "is_wrong": self.cells(m).iter().flatten().any(|r| is_wrong(r)),
-                "channels": self.cells(m).iter().zip(&self.grid.channels).map(cell).collect::<Vec<Value>>(),
-            })
-        };
         let order = shown(self.grid, self.plan, self.rows, self.choices);
-        let event = |e: &crate::engine::board::timeline::Event| {
-            json!({
-                "channel": e.channel,
-                "hash": e.hash,
-                "first": e.first,
-                "last": e.last,
-                "images": e.images.map(|(n, _)| n),
-                "of": e.images.map(|(_, of)| of),
-                "is_rollback": e.is_rollback,
-                "or_earlier": e.or_earlier,
-                "told_by": if e.images.is_some() { "registry" } else { "dlrn" },
-            })
-        };
         let board = json!({
             "as_of": self.as_of,
-            "channels": self.stages.iter().map(channel).collect::<Vec<Value>>(),
-            "images": order.into_iter().map(image).collect::<Vec<Value>>(),
+            "channels": self.stages.iter().map(|stage| self.channel_json(stage)).collect::<Vec<Value>>(),
+            "images": order.into_iter().map(|m| self.image_json(m)).collect::<Vec<Value>>(),
             "others": self.grid.others.iter().map(|(name, why)| json!({ "image": name, "reason": why })).collect::<Vec<Value>>(),
-            "promotions": self.timeline.events.iter().map(event).collect::<Vec<Value>>(),
+            "promotions": self.timeline.events.iter().map(promotion_json).collect::<Vec<Value>>(),
             "horizon": self.timeline.horizon,
             "troubles": self.pipeline.troubles,
             "notices": self.pipeline.notices,
             "requests": self.requests,
         });
         serde_json::to_string_pretty(&board).map_or_else(|_| String::new(), |text| text + "\n")
+    }
+
+    fn channel_json(&self, stage: &Stage) -> Value {
+        json!({
+            "channel": stage.channel,
+            "state": stage.state.word(),
+            "sentence": stage.sentence(),
+            "hash": stage.hash,
+            "is_several": stage.is_several,
+            "counts": {
+                "asked": stage.asked,
+                "at_hash": stage.at_hash,
+                "torn": stage.torn,
+                "unproven": stage.unproven,
+                "absent": stage.absent,
+                "no_public_repository": stage.no_public_repository,
+                "unresolved": stage.unresolved,
+                "error": stage.error,
+            },
+            "promoted_at": stage.promoted_at,
+            "or_earlier": stage.or_earlier,
+            "pushed_at": stage.pushed_at,
+            "lateness": stage.lateness(self.now, self.settings.late).map(|l| l.word().unwrap_or("fine")),
+            "behind": stage.lag.as_ref().map(|lag| json!({
+                "channel": lag.before,
+                "same": lag.same,
+                "differ": lag.differ,
+                // The key is older than the field's name, and is kept for those who read it.
+                "lacking": lag.missing,
+                "more": lag.more,
+                "unknown": lag.unknown,
+                "since": lag.since,
+                "promotions": lag.promotions,
+            })),
+            "repository": stage.hash.as_ref().and_then(|hash| self.pipeline.repository(&stage.channel, hash)),
+            "held_by": self.held_by(&stage.channel),
+        })
+    }
+
+    fn image_json(&self, m: usize) -> Value {
+        let image = &self.plan.images[self.grid.members[m]];
+        json!({
+            "image": image.short,
+            "repository": image.reference.as_ref().map_or_else(|_| image.imagename.clone(), |r| r.repository.to_string()),
+            "service": service(&image.short),
+            "is_wrong": self.cells(m).iter().flatten().any(|r| is_wrong(r)),
+            "channels": self.cells(m).iter().zip(&self.grid.channels).map(cell_json).collect::<Vec<Value>>(),
+        })
     }
 
     fn held_by(&self, channel: &str) -> Value {
@@ -307,6 +283,34 @@ impl BoardReport<'_> {
         }
         out + "</g></svg>\n"
     }
+}
+
+fn cell_json((row, channel): (&Known, &String)) -> Value {
+    let row = row.as_deref();
+    json!({
+        "channel": channel,
+        "text": text(row),
+        "status": row.map_or("waiting", |r| r.status.word()),
+        "hash": row.and_then(|r| r.hash.clone()),
+        "digest": row.and_then(|r| r.digest.clone()),
+        "moved_at": row.and_then(|r| r.moved_at),
+        "notes": row.map_or(Vec::new(), |r| r.notes.iter().map(|n| n.word()).collect()),
+        "reason": row.map_or("", |r| &r.reason),
+    })
+}
+
+fn promotion_json(event: &Event) -> Value {
+    json!({
+        "channel": event.channel,
+        "hash": event.hash,
+        "first": event.first,
+        "last": event.last,
+        "images": event.images.map(|(n, _)| n),
+        "of": event.images.map(|(_, of)| of),
+        "is_rollback": event.is_rollback,
+        "or_earlier": event.or_earlier,
+        "told_by": if event.images.is_some() { "registry" } else { "dlrn" },
+    })
 }
 
 /// A ground for white letters, with a contrast of at least 4.5.

@@ -15,8 +15,9 @@ use crate::engine::board::{Grid, Known, Stage};
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
 use crate::engine::pipeline::Pipeline;
+use crate::engine::registry::query::TagPeriod;
 use crate::engine::registry::{Answer, Query};
-use crate::engine::resolve::Facts;
+use crate::engine::resolve::{Facts, Row};
 use crate::engine::template::plan::Plan;
 
 /// How many images of a channel are asked for their history: they are promoted together.
@@ -81,81 +82,20 @@ impl Timeline {
     /// What `facts` and `pipeline` report about the channels of a board.
     pub fn new(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, pipeline: &Pipeline) -> Self {
         let mut out = Self::default();
-        let repositories: Vec<_> =
-            grid.members.iter().map(|i| plan.images[*i].reference.as_ref().ok().map(|r| &r.repository)).collect();
-        let of_repository = |r: &Option<&Repository>| r.map(|r| (r.namespace(), Names::new(facts, r)));
-        let known_of: Vec<_> = repositories.iter().map(of_repository).collect();
+        let of = |(m, i): (usize, &usize)| Some(Witness::new(m, &plan.images[*i].reference.as_ref().ok()?.repository, facts));
+        let witnesses: Vec<Witness<'_>> = grid.members.iter().enumerate().filter_map(of).collect();
         for (c, channel) in grid.channels.iter().enumerate() {
             let mut moves: Vec<Move<'_>> = Vec::new();
             let mut known = 0;
-            for (m, repository) in repositories.iter().enumerate() {
-                let (Some(repository), Some((namespace, names))) = (*repository, &known_of[m]) else { continue };
-                let query = Query::History { repository: repository.clone(), tag: channel.clone() };
-                let Some(Ok(Answer::History(of))) = facts.answers.get(&query) else { continue };
+            for witness in &witnesses {
+                let Some(history) = witness.history(channel, facts) else { continue };
+                let row = rows.get(witness.image * grid.channels.len() + c).and_then(Option::as_deref);
                 known += 1;
-                let row = rows.get(m * grid.channels.len() + c).and_then(Option::as_ref);
-                let own = |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.as_deref();
-                for (i, period) in of.iter().enumerate().rev() {
-                    let mut hashes = names.of(&period.digest, period.start);
-                    hashes.extend(period.hash.as_deref().filter(|hash| !hashes.contains(hash)));
-                    // What is there now the board has reported, of all images together.
-                    if let Some(own) = own(&period.digest).filter(|_| i == 0 || hashes.is_empty()) {
-                        hashes = vec![own];
-                    }
-                    let is_oldest = i + 1 == of.len();
-                    moves.push(Move { image: m, namespace, at: period.start, hashes, digest: &period.digest, is_oldest });
-                }
-                let kept_for = facts.answers.get(&Query::Overview { repository: repository.clone() }).and_then(|a| match a {
-                    Ok(Answer::Overview(Ok(overview))) => overview.kept_for,
-                    _ => None,
-                });
-                let horizon = kept_for.map_or_else(|| of.last().map(|l| l.start), |s| Some(facts.asked_at.saturating_sub(s)));
-                out.horizon = [out.horizon, horizon].into_iter().flatten().min();
+                moves.extend(witness.moves(history, row));
+                out.horizon = [out.horizon, witness.horizon(history, facts)].into_iter().flatten().min();
             }
             let mut events = promotions(channel, moves, known);
-            let mut reported: Vec<Event> = Vec::new();
-            let of_dlrn = pipeline.promotions.iter().filter(|p| p.channel == *channel).rev();
-            for p in of_dlrn {
-                match reported.last_mut() {
-                    // DLRN may have a row for each component of an aggregate, and promoted one by one each makes another aggregate.
-                    Some(last) if p.at.abs_diff(last.last) <= ONE => {
-                        last.hash.clone_from(&p.hash);
-                        last.last = p.at;
-                    }
-                    _ => reported.push(Event {
-                        channel: channel.clone(),
-                        hash: p.hash.clone(),
-                        first: p.at,
-                        last: p.at,
-                        ..Event::default()
-                    }),
-                }
-            }
-            // What stands there already is not promoted by being promoted again.
-            reported.dedup_by(|again, event| again.hash == event.hash);
-            reported.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
-                Some(event) => {
-                    // DLRN knows when it was, where the registry may only know when it was pushed again.
-                    if std::mem::take(&mut event.or_earlier) {
-                        (event.first, event.last) = (event.first.min(t.first), event.last.min(t.last));
-                    }
-                    false
-                }
-                None => true,
-            });
-            events.extend(reported);
-            events.sort_by_key(|e| e.first);
-            events.dedup_by(|again, event| {
-                let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
-                if is_one && event.images.is_none() {
-                    // DLRN reported it first, and the registry its images; but what may be a push of what was there is not a part of it.
-                    if !again.or_earlier {
-                        event.last = again.last;
-                    }
-                    (event.images, event.namespaces) = (again.images, std::mem::take(&mut again.namespaces));
-                }
-                is_one
-            });
+            add_reported(&mut events, reported_by_dlrn(channel, pipeline));
             let mut seen = BTreeSet::new();
             for event in &mut events {
                 event.is_rollback = !seen.insert(event.hash.clone());
@@ -192,6 +132,53 @@ impl Timeline {
             // Since the one before it left that hash.
             lag.since = later.last().copied();
         }
+    }
+}
+
+/// An image whose tags have a history.
+struct Witness<'a> {
+    image: usize,
+    repository: &'a Repository,
+    namespace: String,
+    names: Names<'a>,
+}
+
+impl<'a> Witness<'a> {
+    fn new(image: usize, repository: &'a Repository, facts: &'a Facts) -> Self {
+        Self { image, repository, namespace: repository.namespace(), names: Names::new(facts, repository) }
+    }
+
+    /// What its tag of a channel pointed to, newest first; none where that is not known.
+    fn history(&self, channel: &str, facts: &'a Facts) -> Option<&'a [TagPeriod]> {
+        let query = Query::History { repository: self.repository.clone(), tag: channel.to_owned() };
+        match facts.answers.get(&query) {
+            Some(Ok(Answer::History(history))) => Some(history),
+            _ => None,
+        }
+    }
+
+    /// The moves of its tag, oldest first. `row` is its cell.
+    fn moves<'b>(&'b self, history: &'b [TagPeriod], row: Option<&'b Row>) -> impl Iterator<Item = Move<'b>> {
+        let own = move |digest: &str| row.filter(|r| r.digest.as_deref() == Some(digest))?.hash.as_deref();
+        history.iter().enumerate().rev().map(move |(i, period)| {
+            let mut hashes = self.names.of(&period.digest, period.start);
+            hashes.extend(period.hash.as_deref().filter(|hash| !hashes.contains(hash)));
+            // What is there now the board has reported, of all images together.
+            if let Some(own) = own(&period.digest).filter(|_| i == 0 || hashes.is_empty()) {
+                hashes = vec![own];
+            }
+            let (image, namespace, at, digest) = (self.image, &*self.namespace, period.start, &*period.digest);
+            Move { image, namespace, at, hashes, digest, is_oldest: i + 1 == history.len() }
+        })
+    }
+
+    /// Since when its history is known, seconds since 1970.
+    fn horizon(&self, history: &[TagPeriod], facts: &Facts) -> Option<u64> {
+        let kept_for = match facts.answers.get(&Query::Overview { repository: self.repository.clone() }) {
+            Some(Ok(Answer::Overview(Ok(overview)))) => overview.kept_for,
+            _ => None,
+        };
+        kept_for.map_or_else(|| history.last().map(|l| l.start), |s| Some(facts.asked_at.saturating_sub(s)))
     }
 }
 
@@ -312,6 +299,54 @@ fn promotions(channel: &str, mut moves: Vec<Move<'_>>, of: usize) -> Vec<Event> 
         }
     }
     events.into_iter().map(|(event, _)| event).collect()
+}
+
+/// The promotions of a channel that DLRN reports, oldest first.
+fn reported_by_dlrn(channel: &str, pipeline: &Pipeline) -> Vec<Event> {
+    let mut out: Vec<Event> = Vec::new();
+    for p in pipeline.promotions.iter().filter(|p| p.channel == *channel).rev() {
+        match out.last_mut() {
+            // DLRN may have a row for each component of an aggregate, and promoted one by one each makes another aggregate.
+            Some(last) if p.at.abs_diff(last.last) <= ONE => {
+                last.hash.clone_from(&p.hash);
+                last.last = p.at;
+            }
+            _ => {
+                let (channel, hash) = (channel.to_owned(), p.hash.clone());
+                out.push(Event { channel, hash, first: p.at, last: p.at, ..Event::default() });
+            }
+        }
+    }
+    // What stands there already is not promoted by being promoted again.
+    out.dedup_by(|again, event| again.hash == event.hash);
+    out
+}
+
+/// Adds what DLRN reports to what the registry does, each promotion once, oldest first.
+fn add_reported(events: &mut Vec<Event>, mut reported: Vec<Event>) {
+    reported.retain(|t| match events.iter_mut().find(|e| e.hash == t.hash && e.first.abs_diff(t.first) <= SAME) {
+        Some(event) => {
+            // DLRN knows when it was, where the registry may only know when it was pushed again.
+            if std::mem::take(&mut event.or_earlier) {
+                (event.first, event.last) = (event.first.min(t.first), event.last.min(t.last));
+            }
+            false
+        }
+        None => true,
+    });
+    events.extend(reported);
+    events.sort_by_key(|e| e.first);
+    events.dedup_by(|again, event| {
+        let is_one = again.images.is_none_or(|_| event.images.is_none()) && again.hash == event.hash;
+        if is_one && event.images.is_none() {
+            // DLRN reported it first, and the registry its images; but what may be a push of what was there is not a part of it.
+            if !again.or_earlier {
+                event.last = again.last;
+            }
+            (event.images, event.namespaces) = (again.images, std::mem::take(&mut again.namespaces));
+        }
+        is_one
+    });
 }
 
 /// Moves that may be one promotion: without a longer pause, and of each image one; to be set to the same digest, by
