@@ -103,6 +103,10 @@ fn path(name: &'static str, help: &'static str) -> Arg {
     flag(name, "FILE", help).value_parser(value_parser!(PathBuf))
 }
 
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}
+
 /// The selectors, in groups as the page shows them; what only concerns the page is taken, but not shown.
 fn selectors(command: Command) -> Command {
     let mut command = command.arg(flag("link", "URL", "A whole link of the page, or its query string").help_heading("Source"));
@@ -147,8 +151,8 @@ fn selectors(command: Command) -> Command {
         .arg(flag("tag-from-label", "LABEL", "Means --label LABEL --pin label,channel").help_heading("Channel"))
 }
 
-fn command() -> Command {
-    let prepare = selectors(Command::new("prepare").about("Write overcloud_containers.yaml and the Heat environment"))
+fn prepare() -> Command {
+    selectors(Command::new("prepare").about("Write overcloud_containers.yaml and the Heat environment"))
         .arg(path("output-images-file", "Where overcloud_containers.yaml goes").help_heading("Output"))
         .arg(path("output-env-file", "Where the Heat environment goes [default: standard output]").help_heading("Output"))
         .arg(
@@ -157,50 +161,52 @@ fn command() -> Command {
                 .default_value("files")
                 .help_heading("Output"),
         )
+        .arg(switch("no-registry", "Ask no registry: tags stay as the template has them").help_heading("Source"))
         .arg(
-            Arg::new("no-registry")
-                .long("no-registry")
-                .action(ArgAction::SetTrue)
-                .help("Ask no registry: tags stay as the template has them")
-                .help_heading("Source"),
-        )
-        .arg(
-            Arg::new("allow-partial")
-                .long("allow-partial")
-                .action(ArgAction::SetTrue)
-                .help("Write files although images could not be asked; their head then says INCOMPLETE")
+            switch("allow-partial", "Write files although images could not be asked; their head then says INCOMPLETE")
                 .help_heading("Output"),
         )
-        .after_help(EXAMPLES);
-    let discover = selectors(Command::new("discover").about("Print the tag that an image's label names"))
+        .after_help(EXAMPLES)
+}
+
+fn discover() -> Command {
+    selectors(Command::new("discover").about("Print the tag that an image's label names"))
         .arg(flag("image", "NAME[:TAG]", "The image; without a tag, latest").required(true))
-        .after_help("There is no fallback: without the label, or without the tag that it names, the status is 1.");
-    let list = selectors(Command::new("list-images").about("Print the images to build, one short name a line"))
-        .after_help("As kolla-build takes them: overtag list-images --release rocky | xargs kolla-build");
-    let link = selectors(Command::new("link").about("Print the link of these choices, in its fixed order, defaults left out"));
-    let snapshot =
-        selectors(Command::new("snapshot").about("Write what the registries answer to one file, to be read in place of them"))
-            .arg(path("output", "Where the snapshot goes [default: standard output]").help_heading("Output"))
-            .arg(
-                path("since", "An earlier snapshot, whose history of tags is carried on; one that is not there yet is none")
-                    .help_heading("Output"),
-            )
-            .arg(
-                path("compare", "Print what moved since this older snapshot, in place of writing one; offline with --snapshot")
-                    .help_heading("Output"),
-            )
-            .arg(
-                Arg::new("allow-partial")
-                    .long("allow-partial")
-                    .action(ArgAction::SetTrue)
-                    .help("Write it although images could not be asked; it then says which, and why")
-                    .help_heading("Output"),
-            )
-            .after_help(
-                "A page opens it by snapshot=ADDRESS; deploy/ has a job that keeps it fresh.\n  \
+        .after_help("There is no fallback: without the label, or without the tag that it names, the status is 1.")
+}
+
+fn list_images() -> Command {
+    selectors(Command::new("list-images").about("Print the images to build, one short name a line"))
+        .after_help("As kolla-build takes them: overtag list-images --release rocky | xargs kolla-build")
+}
+
+fn link() -> Command {
+    selectors(Command::new("link").about("Print the link of these choices, in its fixed order, defaults left out"))
+}
+
+fn snapshot() -> Command {
+    selectors(Command::new("snapshot").about("Write what the registries answer to one file, to be read in place of them"))
+        .arg(path("output", "Where the snapshot goes [default: standard output]").help_heading("Output"))
+        .arg(
+            path("since", "An earlier snapshot, whose history of tags is carried on; one that is not there yet is none")
+                .help_heading("Output"),
+        )
+        .arg(
+            path("compare", "Print what moved since this older snapshot, in place of writing one; offline with --snapshot")
+                .help_heading("Output"),
+        )
+        .arg(
+            switch("allow-partial", "Write it although images could not be asked; it then says which, and why")
+                .help_heading("Output"),
+        )
+        .after_help(
+            "A page opens it by snapshot=ADDRESS; deploy/ has a job that keeps it fresh.\n  \
              overtag snapshot --snapshot new.json --compare old.json      compares two without a network",
-            );
-    let board = selectors(Command::new("board").about("Print what each channel is: whole, torn, since when, what holds it"))
+        )
+}
+
+fn board() -> Command {
+    selectors(Command::new("board").about("Print what each channel is: whole, torn, since when, what holds it"))
         .arg(
             flag("format", "FORMAT", "table, json, or svg: of one channel a badge, of several a summary")
                 .value_parser(["table", "json", "svg"])
@@ -214,17 +220,17 @@ fn command() -> Command {
                 .help_heading("Channel"),
         )
         .arg(
-            Arg::new("history")
-                .long("history")
-                .action(ArgAction::SetTrue)
-                .help("Ask registries that tell it (Quay) when the channels were promoted: some requests more a channel")
+            switch("history", "Ask registries that tell it (Quay) when the channels were promoted: some requests more a channel")
                 .help_heading("Channel"),
         )
         .after_help(
             "  overtag board --release train --channels tripleo-ci-testing,current-tripleo --require-whole current-tripleo\n  \
              overtag board --channels current-tripleo --format svg --output badge.svg\n\n\
              --status absent,unresolved,error,torn,mismatch,unproven leaves only what is wrong in the table; --q, --sort and --group do as on the page.",
-        );
+        )
+}
+
+fn command() -> Command {
     Command::new("overtag")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT.lines().next().unwrap_or_default())
@@ -232,7 +238,7 @@ fn command() -> Command {
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([prepare, board, discover, list, link, snapshot])
+        .subcommands([prepare(), board(), discover(), list_images(), link(), snapshot()])
 }
 
 /// Reads the arguments of a process.
