@@ -31,7 +31,7 @@ const IMPURE: [&str; 10] = [
     "leptos",
 ];
 /// Crates that stand behind one module each.
-const BEHIND: [(&str, &str); 2] = [("libyaml_safer", "src/engine/yaml.rs"), ("minijinja", "src/engine/template/")];
+const BEHIND: [(&str, &str); 2] = [("libyaml_safer", "src/engine/yaml/"), ("minijinja", "src/engine/template/")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();

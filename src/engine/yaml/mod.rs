@@ -8,13 +8,18 @@
 //! Inside, documents are `serde_json` values: their mappings are sorted by key, as the written files are. What is written is a
 //! small subset of YAML whose every scalar gives back the same string to readers of YAML 1.1 and of 1.2.
 //!
-//! It is longer than 600 lines because YAML's rules for scalars, tags and merges are a table that reader and writer share.
+//! Reading is here, with what a scalar means in `types`; writing is in `write`.
+
+mod types;
+mod write;
 
 use std::collections::HashMap;
 
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+use self::types::{core_tag, scalar_value};
+pub use self::write::{scalar, write};
 use crate::engine::error::{Error, clean};
 
 /// Mappings and lists inside each other. PyYAML gives up at about 250.
@@ -27,8 +32,6 @@ const REPEATED: usize = 16 << 20;
 const NODE: usize = 32;
 /// Notices about one document; after so many the reader has understood.
 const NOTICES: usize = 20;
-/// The tags of YAML's own types (<https://yaml.org/type/>).
-const CORE: &str = "tag:yaml.org,2002:";
 
 /// A document, and what its author should know about it.
 #[derive(Debug, Default)]
@@ -377,266 +380,9 @@ fn problem(error: &libyaml_safer::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// The name of a tag of YAML's own types; none where there is no tag, or the one that says nothing.
-fn core_tag(tag: Option<&str>) -> Result<Option<&str>, String> {
-    match tag {
-        None | Some("!") => Ok(None),
-        Some(tag) => tag.strip_prefix(CORE).map(Some).ok_or_else(|| format!("the tag `{}` is not known", clean(tag))),
-    }
-}
-
 fn check_tag(tag: Option<&str>, kind: &str, at: Mark) -> Result<(), Fault> {
     match core_tag(tag).map_err(|message| fault(message, at))? {
         Some(other) if other != kind => Err(fault(format!("the tag `!!{}` is not known here", clean(other)), at)),
         _ => Ok(()),
-    }
-}
-
-/// What a scalar means.
-fn scalar_value(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Value, String> {
-    let as_text = || Value::String(text.to_owned());
-    let wrong = |kind: &str| format!("`{}` is not of the type `!!{kind}`", clean(text).chars().take(60).collect::<String>());
-    match (core_tag(tag)?, tag.is_some()) {
-        (None, false) if !is_plain => Ok(as_text()),
-        (None, _) => match text {
-            "<<" | "=" => Err(format!("a plain `{text}` is a key of its own kind; quote it")),
-            _ => Ok(implicit(text)?.unwrap_or_else(as_text)),
-        },
-        (Some("str" | "timestamp"), _) => Ok(as_text()),
-        (Some("null"), _) => Ok(Value::Null),
-        (Some("bool"), _) => bool_of(&text.to_lowercase()).map(Value::Bool).ok_or_else(|| wrong("bool")),
-        (Some(kind @ "int"), _) => integer_of(text).ok_or_else(|| wrong(kind)),
-        (Some(kind @ "float"), _) => float_of(text).ok_or_else(|| wrong(kind)),
-        (Some(other), _) => Err(format!("the tag `!!{}` is not known here", clean(other))),
-    }
-}
-
-/// The type that a plain scalar has by its spelling, after PyYAML's `resolver.py`; none for text and for dates.
-fn implicit(text: &str) -> Result<Option<Value>, String> {
-    if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
-        return Ok(Some(Value::Null));
-    }
-    let lower = text.to_ascii_lowercase();
-    let is_one_case = text == lower || text == text.to_ascii_uppercase() || text.get(1..) == lower.get(1..);
-    if let Some(b) = bool_of(&lower).filter(|_| is_one_case) {
-        return Ok(Some(Value::Bool(b)));
-    }
-    if is_float(text) {
-        return Ok(Some(float_of(text).unwrap_or_else(|| Value::String(text.to_owned()))));
-    }
-    if is_integer(text) {
-        return integer_of(text).map(Some).ok_or_else(|| format!("`{text}` is not a number"));
-    }
-    Ok(None)
-}
-
-fn bool_of(lower: &str) -> Option<bool> {
-    match lower {
-        "yes" | "true" | "on" => Some(true),
-        "no" | "false" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn unsigned(text: &str) -> &str {
-    text.strip_prefix(['-', '+']).unwrap_or(text)
-}
-
-fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
-    !text.is_empty() && text.bytes().all(is)
-}
-
-/// `1:30:00`: all parts but the first are below 60.
-fn is_sexagesimal<'t>(parts: impl Iterator<Item = &'t str>) -> bool {
-    let mut parts = parts.peekable();
-    parts.peek().is_some() && parts.all(|p| matches!(p.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
-}
-
-fn is_integer(text: &str) -> bool {
-    let digits = unsigned(text);
-    let decimal = |t: &str| t.starts_with(|c: char| matches!(c, '1'..='9')) && all(t, |b| b.is_ascii_digit() || b == b'_');
-    if let Some(rest) = digits.strip_prefix("0b") {
-        return all(rest, |b| matches!(b, b'0' | b'1' | b'_'));
-    }
-    if let Some(rest) = digits.strip_prefix("0x") {
-        return all(rest, |b| b.is_ascii_hexdigit() || b == b'_');
-    }
-    match digits.split_once(':') {
-        Some((first, rest)) => decimal(first) && is_sexagesimal(rest.split(':')),
-        None => {
-            digits == "0"
-                || decimal(digits)
-                || (digits.starts_with('0') && all(&digits[1..], |b| matches!(b, b'0'..=b'7' | b'_')))
-        }
-    }
-}
-
-/// A whole number; beyond 64 bits the text as written.
-fn integer_of(text: &str) -> Option<Value> {
-    let plain = text.replace('_', "");
-    let digits = unsigned(&plain);
-    let number = if digits.contains(':') {
-        digits.split(':').try_fold(Some(0_i128), |sum, part| {
-            let part: i128 = part.parse().ok()?;
-            Some(sum.and_then(|s| s.checked_mul(60)?.checked_add(part)))
-        })?
-    } else {
-        let (radix, digits) = match digits {
-            "0" => (10, "0"),
-            d if d.starts_with("0b") => (2, &d[2..]),
-            d if d.starts_with("0x") => (16, &d[2..]),
-            d if d.starts_with('0') => (8, &d[1..]),
-            d => (10, d),
-        };
-        match i128::from_str_radix(digits, radix) {
-            Ok(number) => Some(number),
-            Err(e) if matches!(e.kind(), std::num::IntErrorKind::PosOverflow) => None,
-            Err(_) => return None,
-        }
-    };
-    let signed = number.and_then(|n| if plain.starts_with('-') { n.checked_neg() } else { Some(n) });
-    let fits = signed.and_then(|n| i64::try_from(n).map(Number::from).or_else(|_| u64::try_from(n).map(Number::from)).ok());
-    Some(fits.map_or_else(|| Value::String(text.to_owned()), Value::Number))
-}
-
-fn is_float(text: &str) -> bool {
-    let rest = unsigned(text);
-    if matches!(rest, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return true;
-    }
-    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-    let number = |t: &str| t.starts_with(|c: char| c.is_ascii_digit()) && digits(t);
-    let Some((whole, fraction)) = rest.split_once('.') else { return false };
-    if let Some((first, parts)) = whole.split_once(':') {
-        return number(first) && is_sexagesimal(parts.split(':')) && digits(fraction);
-    }
-    let (fraction, exponent) = match fraction.split_once(['e', 'E']) {
-        Some((fraction, exponent)) => (fraction, Some(exponent)),
-        None => (fraction, None),
-    };
-    let has_exponent = exponent.is_none_or(|e| e.starts_with(['-', '+']) && all(&e[1..], |b| b.is_ascii_digit()));
-    // Without a digit before the point there is no sign either.
-    let is_number = (number(whole) && digits(fraction)) || (whole.is_empty() && rest == text && number(fraction));
-    is_number && has_exponent
-}
-
-/// A number with a fraction; infinity and no number are the text as written, for JSON has neither.
-fn float_of(text: &str) -> Option<Value> {
-    let plain = text.replace('_', "").to_lowercase();
-    let rest = unsigned(&plain);
-    if matches!(rest, ".inf" | ".nan") {
-        return Some(Value::String(text.to_owned()));
-    }
-    let number = rest.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?))?;
-    let signed = if plain.starts_with('-') { -number } else { number };
-    Some(Number::from_f64(signed).map_or_else(|| Value::String(text.to_owned()), Value::Number))
-}
-
-/// Writes `value` in block style, keys sorted, list dashes level with their key.
-pub fn write(value: &Value) -> String {
-    let mut out = String::new();
-    block(value, 0, &mut out);
-    out
-}
-
-fn block(value: &Value, indent: usize, out: &mut String) {
-    let pad = " ".repeat(indent);
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (i, (key, value)) in map.iter().enumerate() {
-                if i > 0 || out.ends_with('\n') || out.is_empty() {
-                    out.push_str(&pad);
-                }
-                out.push_str(&scalar(key));
-                out.push(':');
-                let deeper = if value.is_array() { indent } else { indent + 2 };
-                nested(value, deeper, out);
-            }
-        }
-        Value::Array(list) if !list.is_empty() => {
-            for (i, value) in list.iter().enumerate() {
-                if i > 0 || out.ends_with('\n') || out.is_empty() {
-                    out.push_str(&pad);
-                }
-                out.push_str("- ");
-                block(value, indent + 2, out);
-            }
-        }
-        simple => {
-            out.push_str(&plain(simple));
-            out.push('\n');
-        }
-    }
-}
-
-/// What stands behind a key: on the same line, or as a block below.
-fn nested(value: &Value, indent: usize, out: &mut String) {
-    let is_block = matches!(value, Value::Object(m) if !m.is_empty()) || matches!(value, Value::Array(l) if !l.is_empty());
-    out.push(if is_block { '\n' } else { ' ' });
-    block(value, indent, out);
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => {
-            let text = n.to_string();
-            // YAML 1.1 wants a dot and a sign in a number with an exponent.
-            match text.split_once('e') {
-                Some((mantissa, exponent)) => {
-                    let dot = if mantissa.contains('.') { "" } else { ".0" };
-                    let sign = if exponent.starts_with(['-', '+']) { "" } else { "+" };
-                    format!("{mantissa}{dot}e{sign}{exponent}")
-                }
-                None => text,
-            }
-        }
-        Value::String(s) => scalar(s),
-        Value::Array(_) => "[]".to_owned(),
-        Value::Object(_) => "{}".to_owned(),
-    }
-}
-
-/// A string as a scalar that no reader takes for anything else.
-///
-/// Plain only where no implicit type of YAML 1.1 or 1.2 (<https://yaml.org/type/>) can match: none of them has a `/`, and without
-/// one only the words below start with a letter.
-///
-/// ```
-/// use overtag::engine::yaml::scalar;
-/// assert_eq!(scalar("quay.io/tripleotrain/nova-api:1e10"), "quay.io/tripleotrain/nova-api:1e10");
-/// assert_eq!(scalar("on"), "'on'");
-/// assert_eq!(scalar("1e10"), "'1e10'");
-/// assert_eq!(scalar("a\nb"), r#""a\nb""#);
-/// ```
-pub fn scalar(text: &str) -> String {
-    const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
-    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '@' | ':' | '+' | '-');
-    let starts = |c: char| c.is_ascii_alphabetic() || (c.is_ascii_digit() && text.contains('/'));
-    let is_plain = text.starts_with(starts)
-        && text.chars().all(safe)
-        && !text.ends_with(':')
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
-    if is_plain {
-        text.to_owned()
-    } else if text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        format!("'{}'", text.replace('\'', "''"))
-    } else {
-        let mut out = String::from("\"");
-        for c in text.chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\t' => out.push_str("\\t"),
-                ' '..='~' => out.push(c),
-                _ if (c as u32) < 0x100 => out.push_str(&format!("\\x{:02x}", c as u32)),
-                _ if (c as u32) < 0x1_0000 => out.push_str(&format!("\\u{:04x}", c as u32)),
-                _ => out.push_str(&format!("\\U{:08x}", c as u32)),
-            }
-        }
-        out.push('"');
-        out
     }
 }
