@@ -251,7 +251,7 @@ fn the_front_of_a_registry_has_the_lines_that_the_page_offers() {
     let causes = [Cause::PreflightRefused, Cause::TokenService("https://tokens.example.org".to_owned())];
     assert_eq!(servers.len(), causes.len());
     for ((server, cause), port) in servers.iter().zip(causes).zip(["5000", "5001"]) {
-        let offered = cause.remedies(PAGE, Dialect::Distribution).remove(0).lines.replace("5000", port);
+        let offered = cause.remedies(PAGE, Dialect::COMMON).remove(0).lines.replace("5000", port);
         let location = server.split_once("location ").expect("a location").1;
         assert_eq!(words(&format!("location {location}")), words(&offered));
     }

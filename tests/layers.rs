@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 5] = [
 ];
 /// The engine's rooms, each of which may name only itself and those before it.
 const ROOMS: [&str; 17] = [
-    "error", "wording", "time", "url", "yaml", "image", "release", "options", "template", "registry", "resolve", "pipeline",
+    "error", "wording", "time", "url", "yaml", "image", "release", "registry", "options", "template", "resolve", "pipeline",
     "snapshot", "session", "board", "output", "demo",
 ];
 /// What would make the engine impure.
@@ -50,6 +50,17 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("the file can be read");
     text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn dialects_are_named_in_registry_alone() {
+    for file in sources(Path::new("src")).iter().filter(|file| !file.starts_with("src/engine/registry")) {
+        let code = code(file);
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default().replace("quay.io", "");
+        for word in ["Quay", "quay", "distribution::"] {
+            assert!(!code.contains(word), "{} names a dialect ({word}): ask for a capability", file.display());
+        }
+    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn repository(name: &str) -> Repository {
 }
 
 fn server(caller: Caller) -> Server<'static> {
-    Server { endpoint: "https://r.example", dialect: Dialect::Distribution, caller, hides_digest: false, form: None }
+    Server { endpoint: "https://r.example", dialect: Dialect::COMMON, caller, hides_digest: false, form: None }
 }
 
 fn tag(manifest: bool) -> Query {
@@ -1602,15 +1602,15 @@ fn a_cause_that_a_page_can_do_nothing_about_has_lines_for_who_can() {
         cause.remedies(page, dialect).iter().map(|r| format!("{}\n{}\n", r.title, r.lines)).collect()
     };
     for cause in [Cause::CorsOff, Cause::PreflightRefused, Cause::TokenService("https://auth.example".to_owned())] {
-        let text = lines(&cause, Dialect::Distribution);
+        let text = lines(&cause, Dialect::COMMON);
         assert!(text.contains(page) && text.contains("Access-Control-Allow-Origin") && text.contains("Authorization"), "{text}");
         assert!(!matches!(cause, Cause::TokenService(_)) || text.contains("https://auth.example"), "{text}");
     }
     // A registry that wants a login answers OPTIONS with 401 whatever its own headers say: only a proxy helps.
-    assert!(!lines(&Cause::PreflightRefused, Dialect::Distribution).contains("http:\n  headers:"));
-    assert!(lines(&Cause::CorsOff, Dialect::Quay).contains("CORS_ORIGIN"));
+    assert!(!lines(&Cause::PreflightRefused, Dialect::COMMON).contains("http:\n  headers:"));
+    assert!(lines(&Cause::CorsOff, overtag::engine::registry::quay::DIALECT).contains("CORS_ORIGIN"));
     for cause in [Cause::MixedContent, Cause::Offline, Cause::Unreachable, Cause::LocalNetwork] {
-        assert_eq!(lines(&cause, Dialect::Distribution), "");
+        assert_eq!(lines(&cause, Dialect::COMMON), "");
         assert!(!cause.trouble("r.example", "https://r.example").hint.is_empty());
     }
 }
@@ -1924,7 +1924,7 @@ fn a_challenge_is_taken_apart_whatever_its_order() {
 // -- Quay
 
 fn quay() -> Server<'static> {
-    Server { dialect: Dialect::Quay, ..server(Caller::Browser) }
+    Server { dialect: overtag::engine::registry::quay::DIALECT, ..server(Caller::Browser) }
 }
 
 fn quay_error(status: u16, kind: &str) -> Outcome {

@@ -262,7 +262,7 @@ fn manifest(data: &[u8]) {
         }
         // What a client is told, from the first question on.
         let answer = |query: &Query, digest: Option<&str>| {
-            let server = server(Dialect::Distribution, caller);
+            let server = server(Dialect::COMMON, caller);
             let mut exchanged = Vec::new();
             loop {
                 match step(query, server, &exchanged) {
@@ -367,7 +367,7 @@ fn quay(data: &[u8]) {
         let mut exchanged = Vec::new();
         let mut pages = data.split(|b| *b == b'\n');
         let answer = loop {
-            match step(&query, server(Dialect::Quay, Caller::Browser), &exchanged) {
+            match step(&query, server(overtag::engine::registry::quay::DIALECT, Caller::Browser), &exchanged) {
                 Step::Done(answer) => break answer,
                 Step::Send(request) => {
                     let url = Url::parse(&request.url).expect("an address");

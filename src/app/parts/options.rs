@@ -12,7 +12,7 @@ use crate::app::state::{Phase, Store};
 use crate::app::ui::{Field, Fold, Rows, Select};
 use crate::engine::error::{Error, Location};
 use crate::engine::options::definitions::{DEFINITIONS, definition, list};
-use crate::engine::options::settings::{API, View};
+use crate::engine::options::settings::{View, api_words};
 use crate::engine::release::RELEASES;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Files;
@@ -370,7 +370,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
             <Select
                 label="API"
                 value=store.value("api")
-                options=Signal::derive(|| API.map(|(name, _)| name.to_owned()).to_vec())
+                options=Signal::derive(|| api_words().into_iter().map(str::to_owned).collect())
                 on_change=Callback::new(move |text| store.put("api", text, false))
             />
             <details class="fold">

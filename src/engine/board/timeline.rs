@@ -68,7 +68,7 @@ pub fn queries(grid: &Grid, plan: &Plan, rows: &[Known], facts: &Facts, all: boo
         let of = |(m, i): (usize, &usize)| {
             let reference = plan.images[*i].reference.as_ref().ok()?;
             let is_there = rows.get(m * grid.channels.len() + c)?.as_ref()?.digest.is_some();
-            let is_reported = facts.dialects.get(&reference.repository.host) == Some(&crate::engine::registry::Dialect::Quay);
+            let is_reported = facts.capabilities(&reference.repository).has_tag_history;
             ((is_there || all) && is_reported && TagClass::of(channel) == TagClass::Moving)
                 .then(|| Query::History { repository: reference.repository.clone(), tag: channel.clone() })
         };

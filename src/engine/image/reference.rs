@@ -27,6 +27,11 @@ impl Repository {
         }
     }
 
+    /// The first component of the path, which Quay calls a namespace, and the rest, which it calls a name.
+    pub fn split_first(&self) -> (&str, &str) {
+        self.path.split_once('/').unwrap_or(("", &self.path))
+    }
+
     /// The last component of the path.
     pub fn short(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)

@@ -10,6 +10,7 @@ use crate::engine::options::definitions::{
 };
 use crate::engine::options::label::Label;
 use crate::engine::options::pattern::Pattern;
+use crate::engine::registry::{DIALECTS, Dialect};
 use crate::engine::release::{RELEASES, Release, SERVICE_PREFIX, Value};
 
 /// The longest pause between refreshes, in seconds: a day. Browsers take one of 25 days for none at all.
@@ -26,17 +27,6 @@ pub enum Pin {
     Digest,
     /// The tag as asked for.
     Channel,
-}
-
-/// By which API registries are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// Quay's own where the host's name says so (`quay.…`), `/v2/` elsewhere; and the other one where that proves wrong.
-    Auto,
-    /// `/v2/` everywhere.
-    Distribution,
-    /// Quay's own first everywhere; a host that does not speak it is asked by `/v2/`.
-    Quay,
 }
 
 /// What becomes of an image without the tag.
@@ -124,8 +114,8 @@ pub struct Settings {
     pub append_tag: String,
     /// Host → address of its API, without `/v2/`.
     pub endpoints: BTreeMap<String, String>,
-    /// By which API they are asked.
-    pub api: Api,
+    /// By which API they are queried; none where that is found out.
+    pub api: Option<Dialect>,
     /// The address of a snapshot that is read in place of registries.
     pub snapshot: Option<String>,
 }
@@ -137,8 +127,13 @@ const PIN: [(&str, Pin); 4] =
 const MISSING: [(&str, Missing); 3] = [("drop", Missing::Drop), ("keep", Missing::Keep), ("fail", Missing::Fail)];
 /// What `view=` may be.
 const VIEW: [(&str, View); 3] = [("prepare", View::Prepare), ("board", View::Board), ("compare", View::Compare)];
-/// What `api=` may be.
-pub const API: [(&str, Api); 3] = [("auto", Api::Auto), ("distribution", Api::Distribution), ("quay", Api::Quay)];
+/// The word of `api=` for finding out which API a host speaks.
+const AUTO: &str = "auto";
+
+/// What `api=` may be; the first is the default.
+pub fn api_words() -> Vec<&'static str> {
+    [AUTO].into_iter().chain(DIALECTS.iter().map(|dialect| dialect.name)).collect()
+}
 
 const ADDRESS: &str = "give an address that starts with https:// or http://";
 const TAG: &str = "a tag is up to 128 letters, digits, `.`, `_` and `-`";
@@ -429,9 +424,14 @@ impl<'a> Checker<'a> {
         found.map(|days| days * 86_400)
     }
 
-    fn api(&mut self) -> Api {
+    fn api(&mut self) -> Option<Dialect> {
         self.must_be("group", "service");
-        self.word("api", &API)
+        let given = self.given("api").filter(|given| *given != AUTO)?;
+        let found = Dialect::named(given);
+        if found.is_none() {
+            self.bad("api", given, one_of(&api_words()));
+        }
+        found
     }
 
     fn refresh(&mut self) -> Option<u64> {

@@ -15,18 +15,44 @@ use std::collections::HashSet;
 
 use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
+use crate::engine::registry::dialect::{Api, Caller, Capabilities, Dialect, Exchange, Server, Step};
 use crate::engine::registry::error::{
     RegistryError, error_code, failed, is_final, malformed, names_tag, refused, status_and_code, upstream_failure,
 };
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response, parameter};
 use crate::engine::registry::manifest::{Form, Manifest, checked_digest, content_digest, read_config, read_manifest};
 use crate::engine::registry::query::{Answer, Checked, Found, NotFound, Query};
-use crate::engine::registry::server::{Caller, Exchange, Server, Step};
 use crate::engine::registry::tag_list::{Page, TagList};
 use crate::engine::url;
 
-/// What to do next about `ask`, given all that was exchanged for it, oldest first.
-pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
+/// `/v2/`, which every registry speaks.
+pub const DIALECT: Dialect = Dialect(&Api {
+    name: "distribution",
+    capabilities: Capabilities {
+        lists_digests: false,
+        has_tag_history: false,
+        labels_by_manifest: false,
+        private_looks_missing: false,
+        limits_host: false,
+    },
+    requests: |caller| match caller {
+        Caller::Browser => (12, 24),
+        Caller::Native => (32, 64),
+    },
+    is_named: |_| false,
+    step,
+    detect: |endpoint, _| ping_request(endpoint),
+    speaks: |_| true,
+    check: |endpoint, _| ping_request(endpoint),
+    cors: |_| None,
+});
+
+/// The request that every registry answers, if only with 401.
+fn ping_request(endpoint: &str) -> Request {
+    Request::get(format!("{endpoint}/v2/"), BODY_LIMIT)
+}
+
+fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
     match query {
         Query::Tag { repository, tag, manifest } => tag_step(server, repository, tag, *manifest, exchanged),
         Query::Check { repository, tag, form } => check_step(server, repository, tag, *form, exchanged),

@@ -15,11 +15,11 @@ use serde_json::Value;
 use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::is_tag;
+use crate::engine::registry::dialect::{Api, Capabilities, Dialect, Exchange, Remedy, Server, Step};
 use crate::engine::registry::error::{RegistryError, failed, malformed, refused};
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
 use crate::engine::registry::manifest::{Config, Form, Manifest, read_manifest};
 use crate::engine::registry::query::{Active, Answer, Checked, Found, NotFound, Overview, Query, TagPeriod};
-use crate::engine::registry::server::{Exchange, Server, Step};
 use crate::engine::time::rfc2822;
 
 /// How many tags an overview holds at most.
@@ -33,13 +33,28 @@ const PASSES: usize = 3;
 /// Pages that are read at most.
 const PAGES: usize = 200;
 
-/// The namespace of a repository, which is one word, and its name in there, which may have slashes.
-pub fn split(repository: &Repository) -> (&str, &str) {
-    repository.path.split_once('/').unwrap_or(("", &repository.path))
-}
+/// Quay's own API.
+pub const DIALECT: Dialect = Dialect(&Api {
+    name: "quay",
+    capabilities: Capabilities {
+        lists_digests: true,
+        has_tag_history: true,
+        labels_by_manifest: true,
+        private_looks_missing: true,
+        limits_host: true,
+    },
+    // quay.io's own nginx lets 5 a second through, and 25 in a burst; a preflight counts too.
+    requests: |_| (6, 12),
+    is_named: |host| host.starts_with("quay."),
+    step,
+    detect: overview_request,
+    speaks,
+    check: |endpoint, repository| list_request(endpoint, repository.split_first().0),
+    cors: |page| Some(Remedy { title: "Quay's config.yaml".to_owned(), lines: format!("CORS_ORIGIN:\n  - {page}\n") }),
+});
 
 /// The question that shows whether a host speaks this API, and answers for `repository` if it does.
-pub fn overview_request(endpoint: &str, repository: &Repository) -> Request {
+fn overview_request(endpoint: &str, repository: &Repository) -> Request {
     request(format!("{endpoint}/api/v1/repository/{}?includeTags=true", repository.path))
 }
 
@@ -48,12 +63,12 @@ fn encoded(text: &str) -> String {
 }
 
 /// The request for the public repositories of a namespace.
-pub fn list_request(endpoint: &str, namespace: &str) -> Request {
+fn list_request(endpoint: &str, namespace: &str) -> Request {
     request(format!("{endpoint}/api/v1/repository?namespace={}&public=true&repo_kind=image", encoded(namespace)))
 }
 
 /// Whether an answer is one that this API gives: JSON with its names.
-pub fn speaks(response: &Response) -> bool {
+fn speaks(response: &Response) -> bool {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let has = |name: &str| body.get(name).is_some();
     // Where nobody may read it without a login it says no more than `error`.
@@ -63,8 +78,7 @@ pub fn speaks(response: &Response) -> bool {
         || has("name") && (has("tags") || has("namespace"))
 }
 
-/// What to do next about `ask`, given all that was exchanged for it, oldest first.
-pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
+fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Step, RegistryError> {
     let base = |repository: &Repository| format!("{}/api/v1/repository/{}", server.endpoint, repository.path);
     let send = |url: String| Ok(Step::Send(request(url)));
     let done = |answer: Answer| Ok(Step::Done(Ok(answer)));

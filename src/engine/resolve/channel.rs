@@ -5,7 +5,6 @@ use super::facts::Facts;
 use super::lookup::{Lookup, Step, Stop};
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::image::tag::TagClass;
-use crate::engine::registry::Dialect;
 use std::cell::RefCell;
 
 /// How many scouts report the hash of a channel.
@@ -28,7 +27,7 @@ impl Resolver {
 
     /// Whether the siblings of this repository report its hashes.
     pub(super) fn has_siblings(&self, repository: &Repository, facts: &Facts) -> bool {
-        self.by_siblings && facts.dialects.get(&repository.host) == Some(&Dialect::Quay)
+        self.by_siblings && facts.capabilities(repository).lists_digests
     }
 
     /// The hashes that the channel's scouts reported, the most frequent first. The scouts are the first images of the channel that

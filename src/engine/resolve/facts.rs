@@ -2,7 +2,7 @@
 
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
-use crate::engine::registry::{Answer, Dialect, Exchange, Form, Query, RegistryError};
+use crate::engine::registry::{Answer, Capabilities, Dialect, Exchange, Form, Query, RegistryError};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Seconds for which refreshes believe that the tag of a hash is not there.
@@ -17,8 +17,10 @@ pub struct Facts {
     pub exchanges: HashMap<Query, Vec<Exchange>>,
     /// What was sent and received for leave to read a repository.
     pub logins: HashMap<Repository, Vec<Exchange>>,
-    /// By which API each host is asked; [`Dialect::Distribution`] where none stands.
+    /// By which API each host is queried; without an entry it is [`Dialect::COMMON`].
     pub dialects: BTreeMap<String, Dialect>,
+    /// Whether a snapshot answers, and no host.
+    pub is_snapshot: bool,
     /// When they were asked, seconds since 1970.
     pub asked_at: u64,
     /// In which form a page asks a repository first, where that is not docker's.
@@ -31,6 +33,19 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// What the host of a repository can do.
+    pub fn capabilities(&self, repository: &Repository) -> Capabilities {
+        match self.is_snapshot {
+            true => Capabilities::SNAPSHOT,
+            false => self.dialect(&repository.host).capabilities,
+        }
+    }
+
+    /// The API by which a host is queried.
+    pub fn dialect(&self, host: &str) -> Dialect {
+        self.dialects.get(host).copied().unwrap_or(Dialect::COMMON)
+    }
+
     /// Forgets what can have moved by `now`, and gives back what each tag pointed to. What is named by a digest cannot, and what a
     /// hash's tag points to does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
     /// moves, and no longer than [`ABSENCE_TTL`]: the tag of a hash may come late, to an image that a build left as it was.

@@ -3,10 +3,9 @@
 use super::facts::Facts;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
-use crate::engine::registry::quay;
 use crate::engine::registry::query::{Active, Overview};
 use crate::engine::registry::tag_list::TagList;
-use crate::engine::registry::{Answer, Checked, Config, Dialect, Form, Found, Manifest, NotFound, Query, RegistryError};
+use crate::engine::registry::{Answer, Capabilities, Checked, Config, Form, Found, Manifest, NotFound, Query, RegistryError};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -44,12 +43,12 @@ impl Lookup<'_> {
         }
     }
 
-    /// Whether the repository's host is asked by Quay's own API.
-    pub(super) fn is_quay(&self, repository: &Repository) -> bool {
-        self.facts.dialects.get(&repository.host) == Some(&Dialect::Quay)
+    /// What the repository's host can do.
+    pub(super) fn capabilities(&self, repository: &Repository) -> Capabilities {
+        self.facts.capabilities(repository)
     }
 
-    /// The tags of a repository with their digests, as many as one answer holds or all: Quay alone.
+    /// The tags of a repository with their digests, as many as one answer holds or all, of a host that lists digests.
     pub(super) fn overview(&self, repository: &Repository, whole: bool) -> Step<Result<&Overview, NotFound>> {
         let repository = repository.clone();
         match self.at(if whole { Query::Tags { repository } } else { Query::Overview { repository } })? {
@@ -88,7 +87,7 @@ impl Lookup<'_> {
     }
 
     pub(super) fn check(&self, repository: &Repository, tag: &str, form: Form) -> Step<Option<String>> {
-        if self.is_quay(repository) {
+        if self.capabilities(repository).lists_digests {
             return match self.active(repository, tag)? {
                 Ok(active) => Ok(Some(active.digest)),
                 Err(missing) => self.confirm_absence(repository, missing).map(|()| None),
@@ -108,7 +107,7 @@ impl Lookup<'_> {
             NotFound::Tag | NotFound::Repository => {}
             NotFound::WithoutCode => _ = self.at(Query::Ping { host: repository.host.clone() })?,
             NotFound::PrivateOrMissing => {
-                let (namespace, name) = quay::split(repository);
+                let (namespace, name) = repository.split_first();
                 let namespace = namespace.to_owned();
                 let trouble = |message: String| {
                     let hint = "log in and ask by api=distribution if it is private, else check the namespace".to_owned();
@@ -129,8 +128,8 @@ impl Lookup<'_> {
     }
 
     pub(super) fn config(&self, repository: &Repository, found: &Found) -> Step<Config> {
-        if self.is_quay(repository) {
-            // Quay keeps labels by manifest; a list has none of its own, and its child has.
+        if self.capabilities(repository).labels_by_manifest {
+            // A list has no labels of its own, and its child has.
             let of = |digest: &str| match self.at(Query::Labels { repository: repository.clone(), config: digest.to_owned() })? {
                 Answer::Labels(config) => Ok(config.clone()),
                 _ => Ok(Config::default()),
@@ -175,7 +174,7 @@ impl Lookup<'_> {
 
     /// All tags; none where there is no repository.
     pub(super) fn tags(&self, repository: &Repository) -> Step<Result<Cow<'_, TagList>, NotFound>> {
-        if self.is_quay(repository) {
+        if self.capabilities(repository).lists_digests {
             let some = self.overview(repository, false)?;
             let all = if some.is_ok_and(|o| !o.whole) { self.overview(repository, true)? } else { some };
             let tags = |o: &Overview| o.tags.keys().chain(&o.others).chain(&o.undigested).map(String::as_str).collect();
@@ -205,7 +204,7 @@ impl Lookup<'_> {
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
             let unknown = overview.undigested.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias).count();
             if best.is_none() && overview.whole && unknown > 0 {
-                let message = format!("Quay does not tell what {unknown} of its immutable tags stand for");
+                let message = format!("the registry does not report what {unknown} of its immutable tags point to");
                 return Err(Stop::Refused(RegistryError { message, hint: "ask by api=distribution".to_owned() }));
             }
             if best.is_some() || overview.whole {

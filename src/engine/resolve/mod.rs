@@ -29,7 +29,6 @@ use crate::engine::image::tag::TagClass;
 use crate::engine::image::version::compare_versions;
 use crate::engine::options::pattern::Pattern;
 use crate::engine::options::settings::{Missing as OnMissing, Pin, Settings};
-use crate::engine::registry::quay;
 use crate::engine::registry::query::Active;
 use crate::engine::registry::{Answer, Config, Form, Found, NotFound, Query, RegistryError};
 use crate::engine::template::plan::Image;
@@ -345,7 +344,7 @@ impl Resolver {
             }
             NotFound::Repository => (Absence::NoRepository, format!("{} has no repository {}", repository.host, repository.path)),
             NotFound::PrivateOrMissing => {
-                let (namespace, name) = quay::split(repository);
+                let (namespace, name) = repository.split_first();
                 let message = format!("{}/{namespace} has no public repository {name} (missing or private)", repository.host);
                 (Absence::NoPublicRepository, message)
             }
@@ -378,7 +377,7 @@ impl Resolver {
         shares: bool,
         lookup: &Lookup<'_>,
     ) -> Step<Result<Found, NotFound>> {
-        if lookup.is_quay(repository) && !is_digest(tag) {
+        if lookup.capabilities(repository).lists_digests && !is_digest(tag) {
             let found = |a: Active| Found { digest: a.digest, form: Form::All, manifest: None, moved_at: a.moved_at };
             return Ok(lookup.active(repository, tag)?.map(found));
         }

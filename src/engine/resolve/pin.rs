@@ -89,8 +89,12 @@ impl Resolver {
     /// Confirms by the content of the manifest a digest of which only a header is known: a cache may answer HEAD for another repository.
     pub(super) fn confirm(&self, reference: &Reference, found: &Found, lookup: &Lookup<'_>) -> Step<()> {
         let (repository, tag) = (reference.repository.clone(), reference.tag.clone());
-        // Quay names digests in its own answers, and a file does not write them for a tag that is a digest itself.
-        if found.manifest.is_some() || lookup.is_quay(&repository) || is_digest(&tag) || reference.digest.is_some() {
+        // A host that lists digests names them in its own answers, and a file does not write them for a tag that is a digest itself.
+        if found.manifest.is_some()
+            || lookup.capabilities(&repository).lists_digests
+            || is_digest(&tag)
+            || reference.digest.is_some()
+        {
             return Ok(());
         }
         match lookup.at(Query::Tag { repository, tag, manifest: true })? {
@@ -133,7 +137,7 @@ impl Resolver {
 
     pub(super) fn by_sibling(&self, reference: &Reference, found: &Found, lookup: &Lookup<'_>, out: &mut Pinned) -> Step<bool> {
         let repository = &reference.repository;
-        if lookup.is_quay(repository) {
+        if lookup.capabilities(repository).lists_digests {
             let (best, among) = lookup.sibling(repository, &found.digest)?;
             let Some(best) = best else {
                 out.tried.push(format!("none of its {among} immutable tags has the channel's digest"));

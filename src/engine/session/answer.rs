@@ -7,7 +7,6 @@ use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::AuthChallenge;
 use crate::engine::registry::http::{Failure, Method, Moment, Request, Response, is_transient, retry_after};
-use crate::engine::registry::quay;
 use crate::engine::registry::tag_list::TagList;
 use crate::engine::registry::{self, Answer, Caller, Dialect, Exchange, Form, Query, RegistryError, Step};
 
@@ -121,20 +120,20 @@ impl Run {
         host.contact.answered = true;
         host.contact.answered_preflighted |= flight.request.needs_preflight();
         if !host.api.is_sure && !is_transient(outcome) {
-            let is_overview = matches!(query, Query::Overview { .. });
-            if host.api.dialect == Dialect::Quay && is_overview && !quay::speaks(response) && !host.api.has_detected {
-                return Decision::Switch(Dialect::Distribution).into();
+            let (dialect, is_overview) = (host.api.dialect, matches!(query, Query::Overview { .. }));
+            if is_overview && !(dialect.speaks)(response) && host.api.others_tried == 0 {
+                return Decision::Switch(Dialect::COMMON).into();
             }
             host.api.is_sure = true;
         }
-        let is_distribution = host.api.dialect == Dialect::Distribution;
+        let asks_for_login = !host.api.dialect.capabilities.private_looks_missing;
         match response.status {
             429 => {
                 let reported = response.retry_after.as_deref().and_then(|text| retry_after(text, self.now.unix));
                 self.judge_rate_limit(query, flight, outcome, reported)
             }
             _ if is_transient(outcome) => self.judge_transient(query, flight, outcome),
-            401 if is_distribution && self.can_log_in(query, flight, response) => Decision::LogIn.into(),
+            401 if asks_for_login && self.can_log_in(query, flight, response) => Decision::LogIn.into(),
             _ => self.judge_answer(query, flight, response).into(),
         }
     }
@@ -146,7 +145,8 @@ impl Run {
         let was_read = matches!(query, Query::Tags { .. } | Query::Labels { .. })
             && matches!(status, 401 | 403)
             && query.repository().is_some_and(|repository| self.was_read(repository));
-        let is_login = self.host(name).api.dialect == Dialect::Distribution && !matches!(query, Query::Ping { .. }) && !was_read;
+        let is_login =
+            !self.host(name).api.dialect.capabilities.private_looks_missing && !matches!(query, Query::Ping { .. }) && !was_read;
         let was_sent = flight.request.authorization.is_some();
         if let Some(repository) = query.repository().filter(|_| matches!(status, 401 | 403) && is_login) {
             // A token that everybody is given is not a login.
@@ -188,15 +188,12 @@ impl Run {
     /// Takes the answer to the request that shows whether a host speaks the other API.
     fn take_detection(&mut self, query: Query, flight: &Flight, outcome: &Outcome) {
         let host = self.host(&flight.host);
-        let other = match host.api.dialect {
-            Dialect::Quay => Dialect::Distribution,
-            Dialect::Distribution => Dialect::Quay,
-        };
-        match outcome {
-            Ok(response) if other == Dialect::Distribution || quay::speaks(response) => {
+        let tried = host.api.dialect.next(host.api.others_tried.saturating_sub(1));
+        match (outcome, tried) {
+            (Ok(response), Some(dialect)) if (dialect.speaks)(response) => {
                 host.contact.answered = true;
                 host.contact.answered_preflighted |= flight.request.needs_preflight();
-                self.switch(&flight.host, other);
+                self.switch(&flight.host, dialect);
             }
             _ => self.queue.requeue(query),
         }
@@ -260,9 +257,7 @@ impl Run {
     /// Queries a host by the other API from now on.
     fn switch(&mut self, name: &str, dialect: Dialect) {
         let host = self.host(name);
-        host.api.dialect = dialect;
-        host.api.is_sure = true;
-        host.api.has_detected = true;
+        host.api.settle(dialect);
         host.contact.failures = 0;
         self.facts.dialects.insert(name.to_owned(), dialect);
         let (queries, images) = self.rows.drop_host(name);

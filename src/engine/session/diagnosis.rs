@@ -5,7 +5,7 @@
 //! order: the page's own scheme, the browser's word on being offline, what the same host answered before, and last a probe that may
 //! see nothing but that something answers.
 
-use crate::engine::registry::{Dialect, RegistryError};
+use crate::engine::registry::{Dialect, RegistryError, Remedy};
 use crate::engine::url::{self, Address};
 use crate::engine::url::{is_loopback, is_private};
 
@@ -109,15 +109,6 @@ fn is_local_by_spelling(host: &str) -> bool {
     is_loopback(host) || is_local || is_number && is_private(host)
 }
 
-/// Lines for somebody to copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remedy {
-    /// Where they go.
-    pub title: String,
-    /// The lines.
-    pub lines: String,
-}
-
 impl Cause {
     /// The cause and its cure in words; `host` is the registry as it is named.
     pub fn trouble(&self, host: &str, endpoint: &str) -> RegistryError {
@@ -167,9 +158,7 @@ impl Cause {
     pub fn remedies(&self, page: &str, dialect: Dialect) -> Vec<Remedy> {
         match self {
             Self::MixedContent | Self::Offline | Self::Unreachable | Self::LocalNetwork => Vec::new(),
-            Self::CorsOff if dialect == Dialect::Quay => {
-                vec![Remedy { title: "Quay's config.yaml".to_owned(), lines: format!("CORS_ORIGIN:\n  - {page}\n") }]
-            }
+            Self::CorsOff if let Some(remedy) = (dialect.cors)(page) => vec![remedy],
             Self::CorsOff => vec![
                 Remedy { title: "The registry's config.yml, where it wants no login".to_owned(), lines: registry_lines(page) },
                 Remedy { title: "nginx before any registry".to_owned(), lines: nginx_lines(page, "/v2/") },
@@ -266,6 +255,6 @@ mod tests {
         let local = FailureEvidence { probed: Some(false), url: "https://192.168.24.1:8787/v2/", ..SIGHT };
         verdict(local, Cause::LocalNetwork);
         verdict(FailureEvidence { page: "http://localhost:8080", ..local }, Cause::Unreachable);
-        assert!(Cause::Unexposed.remedies("https://d.example", Dialect::Distribution)[0].lines.contains("WWW-Authenticate"));
+        assert!(Cause::Unexposed.remedies("https://d.example", Dialect::COMMON)[0].lines.contains("WWW-Authenticate"));
     }
 }

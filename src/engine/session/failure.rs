@@ -5,9 +5,7 @@ use super::budget::OVERLOAD_TRIES;
 use super::diagnosis::{self, Cause, FailureEvidence};
 use super::host::{FAILURES, OTHERS};
 use super::{Flight, Purpose, Run};
-use crate::engine::options::settings::Api;
-use crate::engine::registry::http::{BODY_LIMIT, Failure, IMAGE_LIMIT, Request, TRIES, backoff, retry_after};
-use crate::engine::registry::quay;
+use crate::engine::registry::http::{Failure, IMAGE_LIMIT, TRIES, backoff, retry_after};
 use crate::engine::registry::{self, Caller, Dialect, Query, RegistryError};
 use std::time::Duration;
 
@@ -20,7 +18,7 @@ impl Run {
         let (tries, page, endpoint, now) = (attempts.failed, self.client.page.clone(), self.endpoint(&flight.host), self.now);
         let host = self.host(&flight.host);
         host.contact.is_failing = true;
-        let is_quay = host.api.dialect == Dialect::Quay;
+        let limits_host = host.api.dialect.capabilities.limits_host;
         let evidence = FailureEvidence {
             page: &page,
             url: if is_probe { &endpoint } else { &flight.request.url },
@@ -29,7 +27,7 @@ impl Run {
             answered: host.contact.answered,
             answered_preflighted: host.contact.answered_preflighted,
             tries,
-            patience: if is_quay { TRIES - 1 } else { 2 },
+            patience: if limits_host { TRIES - 1 } else { 2 },
             probed: host.probe.answered,
         };
         match diagnosis::diagnose(evidence) {
@@ -41,9 +39,9 @@ impl Run {
                 let about_host = if is_all { HostDecision::GiveUp(trouble.clone()) } else { HostDecision::Keep };
                 (Decision::GiveUp(trouble), about_host)
             }
-            // Where nothing else passes either, the line is dead rather than the host overloaded; but of a Quay that is how a page sees
-            // its 429.
-            diagnosis::Next::Slow if is_quay || host.contact.last_success > flight.sent => {
+            // Where nothing else passes either, the line is dead rather than the host overloaded; but where a page cannot read
+            // a 429, that is how it sees one.
+            diagnosis::Next::Slow if limits_host || host.contact.last_success > flight.sent => {
                 self.judge_overload(query, flight, &Err(unexplained()), None)
             }
             diagnosis::Next::Slow => {
@@ -60,15 +58,13 @@ impl Run {
                 host.rate_limit.hold(now.ms + pause.as_millis() as u64);
                 self.retry_or_end(query, flight, &Err(unexplained()), tries, pause)
             }
-            diagnosis::Next::Probe if !host.api.has_detected && query.repository().is_some() => {
-                host.api.has_detected = true;
-                let request = match (is_quay, query.repository()) {
-                    (false, Some(repository)) => quay::overview_request(&endpoint, repository),
-                    _ => Request::get(format!("{endpoint}/v2/"), BODY_LIMIT),
-                };
-                Decision::DetectApi(request).into()
-            }
-            diagnosis::Next::Probe => Decision::Probe.into(),
+            diagnosis::Next::Probe => match (host.api.next(), query.repository()) {
+                (Some(other), Some(repository)) => {
+                    host.api.others_tried += 1;
+                    Decision::DetectApi((other.detect)(&endpoint, repository)).into()
+                }
+                _ => Decision::Probe.into(),
+            },
         }
     }
 
@@ -102,7 +98,7 @@ impl Run {
         }
         host.rate_limit.rate_limited(flight.sent, now.ms, reported, now.random);
         let (is_hopeless, pause) = (host.rate_limit.is_hopeless(now.ms), host.rate_limit.pause(now.ms));
-        let is_quay = host.api.dialect == Dialect::Quay;
+        let limits_host = host.api.dialect.capabilities.limits_host;
         let decision = if is_hopeless {
             Decision::GiveUp(trouble.clone())
         } else if reported.unwrap_or(pause) >= left {
@@ -111,7 +107,7 @@ impl Run {
             Decision::Retry
         };
         let is_other = |other: &Query| other.host() == *name && other.repository() != query.repository();
-        let about_host = match is_quay {
+        let about_host = match limits_host {
             // Its limit is one for all queries.
             true if is_hopeless => HostDecision::GiveUp(trouble),
             true => HostDecision::Keep,
@@ -157,13 +153,13 @@ impl Run {
                 return self.judge_rate_limit(query, flight, outcome, reported);
             }
         }
-        let is_distribution = host.api.dialect == Dialect::Distribution;
+        let limits_host = host.api.dialect.capabilities.limits_host;
         // Behind the others, to see whether they pass.
         let pause = host.rate_limit.pause(now.ms) + backoff(tries, now.random);
         if others_pass && tries >= OVERLOAD_TRIES || pause >= self.budget.left(query, now.ms) {
             return Decision::Record.into();
         }
-        let check = !others_pass && tries > 1 && is_distribution;
+        let check = !others_pass && tries > 1 && !limits_host;
         let about_host = if check { HostDecision::Check(trouble_of(outcome)) } else { HostDecision::Keep };
         (Decision::RetryAt(now.ms + pause.as_millis() as u64), about_host)
     }
@@ -202,14 +198,14 @@ impl Run {
         if tries < TRIES && pause < self.budget.left(query, self.now.ms) {
             return Decision::RetryAt(self.now.ms + pause.as_millis() as u64).into();
         }
-        // A host that is only called like a Quay, or whose `/api/v1` is out of order, may serve `/v2/` all the same, which is all that crane
-        // and skopeo ask for; a page could not read that.
+        // A host that only has the name of one with an API of its own, or whose own API is out of order, may serve `/v2/` all the same,
+        // which is all that crane and skopeo need; a page could not read that.
         let is_out_of_order = matches!(outcome, Ok(response) if response.status >= 500);
-        let (name, caller, settings) = (&flight.host, self.client.caller, self.resolver.settings().api);
+        let (name, caller, chosen) = (&flight.host, self.client.caller, self.resolver.settings().api);
         let host = self.host(name);
-        let is_unsure_quay = host.api.dialect == Dialect::Quay && !host.api.is_sure;
-        if is_out_of_order && settings == Api::Auto && is_unsure_quay && caller == Caller::Native {
-            return Decision::Switch(Dialect::Distribution).into();
+        let is_guess = host.api.dialect != Dialect::COMMON && !host.api.is_sure;
+        if is_out_of_order && chosen.is_none() && is_guess && caller == Caller::Native {
+            return Decision::Switch(Dialect::COMMON).into();
         }
         if caller == Caller::Browser && *outcome == Err(Failure::Timeout) && !host.contact.answered {
             let endpoint = self.endpoint(name);

@@ -3,9 +3,8 @@
 use super::Client;
 use super::diagnosis::Cause;
 use super::rate_limit::RateLimit;
-use crate::engine::options::settings::Api;
 use crate::engine::registry::auth::AuthChallenge;
-use crate::engine::registry::{Caller, Dialect, RegistryError};
+use crate::engine::registry::{Caller, DIALECTS, Dialect, RegistryError};
 
 /// Requests in a row that fail until a host is checked.
 pub(super) const FAILURES: u32 = 12;
@@ -36,8 +35,8 @@ pub(super) struct HostApi {
     pub(super) dialect: Dialect,
     /// Whether it was seen to speak that.
     pub(super) is_sure: bool,
-    /// Whether the other one was tried.
-    pub(super) has_detected: bool,
+    /// How many others were tried.
+    pub(super) others_tried: usize,
     /// Whether its answers to HEAD have no digest.
     pub(super) hides_digest: bool,
 }
@@ -99,15 +98,10 @@ pub(super) struct Probe {
 
 impl Host {
     pub(super) fn new(dialect: Dialect, caller: Caller) -> Self {
-        let rate_limit = match (dialect, caller) {
-            // quay.io's own nginx lets 5 a second through, and 25 in a burst; a preflight counts too.
-            (Dialect::Quay, _) => RateLimit::new(6, 12),
-            (_, Caller::Browser) => RateLimit::new(12, 24),
-            (_, Caller::Native) => RateLimit::new(32, 64),
-        };
+        let (start, most) = (dialect.requests)(caller);
         Self {
-            rate_limit,
-            api: HostApi { dialect, is_sure: false, has_detected: false, hides_digest: false },
+            rate_limit: RateLimit::new(start, most),
+            api: HostApi { dialect, is_sure: false, others_tried: 0, hides_digest: false },
             contact: Contact::default(),
             auth: HostAuth::default(),
             probe: Probe::default(),
@@ -119,21 +113,28 @@ impl Host {
     /// When it may be sent something, in milliseconds.
     pub(super) fn when(&self, now: u64) -> Option<u64> {
         // Until it is known what it speaks, or whether it is in order at all, one request shows as much as many.
-        let is_unclear = self.api.dialect == Dialect::Quay && !self.api.is_sure || self.contact.is_failing;
+        let is_unclear = self.api.dialect != Dialect::COMMON && !self.api.is_sure || self.contact.is_failing;
         let is_suspect = !self.contact.has_succeeded && is_unclear;
         if is_suspect && self.rate_limit.in_flight() > 0 || self.probe.is_under_way { None } else { self.rate_limit.when(now) }
     }
 }
 
-/// The API by which a host is queried first. `auto` knows Quays by their names; where that is wrong, or another host proves to be
-/// one, [`Run`](super::Run) switches to the other.
-pub(super) fn first_dialect(host: &str, api: Api, client: &Client) -> Dialect {
-    let is_named = host.starts_with("quay.");
-    // Quay's own API takes no user and password.
-    let has_login = client.logins.has_host(host);
-    match api {
-        Api::Quay => Dialect::Quay,
-        Api::Auto if is_named && !has_login => Dialect::Quay,
-        Api::Auto | Api::Distribution => Dialect::Distribution,
+impl HostApi {
+    /// The next API to try.
+    pub(super) fn next(&self) -> Option<Dialect> {
+        self.dialect.next(self.others_tried)
     }
+
+    /// Takes that the host speaks this, and no other is tried.
+    pub(super) fn settle(&mut self, dialect: Dialect) {
+        *self = Self { dialect, is_sure: true, others_tried: usize::MAX, hides_digest: self.hides_digest };
+    }
+}
+
+/// The API by which a host is queried first: the one that was chosen, else the one that its name says. Where that is wrong, or the host
+/// proves to speak another, [`Run`](super::Run) switches.
+pub(super) fn first_dialect(host: &str, chosen: Option<Dialect>, client: &Client) -> Dialect {
+    let has_login = client.logins.has_host(host);
+    let fits = |dialect: &Dialect| (dialect.is_named)(host) && !(has_login && dialect.capabilities.private_looks_missing);
+    chosen.or_else(|| DIALECTS.into_iter().find(fits)).unwrap_or(Dialect::COMMON)
 }

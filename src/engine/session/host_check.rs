@@ -8,8 +8,7 @@ use super::{Flight, Purpose, Run};
 use crate::engine::registry::http::{
     BODY_LIMIT, Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, TRIES, TRY_LIMIT, backoff, is_transient, retry_after,
 };
-use crate::engine::registry::quay;
-use crate::engine::registry::{Caller, Dialect, Query, RegistryError};
+use crate::engine::registry::{Caller, Query, RegistryError};
 use std::collections::HashSet;
 
 impl Run {
@@ -34,13 +33,10 @@ impl Run {
     pub(super) fn check(&mut self, name: &str, trouble: RegistryError) {
         let (now, endpoint) = (self.now.ms, self.endpoint(name));
         // What is left is ended by its own tries.
-        let is_open = |query: &&Query| query.host() == name && query.repository().is_some();
-        let Some(open) = self.rows.wanted().find(is_open) else { return };
-        let request = match (self.hosts.get(name).map(|host| host.api.dialect), open.repository()) {
-            (Some(Dialect::Quay), Some(repository)) => quay::list_request(&endpoint, quay::split(repository).0),
-            _ => Request::get(format!("{endpoint}/v2/"), BODY_LIMIT),
-        };
+        let open = self.rows.wanted().filter(|query| query.host() == name).find_map(Query::repository).cloned();
+        let Some(open) = open else { return };
         let host = self.host(name);
+        let request = (host.api.dialect.check)(&endpoint, &open);
         let was_checked = host.probe.checked_at.is_some_and(|at| now < at + CHECK_AGAIN);
         if was_checked || host.verdict.is_some() || std::mem::replace(&mut host.probe.is_under_way, true) {
             return;

@@ -41,7 +41,6 @@ use self::refresh::Previous;
 use self::rows::RowStates;
 use self::token::Tokens;
 use crate::engine::image::reference::Repository;
-use crate::engine::options::settings::Api;
 use crate::engine::registry::auth::Logins;
 use crate::engine::registry::http::{Moment, Request};
 use crate::engine::registry::{Answer, Caller, Dialect, Query, RegistryError};
@@ -161,16 +160,13 @@ impl Run {
         facts.answers.retain(|_, answer| !has_failed(answer));
         if let Some(snapshot) = &snapshot {
             facts.asked_at = snapshot.fetched();
+            facts.is_snapshot = true;
         }
         for image in resolver.images() {
             if let Ok(reference) = &image.reference {
                 let host = &reference.repository.host;
                 if !facts.dialects.contains_key(host) {
-                    let dialect = match &snapshot {
-                        // A snapshot reports tags and digests at once, as Quay does.
-                        Some(_) => Dialect::Quay,
-                        None => first_dialect(host, resolver.settings().api, &client),
-                    };
+                    let dialect = first_dialect(host, resolver.settings().api, &client);
                     facts.dialects.insert(host.clone(), dialect);
                 }
             }
@@ -298,12 +294,14 @@ impl Run {
 
     fn host(&mut self, name: &str) -> &mut Host {
         if !self.hosts.contains_key(name) {
-            let dialect = self.facts.dialects.get(name).copied().unwrap_or(Dialect::Distribution);
+            let dialect = self.facts.dialect(name);
             let mut host = Host::new(dialect, self.client.caller);
             // What was learnt before shows what it speaks.
             host.api.is_sure =
                 self.facts.answers.iter().any(|(query, a)| query.host() == name && matches!(a, Ok(Answer::Overview(_))));
-            host.api.has_detected = self.resolver.settings().api == Api::Distribution;
+            if self.resolver.settings().api == Some(Dialect::COMMON) {
+                host.api.others_tried = usize::MAX;
+            }
             self.hosts.insert(name.to_owned(), host);
         }
         self.hosts.get_mut(name).unwrap_or_else(|| unreachable!("it was put there"))

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{Kept, Snapshot, VERSION};
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::image::tag::TagClass;
-use crate::engine::registry::quay;
 use crate::engine::registry::{Answer, Config, Form, Manifest, NotFound, Query};
 use crate::engine::resolve::{Facts, Row, Status};
 use crate::engine::time;
@@ -116,7 +115,7 @@ impl Kept {
                 }
             }
             NotFound::PrivateOrMissing => {
-                let (namespace, name) = quay::split(repository);
+                let (namespace, name) = repository.split_first();
                 let list = Query::Repositories { host: repository.host.clone(), namespace: namespace.to_owned() };
                 self.hidden = true;
                 let is_reported = matches!(facts.answers.get(&list), Some(Ok(Answer::Repositories(names)))
