@@ -37,7 +37,7 @@ fn any_value_of_any_choice_comes_back() {
         for value in odd {
             let mut choices = Choices::default();
             choices.add(d.key, value);
-            if d.repeatable {
+            if d.is_repeatable() {
                 choices.add(d.key, "second");
             }
             choices.put("other", value);

@@ -117,8 +117,8 @@ fn selectors(command: Command) -> Command {
             Group::Scope => "Scope",
             Group::Output | Group::Page => "Output",
         };
-        let action = if d.repeatable { ArgAction::Append } else { ArgAction::Set };
-        let mut arg = Arg::new(d.key).long(d.key.replace('_', "-")).value_name(d.value).help(d.help).action(action);
+        let action = if d.is_repeatable() { ArgAction::Append } else { ArgAction::Set };
+        let mut arg = Arg::new(d.key).long(d.key.replace('_', "-")).value_name(d.value).help(d.help()).action(action);
         arg = arg.help_heading(heading).hide(d.group == Group::Page).allow_hyphen_values(true);
         arg = match d.key {
             "name_prefix" => arg.visible_alias("prefix"),
@@ -220,7 +220,7 @@ fn board() -> Command {
                 .help_heading("Channel"),
         )
         .arg(
-            switch("history", "Ask registries that tell it (Quay) when the channels were promoted: some requests more a channel")
+            switch("history", "Query when the channels were promoted, where a registry reports it: some requests more a channel")
                 .help_heading("Channel"),
         )
         .after_help(
@@ -282,7 +282,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         let Some((name, value)) = pair.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(wrong(format!("`{pair}` has no value: --set: give NAME=VALUE")));
         };
-        if definition(name).is_some_and(|d| !d.substitution) {
+        if definition(name).is_some_and(|d| !d.is_substitution()) {
             return Err(wrong(format!("{name} is no substitution: --set: give --{}", name.replace('_', "-"))));
         }
         choices.put(name, value);

@@ -244,7 +244,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
         let own = store.files.with_untracked(|f| f.template.is_some());
         store.choose(move |c| {
             // The old release's own values would hide those of the new one.
-            for d in DEFINITIONS.iter().filter(|d| d.substitution) {
+            for d in DEFINITIONS.iter().filter(|d| d.is_substitution()) {
                 c.clear(d.key);
             }
             c.clear("role");

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::error::Error;
+use crate::engine::options::words::{api_words, missing_words, view_words};
 use crate::engine::release::{RELEASES, Release, Value};
 
 /// The four groups in which choices are shown, and what only concerns the page.
@@ -24,6 +25,27 @@ pub enum Group {
     Page,
 }
 
+/// What may be written for a choice, and how it is checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A substitution of the template.
+    Substitution,
+    /// One of these words.
+    Word(fn() -> Vec<&'static str>),
+    /// An address on the web, or one without a scheme, which is beside the page.
+    Address,
+    /// HOST=URL; may be repeated.
+    HostAddress,
+    /// A regular expression; may be repeated.
+    Pattern,
+    /// A name; may be repeated.
+    Name,
+    /// Words with commas between them.
+    List,
+    /// Text, for which [`Settings::new`](crate::engine::options::settings::Settings::new) has a rule, or none.
+    Text,
+}
+
 /// One choice.
 #[derive(Debug)]
 pub struct Definition {
@@ -33,98 +55,81 @@ pub struct Definition {
     pub value: &'static str,
     /// Where it belongs.
     pub group: Group,
-    /// Whether it may stand more than once.
-    pub repeatable: bool,
-    /// Whether it is one of the template's own substitutions.
-    pub substitution: bool,
-    /// One sentence, for the help and the form.
-    pub help: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What holds when it is not written; that of a substitution depends on the release.
+    pub default: Option<&'static str>,
+    help: &'static str,
 }
 
-const fn one(key: &'static str, value: &'static str, group: Group, help: &'static str) -> Definition {
-    Definition { key, value, group, repeatable: false, substitution: false, help }
-}
+impl Definition {
+    /// Whether it may be written more than once.
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self.kind, Kind::HostAddress | Kind::Pattern | Kind::Name)
+    }
 
-const fn many(key: &'static str, value: &'static str, group: Group, help: &'static str) -> Definition {
-    Definition { key, value, group, repeatable: true, substitution: false, help }
-}
+    /// Whether it is a substitution of the template.
+    pub fn is_substitution(&self) -> bool {
+        matches!(self.kind, Kind::Substitution)
+    }
 
-const fn sub(key: &'static str, value: &'static str, group: Group, help: &'static str) -> Definition {
-    Definition { key, value, group, repeatable: false, substitution: true, help }
+    /// Whether its value is an address, which could hold a password.
+    pub fn is_address(&self) -> bool {
+        matches!(self.kind, Kind::Address | Kind::HostAddress)
+    }
+
+    /// One sentence for the help, with the words that it may be, and its default.
+    ///
+    /// ```
+    /// use overtag::engine::options::definitions::definition;
+    /// let help = definition("missing").unwrap().help();
+    /// assert_eq!(help, "What becomes of an image without the tag: drop, keep, fail [default: drop]");
+    /// ```
+    pub fn help(&self) -> String {
+        let words = if let Kind::Word(words) = self.kind { format!(": {}", words().join(", ")) } else { String::new() };
+        let default = self.default.map_or(String::new(), |default| format!(" [default: {default}]"));
+        format!("{}{words}{default}", self.help)
+    }
 }
 
 /// Every choice, in the order in which a link writes them.
+#[rustfmt::skip]
 pub const DEFINITIONS: &[Definition] = &[
-    one("view", "VIEW", Group::Page, "The page to show: prepare, board, compare"),
-    one("release", "NAME", Group::Source, "The built-in template: demo, 2017-05, pike … wallaby [default: demo]"),
-    one("template", "URL", Group::Source, "The address of a template to use in place of a built-in one"),
-    sub("namespace", "HOST/PATH", Group::Source, "Where the OpenStack images are, e.g. quay.io/tripleotrain"),
-    sub("name_prefix", "TEXT", Group::Source, "What their names start with, e.g. centos-binary-"),
-    sub("name_suffix", "TEXT", Group::Source, "What their names end with"),
-    sub(
-        "tag",
-        "TAG",
-        Group::Channel,
-        "The channel, an exact hash or version, or newest:REGEX for the highest version that matches whole",
-    ),
-    sub("neutron_driver", "NAME", Group::Scope, "The Neutron driver whose images are listed: ovn, odl, other"),
-    sub("ceph_namespace", "HOST/PATH", Group::Source, "Where the Ceph image is"),
-    sub("ceph_image", "NAME", Group::Source, "The Ceph image's name"),
-    sub("ceph_tag", "TAG", Group::Source, "The Ceph image's tag"),
-    one(
-        "pin",
-        "CHAIN",
-        Group::Channel,
-        "What to write for a tag that moves, tried from the left: label, sibling, digest, channel",
-    ),
-    one(
-        "label",
-        "NAMES",
-        Group::Channel,
-        "Labels that name the tag, or formats such as {version}-{release}, tried from the left",
-    ),
-    one("missing", "WHAT", Group::Channel, "What becomes of an image without the tag: drop, keep, fail [default: drop]"),
-    many(
-        "include",
-        "REGEX",
-        Group::Scope,
-        "Only images whose name matches one of these (Python's re.search); excludes are then ignored",
-    ),
-    many("exclude", "REGEX", Group::Scope, "No images whose name matches one of these"),
-    many("role", "NAME[:COUNT]", Group::Scope, "Only images that the services of these roles need"),
-    many("service", "NAME", Group::Scope, "Only images that these services need, beside those of the roles"),
-    one("push_destination", "HOST/PATH", Group::Output, "Where the environment points instead"),
-    one("append_tag", "TEXT", Group::Output, "What the environment adds to each tag"),
-    many(
-        "endpoint",
-        "HOST=URL",
-        Group::Source,
-        "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]",
-    ),
-    one("api", "KIND", Group::Source, "By which API registries are asked: auto, distribution, quay [default: auto]"),
-    one("channels", "TAGS", Group::Channel, "The channels of a board, in the order of promotion; of a comparison, from and to"),
-    one(
-        "late",
-        "DAYS[,DAYS]",
-        Group::Channel,
-        "After how many days without a promotion a channel is late, and very late [default: 3,7]",
-    ),
-    one(
-        "dlrn",
-        "URL",
-        Group::Source,
-        "DLRN's API, or a file of its promotions: when channels were promoted, and which jobs passed",
-    ),
-    one("criteria", "URL", Group::Source, "The promoter's file: which jobs a channel's candidate must pass"),
-    one("zuul", "URL", Group::Source, "Zuul's API with its tenant: the last results of those jobs"),
-    one("snapshot", "URL", Group::Source, "A snapshot to read in place of the registries; on the command line also a file"),
-    one("against", "URL", Group::Page, "An earlier snapshot to compare with"),
-    one("sort", "COLUMN", Group::Page, "The order of the table: image, tag, status, age; with - before it descending"),
-    one("group", "WHAT", Group::Page, "How a board is grouped: service"),
-    one("q", "TEXT", Group::Page, "Search text of the table"),
-    one("status", "NAMES", Group::Page, "Status filter of the table, comma-separated"),
-    one("refresh", "SECONDS", Group::Page, "Seconds between automatic refreshes of a board, at least 30"),
-    one("embed", "1", Group::Page, "Without header and controls"),
+    Definition { key: "view", value: "VIEW", group: Group::Page, kind: Kind::Word(view_words), default: Some("prepare"), help: "The page to show" },
+    Definition { key: "release", value: "NAME", group: Group::Source, kind: Kind::Text, default: Some(DEFAULT_RELEASE), help: "The built-in template: demo, 2017-05, pike … wallaby" },
+    Definition { key: "template", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "The address of a template to use in place of a built-in one" },
+    Definition { key: "namespace", value: "HOST/PATH", group: Group::Source, kind: Kind::Substitution, default: None, help: "Where the OpenStack images are, e.g. quay.io/tripleotrain" },
+    Definition { key: "name_prefix", value: "TEXT", group: Group::Source, kind: Kind::Substitution, default: None, help: "What their names start with, e.g. centos-binary-" },
+    Definition { key: "name_suffix", value: "TEXT", group: Group::Source, kind: Kind::Substitution, default: None, help: "What their names end with" },
+    Definition { key: "tag", value: "TAG", group: Group::Channel, kind: Kind::Substitution, default: None, help: "The channel, an exact hash or version, or newest:REGEX for the highest version that matches whole" },
+    Definition { key: "neutron_driver", value: "NAME", group: Group::Scope, kind: Kind::Substitution, default: None, help: "The Neutron driver whose images are listed: ovn, odl, other" },
+    Definition { key: "ceph_namespace", value: "HOST/PATH", group: Group::Source, kind: Kind::Substitution, default: None, help: "Where the Ceph image is" },
+    Definition { key: "ceph_image", value: "NAME", group: Group::Source, kind: Kind::Substitution, default: None, help: "The Ceph image's name" },
+    Definition { key: "ceph_tag", value: "TAG", group: Group::Source, kind: Kind::Substitution, default: None, help: "The Ceph image's tag" },
+    Definition { key: "pin", value: "CHAIN", group: Group::Channel, kind: Kind::List, default: Some(DEFAULT_PIN), help: "What to write for a tag that moves, tried from the left: label, sibling, digest, channel" },
+    Definition { key: "label", value: "NAMES", group: Group::Channel, kind: Kind::List, default: Some(DEFAULT_LABEL), help: "Labels that name the tag, or formats such as {version}-{release}, tried from the left" },
+    Definition { key: "missing", value: "WHAT", group: Group::Channel, kind: Kind::Word(missing_words), default: Some("drop"), help: "What becomes of an image without the tag" },
+    Definition { key: "include", value: "REGEX", group: Group::Scope, kind: Kind::Pattern, default: None, help: "Only images whose name matches one of these (Python's re.search); excludes are then ignored" },
+    Definition { key: "exclude", value: "REGEX", group: Group::Scope, kind: Kind::Pattern, default: None, help: "No images whose name matches one of these" },
+    Definition { key: "role", value: "NAME[:COUNT]", group: Group::Scope, kind: Kind::Name, default: None, help: "Only images that the services of these roles need" },
+    Definition { key: "service", value: "NAME", group: Group::Scope, kind: Kind::Name, default: None, help: "Only images that these services need, beside those of the roles" },
+    Definition { key: "push_destination", value: "HOST/PATH", group: Group::Output, kind: Kind::Text, default: None, help: "Where the environment points instead" },
+    Definition { key: "append_tag", value: "TEXT", group: Group::Output, kind: Kind::Text, default: None, help: "What the environment adds to each tag" },
+    Definition { key: "endpoint", value: "HOST=URL", group: Group::Source, kind: Kind::HostAddress, default: None, help: "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]" },
+    Definition { key: "api", value: "KIND", group: Group::Source, kind: Kind::Word(api_words), default: Some("auto"), help: "By which API registries are asked" },
+    Definition { key: "channels", value: "TAGS", group: Group::Channel, kind: Kind::List, default: Some(DEFAULT_CHANNELS), help: "The channels of a board, in the order of promotion; of a comparison, from and to" },
+    Definition { key: "late", value: "DAYS[,DAYS]", group: Group::Channel, kind: Kind::Text, default: Some(DEFAULT_LATE), help: "After how many days without a promotion a channel is late, and very late" },
+    Definition { key: "dlrn", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "DLRN's API, or a file of its promotions: when channels were promoted, and which jobs passed" },
+    Definition { key: "criteria", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "The promoter's file: which jobs a channel's candidate must pass" },
+    Definition { key: "zuul", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "Zuul's API with its tenant: the last results of those jobs" },
+    Definition { key: "snapshot", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "A snapshot to read in place of the registries; on the command line also a file" },
+    Definition { key: "against", value: "URL", group: Group::Page, kind: Kind::Address, default: None, help: "An earlier snapshot to compare with" },
+    Definition { key: "sort", value: "COLUMN", group: Group::Page, kind: Kind::Text, default: None, help: "The order of the table: image, tag, status, age; with - before it descending" },
+    Definition { key: "group", value: "WHAT", group: Group::Page, kind: Kind::Word(|| vec!["service"]), default: None, help: "How a board is grouped" },
+    Definition { key: "q", value: "TEXT", group: Group::Page, kind: Kind::Text, default: None, help: "Search text of the table" },
+    Definition { key: "status", value: "NAMES", group: Group::Page, kind: Kind::Text, default: None, help: "Status filter of the table, comma-separated" },
+    Definition { key: "refresh", value: "SECONDS", group: Group::Page, kind: Kind::Text, default: None, help: "Seconds between automatic refreshes of a board, at least 30" },
+    Definition { key: "embed", value: "1", group: Group::Page, kind: Kind::Word(|| vec!["1"]), default: None, help: "Without header and controls" },
 ];
 
 /// The chain that is tried when none is chosen.
@@ -210,10 +215,11 @@ impl Choices {
         out.values.iter_mut().for_each(|(key, values)| values.retain(|value| !too_long(key, value)));
         out.values.retain(|_, values| !values.is_empty());
         for (key, values) in &mut out.values {
-            let is_list = matches!(*key, "channels" | "label" | "pin");
+            let kind = definition(key).map(|d| d.kind);
+            let is_list = matches!(kind, Some(Kind::List));
             let (most, count) = match is_list {
                 true => (LISTED, values.iter().map(|value| list(value).count()).sum()),
-                false => (if matches!(*key, "include" | "exclude") { EXPRESSIONS } else { REPEATED }, values.len()),
+                false => (if matches!(kind, Some(Kind::Pattern)) { EXPRESSIONS } else { REPEATED }, values.len()),
             };
             if count > most {
                 let message = format!("`{key}` has {count} values; at most {most} are allowed");
@@ -255,13 +261,7 @@ impl Choices {
             "release" => Self { values: BTreeMap::new(), ..self.clone() }
                 .release_name(own_template || self.get("template").is_some_and(|t| !t.is_empty()))
                 .to_owned(),
-            "view" => "prepare".to_owned(),
-            "pin" => DEFAULT_PIN.to_owned(),
-            "label" => DEFAULT_LABEL.to_owned(),
-            "channels" => DEFAULT_CHANNELS.to_owned(),
-            "late" => DEFAULT_LATE.to_owned(),
-            "missing" => "drop".to_owned(),
-            "api" => "auto".to_owned(),
+            _ if let Some(default) = definition(key).and_then(|d| d.default) => default.to_owned(),
             _ => self.release(own_template).default(key).unwrap_or_default(),
         }
     }
@@ -269,9 +269,9 @@ impl Choices {
     /// Whether a value of a key says nothing that would not hold without it.
     pub fn is_default(&self, key: &str, value: &str, own_template: bool) -> bool {
         match definition(key) {
-            Some(d) if d.repeatable => value.is_empty(),
+            Some(d) if d.is_repeatable() => value.is_empty(),
             // An empty substitution is a value; an empty anything else is none.
-            Some(d) if !d.substitution => value.is_empty() || value == self.default_of(key, own_template),
+            Some(d) if !d.is_substitution() => value.is_empty() || value == self.default_of(key, own_template),
             _ => {
                 let default = self.release(own_template).defaults().find(|(name, _)| *name == key);
                 default.is_some_and(|(_, default)| default == Value::from_text(value))

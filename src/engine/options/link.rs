@@ -40,7 +40,8 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
                 format!("{key}={value}"),
                 "it is ignored; a substitution is written set.NAME",
             ));
-        } else if known.is_none() && !key.starts_with("set.") || known.is_some_and(|d| !d.substitution) && key.starts_with("set.")
+        } else if known.is_none() && !key.starts_with("set.")
+            || known.is_some_and(|d| !d.is_substitution()) && key.starts_with("set.")
         {
             let names = DEFINITIONS.iter().map(|d| d.key);
             let hint = match nearest(&key, names) {
@@ -48,7 +49,7 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
                 None => format!("it is ignored; a substitution of a template is written set.{name}"),
             };
             notices.push(Error::usage("the link has an unknown name", format!("{key}={value}"), hint));
-        } else if known.is_some_and(|d| d.repeatable) {
+        } else if known.is_some_and(|d| d.is_repeatable()) {
             choices.add(&name, value);
         } else if !seen.insert(name.clone()) {
             notices.push(Error::usage(
@@ -109,8 +110,7 @@ pub fn write(choices: &Choices, own_template: bool) -> String {
         for value in choices.all(d.key) {
             // What holds a user's name, and so maybe a password, is refused and must not travel either.
             let authority = value.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or("");
-            let is_secret = matches!(d.key, "template" | "endpoint" | "snapshot" | "against" | "dlrn" | "criteria" | "zuul")
-                && authority.contains('@');
+            let is_secret = d.is_address() && authority.contains('@');
             if !is_secret && !choices.is_default(d.key, value, own_template) {
                 out.append_pair(d.key, value);
             }

@@ -5,3 +5,4 @@ pub mod label;
 pub mod link;
 pub mod pattern;
 pub mod settings;
+pub mod words;

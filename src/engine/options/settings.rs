@@ -6,11 +6,13 @@ use crate::engine::error::{Error, Location, bounded, nearest};
 use crate::engine::image::reference::Reference;
 use crate::engine::image::tag::is_tag;
 use crate::engine::options::definitions::{
-    Choices, DEFAULT_CHANNELS, DEFAULT_LABEL, DEFAULT_LATE, DEFAULT_PIN, DEFINITIONS, list,
+    Choices, DEFAULT_CHANNELS, DEFAULT_LABEL, DEFAULT_LATE, DEFAULT_PIN, DEFINITIONS, Kind, list,
 };
 use crate::engine::options::label::Label;
 use crate::engine::options::pattern::Pattern;
-use crate::engine::registry::{DIALECTS, Dialect};
+use crate::engine::options::words::{MISSING, VIEW};
+pub use crate::engine::options::words::{Missing, NOTES, SORT, STATUS, UNPROVEN, View, WRONG, api_words};
+use crate::engine::registry::Dialect;
 use crate::engine::release::{RELEASES, Release, SERVICE_PREFIX, Value};
 
 /// The longest pause between refreshes, in seconds: a day. Browsers take one of 25 days for none at all.
@@ -27,40 +29,6 @@ pub enum Pin {
     Digest,
     /// The tag as asked for.
     Channel,
-}
-
-/// What becomes of an image without the tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// It is left out, and the files say so.
-    Drop,
-    /// It is written with the tag as asked for.
-    Keep,
-    /// The answer is no.
-    Fail,
-}
-
-/// Columns by which a table can be sorted; only the board has ages.
-pub const SORT: [&str; 4] = ["image", "tag", "status", "age"];
-/// The words that a row's status may be.
-pub const STATUS: [&str; 4] = ["resolved", "absent", "unresolved", "error"];
-/// The words of notes, by which rows can be filtered too.
-pub const NOTES: [&str; 2] = ["torn", "mismatch"];
-/// The word by which a board is filtered for images of which it is not known at which hash they are.
-pub const UNPROVEN: &str = "unproven";
-/// The status filter that leaves only what is wrong.
-pub const WRONG: &str = "absent,unresolved,error,torn,mismatch,unproven";
-
-/// The page that is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum View {
-    /// Images, and the files that are made of them.
-    #[default]
-    Prepare,
-    /// Images by channels.
-    Board,
-    /// What differs between two channels, snapshots or files.
-    Compare,
 }
 
 /// What the program needs, checked.
@@ -118,23 +86,13 @@ pub struct Settings {
     pub api: Option<Dialect>,
     /// The address of a snapshot that is read in place of registries.
     pub snapshot: Option<String>,
+    /// Words and addresses, by key.
+    plain: BTreeMap<&'static str, String>,
 }
 
 /// What `pin=` may list.
 const PIN: [(&str, Pin); 4] =
     [("label", Pin::Label), ("sibling", Pin::Sibling), ("digest", Pin::Digest), ("channel", Pin::Channel)];
-/// What `missing=` may be; the first is the default, here and below.
-const MISSING: [(&str, Missing); 3] = [("drop", Missing::Drop), ("keep", Missing::Keep), ("fail", Missing::Fail)];
-/// What `view=` may be.
-const VIEW: [(&str, View); 3] = [("prepare", View::Prepare), ("board", View::Board), ("compare", View::Compare)];
-/// The word of `api=` for finding out which API a host speaks.
-const AUTO: &str = "auto";
-
-/// What `api=` may be; the first is the default.
-pub fn api_words() -> Vec<&'static str> {
-    [AUTO].into_iter().chain(DIALECTS.iter().map(|dialect| dialect.name)).collect()
-}
-
 const ADDRESS: &str = "give an address that starts with https:// or http://";
 const TAG: &str = "a tag is up to 128 letters, digits, `.`, `_` and `-`";
 
@@ -147,6 +105,8 @@ impl Settings {
         let release = check.release(own_template);
         let (mut substitutions, chosen) = check.substitutions(release);
         let newest = check.tag(release, &mut substitutions);
+        let plain = check.plain();
+        let address = |key: &str| plain.get(key).cloned();
         let settings = Self {
             release,
             substitutions,
@@ -155,28 +115,34 @@ impl Settings {
             pin: check.pin(),
             labels: check.labels(),
             has_labels_of_its_own: check.given("label").is_some_and(|label| label != DEFAULT_LABEL),
-            missing: check.word("missing", &MISSING),
+            missing: meaning(plain.get("missing"), &MISSING),
             include: check.patterns("include"),
             exclude: check.patterns("exclude"),
             roles: check.roles(),
             services: check.services(),
             endpoints: check.endpoints(),
-            template: check.address("template"),
+            template: address("template"),
             append_tag: check.append_tag(),
             push_destination: check.push_destination(),
-            view: check.view_and_its_table(),
+            view: meaning(plain.get("view"), &VIEW),
             channels: check.channels(),
             late: check.late(),
-            api: check.api(),
-            snapshot: check.address("snapshot"),
-            against: check.address("against"),
-            dlrn: check.address("dlrn"),
-            criteria: check.address("criteria"),
-            zuul: check.address("zuul"),
+            api: plain.get("api").and_then(|name| Dialect::named(name)),
+            snapshot: address("snapshot"),
+            against: address("against"),
+            dlrn: address("dlrn"),
+            criteria: address("criteria"),
+            zuul: address("zuul"),
             refresh: check.refresh(),
+            plain,
         };
-        check.must_be("embed", "1");
+        check.table();
         (settings, bounded(check.wrong))
+    }
+
+    /// What was written for a choice that is one word or an address, if it may be that.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.plain.get(key).map(String::as_str)
     }
 
     /// The tag that is asked for, as the template is given it.
@@ -206,31 +172,22 @@ impl<'a> Checker<'a> {
         self.choices.all(key).iter().map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// What a word means; without one, or with one that is none of them, what the first means.
-    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> T {
-        let given = self.given(key);
-        let found = given.map(|given| words.iter().find(|(word, _)| *word == given));
-        if let (Some(None), Some(given)) = (found, given) {
-            self.bad(key, given, one_of(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>()));
+    /// Words and addresses: what needs no other rule than that of its kind.
+    fn plain(&mut self) -> BTreeMap<&'static str, String> {
+        let mut out = BTreeMap::new();
+        for d in DEFINITIONS {
+            let Some(given) = self.given(d.key) else { continue };
+            let wrong = match d.kind {
+                Kind::Word(words) => (!words().contains(&given)).then(|| one_of(&words())),
+                Kind::Address => (!is_web_address(given) && given.contains(':')).then(|| ADDRESS.to_owned()),
+                _ => continue,
+            };
+            match wrong {
+                Some(hint) => self.bad(d.key, given, hint),
+                None => _ = out.insert(d.key, given.to_owned()),
+            }
         }
-        found.flatten().unwrap_or(&words[0]).1
-    }
-
-    /// Reports any other value than this word.
-    fn must_be(&mut self, key: &str, word: &str) {
-        if let Some(given) = self.given(key).filter(|given| *given != word) {
-            self.bad(key, given, format!("give {word}"));
-        }
-    }
-
-    /// An address of the web, or one without a scheme, which is beside the page.
-    fn address(&mut self, key: &str) -> Option<String> {
-        let url = self.given(key)?;
-        if !is_web_address(url) && url.contains(':') {
-            self.bad(key, url, ADDRESS);
-            return None;
-        }
-        Some(url.to_owned())
+        out
     }
 
     fn patterns(&mut self, key: &str) -> Vec<Pattern> {
@@ -259,7 +216,7 @@ impl<'a> Checker<'a> {
         let mut substitutions: BTreeMap<String, Value> = release.defaults().map(|(n, v)| (n.to_owned(), v)).collect();
         let mut chosen = Vec::new();
         let choices = self.choices;
-        let named = DEFINITIONS.iter().filter(|d| d.substitution).filter_map(|d| Some((d.key, choices.get(d.key)?)));
+        let named = DEFINITIONS.iter().filter(|d| d.is_substitution()).filter_map(|d| Some((d.key, choices.get(d.key)?)));
         for (name, value) in named.chain(choices.set.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
             if value.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) && name != "tag" {
                 self.bad(name, value, "leave out quotes, backslashes and control characters, which break out of the YAML");
@@ -371,8 +328,8 @@ impl<'a> Checker<'a> {
         Some(place.to_owned())
     }
 
-    /// The view. How its table is sorted and filtered is read by the page; here it is only checked.
-    fn view_and_its_table(&mut self) -> View {
+    /// How a table is sorted and filtered, which the page reads; here it is only checked.
+    fn table(&mut self) {
         if let Some(text) = self.given("sort").filter(|text| !SORT.contains(&text.trim_start_matches('-'))) {
             self.bad("sort", text, one_of(&SORT));
         }
@@ -380,17 +337,6 @@ impl<'a> Checker<'a> {
             if !STATUS.contains(&word) && !NOTES.contains(&word) && word != UNPROVEN {
                 self.bad("status", word, one_of(&[&STATUS[..], &NOTES, &[UNPROVEN]].concat()));
             }
-        }
-        match self.given("view") {
-            Some("dockerfiles") => {
-                self.bad("view", "dockerfiles", "this view is still to come; prepare is shown");
-                View::Prepare
-            }
-            Some(other) if VIEW.iter().all(|(name, _)| *name != other) => {
-                self.bad("view", other, "give prepare, board or compare");
-                View::Prepare
-            }
-            _ => self.word("view", &VIEW),
         }
     }
 
@@ -424,16 +370,6 @@ impl<'a> Checker<'a> {
         found.map(|days| days * 86_400)
     }
 
-    fn api(&mut self) -> Option<Dialect> {
-        self.must_be("group", "service");
-        let given = self.given("api").filter(|given| *given != AUTO)?;
-        let found = Dialect::named(given);
-        if found.is_none() {
-            self.bad("api", given, one_of(&api_words()));
-        }
-        found
-    }
-
     fn refresh(&mut self) -> Option<u64> {
         let text = self.given("refresh")?;
         let seconds = text.parse::<u32>().ok().filter(|n| (30..=REFRESH).contains(n));
@@ -444,8 +380,16 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// What a word means; without one, what the first means.
+fn meaning<T: Copy>(given: Option<&String>, words: &[(&str, T)]) -> T {
+    given.and_then(|given| words.iter().find(|(word, _)| word == given)).unwrap_or(&words[0]).1
+}
+
 fn one_of(names: &[&str]) -> String {
-    format!("give one of {}", names.join(", "))
+    match names {
+        [name] => format!("give {name}"),
+        _ => format!("give one of {}", names.join(", ")),
+    }
 }
 
 /// Whether `url` is an address on the web; one with a user in it would carry a secret.

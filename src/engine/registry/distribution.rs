@@ -1,7 +1,6 @@
 //! How an ordinary distribution registry (<https://distribution.github.io/distribution/spec/api/>) is asked.
 //!
-//! An [`Query`] is one question; [`step`] looks at what was exchanged for it so far and says what to send next, or the answer. It
-//! holds no state, so every path is tested with plain data. The rules, each from what registries were seen to do:
+//! The rules, each from what registries were seen to do:
 //!
 //! * A browser sends an `Accept` of up to 128 bytes without a CORS preflight; all four types together are longer. So a browser asks
 //!   for docker's pair first, and only on 404 or 400 for OCI's: the other order makes distribution answer with one platform's child.
