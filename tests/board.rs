@@ -487,7 +487,7 @@ fn a_refresh_sees_what_moved_came_and_went() {
     let ((grid, plan), run) = board_of(&choices, &all, program());
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
     let stage = |run: &Run| board::stages(&grid, &plan, &run.summarize().0).remove(0);
-    assert_eq!((stage(&run).state, stage(&run).absent), (State::Incomplete, 1));
+    assert_eq!((stage(&run).state, stage(&run).counts.absent), (State::Incomplete, 1));
 
     // The one that was not there comes, with the next build, which all the others get but one.
     for name in ["nova-api", "nova-compute", "heat-api", "glance-api"] {
@@ -496,7 +496,10 @@ fn a_refresh_sees_what_moved_came_and_went() {
     run.refresh(Logins::default(), EPOCH + 60);
     run = native::drive(run, &nobody).expect("no proxy is set");
     let now = stage(&run);
-    assert_eq!((now.state, now.hash, now.at_hash, now.torn, now.absent), (State::Torn, Some(hash(2)), 4, 1, 0));
+    assert_eq!(
+        (now.state, now.hash, now.counts.at_hash, now.counts.torn, now.counts.absent),
+        (State::Torn, Some(hash(2)), 4, 1, 0)
+    );
 
     // One that was not rebuilt gets the tag of the hash it lacked: it stands for both, and is not torn. Refreshes believe for ten
     // minutes that it is not there.
@@ -856,7 +859,7 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     let (_, plan, grid, rows) =
         made(&two, &[PROMOTED], vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:9"), &[])]);
     let stage = board::stages(&grid, &plan, &rows).remove(0);
-    assert_eq!((stage.state, stage.at_hash, stage.hash.as_deref()), (State::Whole, 3, Some(a.as_str())));
+    assert_eq!((stage.state, stage.counts.at_hash, stage.hash.as_deref()), (State::Whole, 3, Some(a.as_str())));
     let sentence = format!("Whole: all 3 images at {}, or at the hash of their own namespace.", &a[..8]);
     assert_eq!(stage.sentence(), sentence);
     assert_eq!(grid.others, [("r.example/n/own:v1.2".to_owned(), "it has a tag of its own, v1.2".to_owned())]);

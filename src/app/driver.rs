@@ -464,7 +464,7 @@ impl Loader {
             return false;
         }
         let wants_history = has_snapshot || self.store.wants_history.get_untracked();
-        let now: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.at_hash, s.torn)).collect();
+        let now: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.counts.at_hash, s.counts.torn)).collect();
         if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !queries.is_empty() {
             *work.history_of.borrow_mut() = Some(now);
             work.run.borrow_mut().refetch(queries);

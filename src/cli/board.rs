@@ -117,7 +117,8 @@ fn require_whole(channels: &[String], stages: &[Stage]) -> Result<(), Error> {
     let failed = stages.iter().filter(|stage| channels.contains(&stage.channel) && stage.state != State::Whole);
     // Of equals the first is taken.
     let Some(stage) = failed.min_by_key(|stage| stage.state == State::Unknown) else { return Ok(()) };
-    let certain = stage.torn + stage.absent + stage.unresolved > 0 || stage.state != State::Unknown;
+    let counts = stage.counts;
+    let certain = counts.torn + counts.absent + counts.unresolved > 0 || stage.state != State::Unknown;
     let kind = if certain { Kind::No } else { Kind::Registry };
     let hint = match stage.state {
         State::Unproven => "look at the board: nothing tells for which build these images stand",

@@ -188,17 +188,9 @@ impl Lateness {
     }
 }
 
-/// A channel, and what its images say together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stage {
-    /// Its tag.
-    pub channel: String,
-    /// What it is.
-    pub state: State,
-    /// The hash that most of its images point to.
-    pub hash: Option<String>,
-    /// Whether the images of some namespaces point to another, each on its own.
-    pub is_several: bool,
+/// The images of a channel, by what is known of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
     /// Images on the board.
     pub asked: usize,
     /// Images that point to the hash of most images in their namespace.
@@ -217,6 +209,36 @@ pub struct Stage {
     pub error: usize,
     /// Not answered yet.
     pub waiting: usize,
+}
+
+impl Counts {
+    /// What they are together.
+    fn state(&self) -> State {
+        match self {
+            c if c.waiting > 0 => State::Waiting,
+            c if c.torn > 0 => State::Torn,
+            c if c.error > 0 => State::Unknown,
+            c if c.absent == c.asked => State::Empty,
+            c if c.absent + c.unresolved > 0 => State::Incomplete,
+            c if c.unproven > 0 => State::Unproven,
+            _ => State::Whole,
+        }
+    }
+}
+
+/// A channel, and what its images say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stage {
+    /// Its tag.
+    pub channel: String,
+    /// What it is.
+    pub state: State,
+    /// The hash that most of its images point to.
+    pub hash: Option<String>,
+    /// Whether the images of some namespaces point to another, each on its own.
+    pub is_several: bool,
+    /// Its images, by what is known of them.
+    pub counts: Counts,
     /// When the last of the images at that hash was pushed, seconds since 1970, where the registry reports it. Mirrors push again what
     /// stays as it is, so that this is not a promotion.
     pub pushed_at: Option<u64>,
@@ -231,37 +253,39 @@ pub struct Stage {
 impl Stage {
     /// What it is, in a sentence: first the word, then the numbers.
     pub fn sentence(&self) -> String {
-        if self.waiting > 0 {
-            return format!("{} of {} answered.", self.asked - self.waiting, images(self.asked));
+        let counts = self.counts;
+        if counts.waiting > 0 {
+            return format!("{} of {} answered.", counts.asked - counts.waiting, images(counts.asked));
         }
-        let of = |n: usize| if n == self.asked { format!("All {}", images(n)) } else { format!("{n} of {}", images(self.asked)) };
+        let of =
+            |n: usize| if n == counts.asked { format!("All {}", images(n)) } else { format!("{n} of {}", images(counts.asked)) };
         let at = |hash: &str| match self.is_several {
             true => format!("{}, or at the hash of their own namespace", short(hash)),
             false => short(hash).to_owned(),
         };
         let mut out = match (&self.hash, self.state) {
-            (_, State::Unknown) if self.error == self.asked => {
-                return format!("Unknown: none of {} could be asked.", images(self.asked));
+            (_, State::Unknown) if counts.error == counts.asked => {
+                return format!("Unknown: none of {} could be asked.", images(counts.asked));
             }
-            (_, State::Empty) => format!("Empty: none of {} is promoted to it", images(self.asked)),
-            (Some(hash), State::Whole) => format!("Whole: all {} at {}", images(self.asked), at(hash)),
-            (Some(hash), state) => format!("{}: {} at {}", capital(state.word()), of(self.at_hash).to_lowercase(), at(hash)),
+            (_, State::Empty) => format!("Empty: none of {} is promoted to it", images(counts.asked)),
+            (Some(hash), State::Whole) => format!("Whole: all {} at {}", images(counts.asked), at(hash)),
+            (Some(hash), state) => format!("{}: {} at {}", capital(state.word()), of(counts.at_hash).to_lowercase(), at(hash)),
             (None, state) => {
-                let there = self.asked - self.absent - self.error - self.unresolved;
+                let there = counts.asked - counts.absent - counts.error - counts.unresolved;
                 format!("{}: {} there, for which hash is not known", capital(state.word()), of(there).to_lowercase())
             }
         };
-        let unproven = if self.hash.is_some() { self.unproven } else { 0 };
+        let unproven = if self.hash.is_some() { counts.unproven } else { 0 };
         let parts = [
-            (self.torn, "at another hash"),
+            (counts.torn, "at another hash"),
             (unproven, "of unknown hash"),
-            (self.absent - self.no_public_repository, "not promoted"),
-            (self.no_public_repository, "without a public repository (missing or private)"),
-            (self.unresolved, "unresolved"),
-            (self.error, "could not be asked"),
+            (counts.absent - counts.no_public_repository, "not promoted"),
+            (counts.no_public_repository, "without a public repository (missing or private)"),
+            (counts.unresolved, "unresolved"),
+            (counts.error, "could not be asked"),
         ];
-        if self.state == State::Empty && self.no_public_repository > 0 {
-            out.push_str(&format!("; {} without a public repository (missing or private)", self.no_public_repository));
+        if self.state == State::Empty && counts.no_public_repository > 0 {
+            out.push_str(&format!("; {} without a public repository (missing or private)", counts.no_public_repository));
         } else if self.state != State::Empty {
             for (i, (n, words)) in parts.iter().filter(|(n, _)| *n > 0).enumerate() {
                 out.push_str(&format!("{} {n} {words}", if i == 0 { ";" } else { "," }));
@@ -329,7 +353,11 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
     let of: Vec<String> = (0..grid.members.len()).map(namespace).collect();
     let mut out: Vec<Stage> = Vec::new();
     for (c, channel) in grid.channels.iter().enumerate() {
-        let mut stage = Stage { channel: channel.clone(), asked: grid.members.len(), ..Stage::default() };
+        let mut stage = Stage {
+            channel: channel.clone(),
+            counts: Counts { asked: grid.members.len(), ..Counts::default() },
+            ..Stage::default()
+        };
         let cells: Vec<Option<&Row>> = (0..of.len()).map(|m| cell(m, c)).collect();
         // Namespaces are promoted on their own.
         let mut usual_of: BTreeMap<&str, String> = BTreeMap::new();
@@ -341,37 +369,29 @@ pub fn stages(grid: &Grid, plan: &Plan, rows: &[Known]) -> Vec<Stage> {
         let mut at: BTreeMap<&str, usize> = BTreeMap::new();
         for (row, space) in cells.iter().zip(&of) {
             let Some(row) = row else {
-                stage.waiting += 1;
+                stage.counts.waiting += 1;
                 continue;
             };
-            stage.no_public_repository += usize::from(row.absence == Some(Absence::NoPublicRepository));
+            stage.counts.no_public_repository += usize::from(row.absence == Some(Absence::NoPublicRepository));
             match row.status {
-                _ if row.notes.contains(&Note::Torn) => stage.torn += 1,
-                Status::Absent => stage.absent += 1,
-                Status::Unresolved => stage.unresolved += 1,
-                Status::Error => stage.error += 1,
+                _ if row.notes.contains(&Note::Torn) => stage.counts.torn += 1,
+                Status::Absent => stage.counts.absent += 1,
+                Status::Unresolved => stage.counts.unresolved += 1,
+                Status::Error => stage.counts.error += 1,
                 Status::Resolved => match usual_of.get(space.as_str()).filter(|hash| row.points_to(hash) == Some(true)) {
                     Some(hash) => {
-                        stage.at_hash += 1;
+                        stage.counts.at_hash += 1;
                         *at.entry(hash).or_default() += 1;
                         stage.pushed_at = stage.pushed_at.max(row.moved_at);
                     }
-                    None => stage.unproven += 1,
+                    None => stage.counts.unproven += 1,
                 },
             }
         }
         stage.is_several = at.len() > 1;
         stage.hash = at.iter().max_by_key(|(hash, n)| (**n, Reverse(**hash))).map(|(hash, _)| (*hash).to_owned());
-        stage.state = match &stage {
-            s if s.waiting > 0 => State::Waiting,
-            s if s.torn > 0 => State::Torn,
-            s if s.error > 0 => State::Unknown,
-            s if s.absent == s.asked => State::Empty,
-            s if s.absent + s.unresolved > 0 => State::Incomplete,
-            s if s.unproven > 0 => State::Unproven,
-            _ => State::Whole,
-        };
-        if let Some(before) = out.last().filter(|_| stage.waiting == 0) {
+        stage.state = stage.counts.state();
+        if let Some(before) = out.last().filter(|_| stage.counts.waiting == 0) {
             let mut lag = Lag { before: before.channel.clone(), ..Lag::default() };
             let is_known = |row: Option<&Row>| row.is_some_and(|r| r.status != Status::Error);
             for (m, own) in cells.iter().enumerate() {

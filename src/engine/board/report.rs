@@ -184,14 +184,14 @@ impl BoardReport<'_> {
             "hash": stage.hash,
             "is_several": stage.is_several,
             "counts": {
-                "asked": stage.asked,
-                "at_hash": stage.at_hash,
-                "torn": stage.torn,
-                "unproven": stage.unproven,
-                "absent": stage.absent,
-                "no_public_repository": stage.no_public_repository,
-                "unresolved": stage.unresolved,
-                "error": stage.error,
+                "asked": stage.counts.asked,
+                "at_hash": stage.counts.at_hash,
+                "torn": stage.counts.torn,
+                "unproven": stage.counts.unproven,
+                "absent": stage.counts.absent,
+                "no_public_repository": stage.counts.no_public_repository,
+                "unresolved": stage.counts.unresolved,
+                "error": stage.counts.error,
             },
             "promoted_at": stage.promoted_at,
             "or_earlier": stage.or_earlier,
@@ -251,7 +251,7 @@ impl BoardReport<'_> {
     /// A picture in words and colours: of one channel a badge, of several a summary, a line each.
     pub fn svg(&self) -> String {
         let line = |stage: &Stage| {
-            let (n, of) = (stage.at_hash, stage.asked);
+            let (n, of) = (stage.counts.at_hash, stage.counts.asked);
             let hash = stage.hash.as_deref().filter(|_| !stage.is_several);
             let hash = hash.map_or(String::new(), |hash| format!(" at {}", short(hash)));
             let ago = stage.since(self.now).map_or(String::new(), |(_, since)| format!(", {since}"));

@@ -58,7 +58,7 @@ pub fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, 
         view! {
             <li class="stage" data-state=move || stage.with(|s| s.state.word())>
                 <h2>{channel}</h2>
-                <p class="count">{move || stage.with(|s| format!("{} of {}", s.at_hash, s.asked))}</p>
+                <p class="count">{move || stage.with(|s| format!("{} of {}", s.counts.at_hash, s.counts.asked))}</p>
                 {hash}
                 <p>{move || stage.with(Stage::sentence)}</p>
                 {when}
