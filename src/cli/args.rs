@@ -27,7 +27,7 @@ pub enum Verb {
     Board,
 }
 
-/// A command line, understood.
+/// A command line, understood: plain data, a field for each flag beside the selectors, which are `choices`.
 #[derive(Debug)]
 pub struct Invocation {
     /// What is to be done.

@@ -31,7 +31,8 @@ pub enum Pin {
     Channel,
 }
 
-/// What the program needs, checked.
+/// What the program needs, checked: plain data, a field for each choice. In this order: the page and its board, the template, the tag and
+/// its chain, which images, what the environment says, and who is queried.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The page that is shown.

@@ -91,7 +91,8 @@ impl PinnedBy {
     }
 }
 
-/// The answer for one image.
+/// The answer for one image: plain data. What became of it, what is written, what the tag asked for points to, why, what was read of the
+/// image, and the evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// What became of it.

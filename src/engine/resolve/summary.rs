@@ -4,7 +4,7 @@ use super::Resolver;
 use super::row::{Absence, Note, Row, Status};
 use std::sync::Arc;
 
-/// What the rows say together.
+/// What the rows say together: plain data. How many rows of each status and note there are, and what most of the channel's images share.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Images that were asked for.
