@@ -29,7 +29,7 @@ use support::proxy::{Fault, Proxy, Seen};
 use support::quay::{self, Manifest, Quay, Repository};
 use support::registry::{CHANNELS, Kind, LABEL, NAMESPACE, PREFIX, PROMOTED, Registry};
 
-/// What the tests call now, unless they say otherwise.
+/// The current time of the tests, unless they set another.
 const EPOCH: u64 = 1_496_105_356;
 const DAY: u64 = 86_400;
 
@@ -102,7 +102,7 @@ fn cells(board: &Value, name: &str) -> BTreeMap<String, Value> {
     board["images"].as_array().expect("images").iter().map(cell).collect()
 }
 
-/// Names of a dozen and more images.
+/// Names of fourteen images.
 const NAMES: [&str; 14] = [
     "nova-api",
     "nova-compute",
@@ -132,7 +132,7 @@ fn push(registry: &Registry, short: &str, i: usize, tags: &[&str]) {
     registry.push(&format!("{NAMESPACE}/{PREFIX}{short}"), &tags, Kind::Docker, Some(&[(LABEL, &hash), ("name", short)]), i);
 }
 
-/// An order that is none, and the same each time.
+/// The names in a mixed order, the same one each time.
 fn shuffled() -> Vec<&'static str> {
     let mut names = NAMES.to_vec();
     names.sort_by_key(|n| n.bytes().fold(7_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))) % 101);
@@ -140,7 +140,8 @@ fn shuffled() -> Vec<&'static str> {
 }
 
 #[test]
-fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
+fn promotion_in_progress_keeps_counts_right() {
+    // The channel moves image by image, and then back, which is marked as a roll-back.
     let registry = Registry::scratch();
     let here = Here::at(&registry.host, &NAMES, &["tripleo-ci-testing", PROMOTED]);
     for name in NAMES {
@@ -158,7 +159,7 @@ fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
     assert_eq!((whole.0, &channel(&whole.1, PROMOTED)["state"]), (Some(0), &json!("whole")), "{}", whole.1);
     assert_eq!(channel(&whole.1, PROMOTED)["behind"]["differ"], NAMES.len());
 
-    // Image by image the channel goes on to the next hash; most of them decide which one counts.
+    // The channel moves to the next hash image by image. The hash of most images counts.
     let (n, whole_word, torn_word) = (NAMES.len(), json!("whole"), json!("torn"));
     for (k, name) in shuffled().into_iter().enumerate().map(|(k, name)| (k + 1, name)) {
         push(&registry, name, 2, &[PROMOTED]);
@@ -218,7 +219,7 @@ fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
     let lately = here.board(&["--snapshot", &file, "--late", "1,2"], EPOCH + 9 * DAY).1;
     assert_eq!(channel(&lately, PROMOTED)["lateness"], "very late");
 
-    // What one snapshot could not ask is not taken for a move, and the history goes on.
+    // An image that one snapshot could not ask has not moved, and the history goes on.
     let (file, newer) = (here.path("kept.json"), here.path("newer.json"));
     registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &["other"], Kind::Docker, None, 9);
     let proxy = Proxy::before(&registry.host);
@@ -237,7 +238,8 @@ fn while_a_promotion_goes_on_every_count_is_right_and_a_roll_back_is_marked() {
 }
 
 #[test]
-fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
+fn board_refresh_sends_one_request_per_cell() {
+    // The first run sends about two requests a cell.
     let registry = registry();
     let proxy = Proxy::before(&registry.host);
     let channels: Vec<&str> = CHANNELS.iter().map(|(c, _)| *c).collect();
@@ -259,7 +261,7 @@ fn a_cold_board_asks_about_twice_a_cell_and_a_refresh_once() {
         assert_eq!(stage["counts"]["absent"], support::names().len() - has, "{name}");
     }
 
-    // The same by the engine, where a refresh can be had, by a program and as a page asks.
+    // The same with the engine, which can refresh: as a program and as a page.
     let (namespace, channels) = (here.namespace.as_str(), here.channels.as_str());
     let choices = chosen(&[("namespace", namespace), ("name_prefix", PREFIX), ("tag", PROMOTED), ("channels", channels)]);
     let nobody = |_: &Run, _: u64| {};
@@ -291,7 +293,7 @@ fn chosen<V: AsRef<str>>(pairs: &[(&str, V)]) -> Choices {
     choices
 }
 
-/// Who asks as a page does; what its requests would be allowed to read is not looked at.
+/// A client that asks as a page does; whether CORS would let it read the answers is not checked.
 fn page() -> Client {
     Client { caller: Caller::Browser, page: "http://127.0.0.1".to_owned(), logins: Logins::default() }
 }
@@ -308,7 +310,8 @@ fn board_of(choices: &Choices, names: &[&str], client: Client) -> ((Grid, Plan),
 }
 
 #[test]
-fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
+fn changed_manifest_form_keeps_digest_correct() {
+    // Each image goes from one of four manifest forms to another before the page refreshes.
     let registry = Registry::scratch();
     let kinds = [Kind::Docker, Kind::Oci, Kind::DockerList, Kind::OciIndex];
     let names: Vec<String> = (0..kinds.len() * kinds.len()).map(|i| format!("image-{i:02}")).collect();
@@ -335,7 +338,8 @@ fn whatever_form_a_tag_comes_in_next_a_page_tells_its_own_digest() {
 }
 
 #[test]
-fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_it() {
+fn snapshot_keeps_build_times_despite_clock_skew() {
+    // A history too large to be read again is not written.
     let registry = Registry::scratch();
     push(&registry, "nova-api", 1, &[PROMOTED]);
     let here = Here::at(&registry.host, &["nova-api"], &[PROMOTED]);
@@ -359,11 +363,11 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     let expected = overtag::engine::time::iso("2019-05-29T00:00:00Z");
     assert_eq!((built(None), built(Some(Arc::new(taken)))), (expected, expected));
 
-    // The next one is taken by a clock that is behind: it is no file that cannot be read any more.
+    // The clock of the next snapshot is behind. The file can still be read.
     push(&registry, "nova-api", 2, &[PROMOTED]);
     snapshot(EPOCH - 60);
     snapshot(EPOCH + 60);
-    // The history of a large board stays one that a page reads, and what nobody would read is not written.
+    // A large history stays small enough to be read again, and a larger one is not written.
     let kept = |at: u64, repositories: u64| {
         let periods: Vec<Value> = (0..30)
             .map(|i| json!({ "start": at - i * DAY, "digest": format!("sha256:{i:064x}"), "hash": hash(i as usize) }))
@@ -381,11 +385,12 @@ fn a_snapshot_keeps_when_images_were_built_and_clocks_that_differ_do_not_spoil_i
     assert!(written.len() < 8 << 20, "{} bytes", written.len());
     Snapshot::read(&written, "large.json").expect("it can be read again");
     let refused = kept(EPOCH, 1000).write().expect_err("it is too large").to_string();
-    assert!(refused.contains("MiB, and none of more than 16 MiB is read"), "{refused}");
+    assert!(refused.contains("MiB; overtag reads at most 16 MiB"), "{refused}");
 }
 
 #[test]
-fn a_history_that_is_carried_on_names_of_several_hashes_the_one_that_most_images_have() {
+fn carried_history_names_the_majority_hash() {
+    // A digest may have tags of several hashes. The history names the one that most images have.
     let (first, skipped, promoted) = (hash(1), hash(2), hash(3));
     let taken = |at: u64, repositories: Value| {
         let file = json!({ "overtag_snapshot": 1, "tool": "", "fetched_at": "", "fetched": at, "link": "", "repositories": repositories });
@@ -406,7 +411,7 @@ fn a_history_that_is_carried_on_names_of_several_hashes_the_one_that_most_images
             "r.example/n/a": { "tags": { PROMOTED: digest(4), &skipped: digest(4), &promoted: digest(4) } },
             "r.example/n/b": { "tags": { PROMOTED: digest(5), &promoted: digest(5) } },
             "r.example/n/d": { "tags": { PROMOTED: digest(6), &promoted: digest(6) } },
-            // A build that came later left it as it was.
+            // A later build left it unchanged.
             "r.example/n/c": { "tags": { PROMOTED: digest(3), &first: digest(3), &skipped: digest(3) }, "moved": { &skipped: EPOCH + DAY } },
         }),
     );
@@ -422,15 +427,15 @@ fn a_history_that_is_carried_on_names_of_several_hashes_the_one_that_most_images
 }
 
 #[test]
-fn where_an_image_stands_in_the_list_says_nothing_of_it() {
+fn image_order_does_not_affect_board() {
     let registry = Registry::scratch();
     let names = ["nova-api", "nova-compute", "heat-api", "keystone"];
     for name in names {
         push(&registry, name, 1, &[PROMOTED]);
     }
-    // Built by hand, over what was promoted: no label tells its hash, and its tag of the hash is another build.
+    // Built by hand over the promoted image: it has no label, and its hash tag is of another build.
     registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &[PROMOTED], Kind::Docker, None, 9);
-    // A snapshot does not tell what else was looked at.
+    // The result from a snapshot must be the same.
     let here = Here::at(&registry.host, &names, &[PROMOTED]);
     let file = here.path("kept.json");
     let done = here.run("snapshot", &["--output", &file], EPOCH);
@@ -445,7 +450,8 @@ fn where_an_image_stands_in_the_list_says_nothing_of_it() {
 }
 
 #[test]
-fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
+fn refresh_after_refusal_rechecks_dependent_cells() {
+    // An image moves while its repository refuses requests. The next refresh must see that.
     let registry = Registry::scratch();
     let names = ["nova-api", "nova-compute", "heat-api", "keystone"];
     for name in names {
@@ -471,7 +477,7 @@ fn what_moved_while_it_could_not_be_asked_is_asked_for_all_that_rests_on_it() {
 }
 
 #[test]
-fn a_refresh_sees_what_moved_came_and_went() {
+fn refresh_sees_moved_and_added_tags() {
     let registry = Registry::scratch();
     let names = ["nova-api", "nova-compute", "heat-api", "keystone"];
     for name in names {
@@ -489,7 +495,7 @@ fn a_refresh_sees_what_moved_came_and_went() {
     let stage = |run: &Run| board::stages(&grid, &plan, &run.summarize().0).remove(0);
     assert_eq!((stage(&run).state, stage(&run).counts.absent), (State::Incomplete, 1));
 
-    // The one that was not there comes, with the next build, which all the others get but one.
+    // The missing image is promoted with the next build, which all the others get except one.
     for name in ["nova-api", "nova-compute", "heat-api", "glance-api"] {
         push(&registry, name, 2, &[PROMOTED]);
     }
@@ -501,8 +507,8 @@ fn a_refresh_sees_what_moved_came_and_went() {
         (State::Torn, Some(hash(2)), 4, 1, 0)
     );
 
-    // One that was not rebuilt gets the tag of the hash it lacked: it stands for both, and is not torn. Refreshes believe for ten
-    // minutes that it is not there.
+    // The unchanged image gets the missing hash tag too: it has both hashes, and is not torn. Refreshes assume for ten
+    // minutes that the tag is still absent.
     let labels = [(LABEL, hash(1)), ("name", "keystone".to_owned())];
     let labels: Vec<(&str, &str)> = labels.iter().map(|(k, v)| (*k, v.as_str())).collect();
     registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &[&hash(2)], Kind::Docker, Some(&labels), 1);
@@ -516,7 +522,8 @@ fn a_refresh_sees_what_moved_came_and_went() {
 }
 
 #[test]
-fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
+fn quay_board_sends_one_request_per_image() {
+    // The history takes a few more.
     let names = ["nova-api", "nova-compute", "heat-api", "keystone", "glance-api"];
     let now = 1_700_000_000;
     let repository = |name: &str| {
@@ -574,7 +581,9 @@ fn on_a_quay_a_board_costs_one_request_an_image_and_its_history_a_few() {
 }
 
 #[test]
-fn images_that_a_build_left_as_they_were_stand_for_both_and_tear_nothing() {
+fn unchanged_images_do_not_tear_channel() {
+    // A build that left an image as it was only adds its hash tag. The channel's hash is the one
+    // that all images have.
     let now = 1_700_000_000;
     let repository = |name: &str| {
         let mut repository = Repository::new(&format!("{NAMESPACE}/{PREFIX}{name}"));
@@ -597,7 +606,8 @@ fn images_that_a_build_left_as_they_were_stand_for_both_and_tear_nothing() {
 }
 
 #[test]
-fn what_could_not_be_asked_is_unknown_and_the_exit_status_says_so() {
+fn refused_image_makes_board_unknown() {
+    // The exit status is 3. With a torn image beside it, `--require-whole` gives 1.
     let registry = Registry::scratch();
     for name in NAMES {
         push(&registry, name, 1, &[PROMOTED]);
@@ -630,7 +640,8 @@ fn what_could_not_be_asked_is_unknown_and_the_exit_status_says_so() {
 }
 
 #[test]
-fn a_snapshot_gives_the_same_board_and_the_pictures_are_sound() {
+fn snapshot_board_equals_live_board() {
+    // Its SVG is well-formed XML.
     let here = Here::at(&registry().host, &support::names(), &["consistent", PROMOTED]);
     let file = here.path("s.json");
     let done = here.run("snapshot", &["--output", &file], EPOCH);
@@ -650,7 +661,7 @@ fn a_snapshot_gives_the_same_board_and_the_pictures_are_sound() {
     }
     assert_eq!(of_snapshot["requests"], 0);
 
-    // What is a picture for a page is XML for everybody.
+    // The SVG must be well-formed XML.
     let script = "import sys, xml.etree.ElementTree as e; r = e.fromstring(sys.stdin.buffer.read()); print(sum(1 for t in r.iter('{http://www.w3.org/2000/svg}text')))";
     for (channels, texts) in [("current-tripleo", "2"), ("consistent,current-tripleo", "4")] {
         let own = Here { channels: channels.to_owned(), ..Here::at(&registry().host, &support::names(), &[]) };
@@ -689,7 +700,7 @@ promotions:
 ";
 
 #[test]
-fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
+fn dlrn_server_yields_promotions_and_blockers() {
     let registry = Registry::scratch();
     let full = |i: usize| (format!("{:040x}", 0xabcd_0000 + i), format!("{:08x}{}", 0x1234_0000 + i, "5".repeat(32)));
     let names = ["nova-api", "heat-api", "keystone"];
@@ -709,7 +720,7 @@ fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
     });
     of(2, &|h| {
         dlrn.promote("tripleo-ci-testing", h, None, EPOCH - 2 * DAY);
-        // One success is enough for the promoter, whatever comes after it.
+        // For the promoter one success is enough, whatever vote comes later.
         dlrn.vote(h, None, "job-passed", "success", EPOCH - 9000);
         dlrn.vote(h, None, "job-passed", "failure", EPOCH - 3600);
         dlrn.vote(h, None, "job-failed", "failure", EPOCH - 9000);
@@ -763,14 +774,14 @@ fn dlrns_own_server_tells_when_channels_were_promoted_and_what_holds_them() {
     let kept = here.board(&["--snapshot", &file], EPOCH).1;
     assert_eq!((&kept["channels"], &kept["promotions"]), (&board["channels"], &board["promotions"]));
 
-    // What cannot be read is said, and nothing is concluded from it.
+    // What cannot be read is reported, and nothing is concluded from it.
     let (code, board) = here.board(&["--dlrn", "http://127.0.0.1:1", "--criteria", &criteria], EPOCH);
     assert_eq!((code, &channel(&board, PROMOTED)["held_by"]["known"]), (Some(0), &json!(false)));
     assert!(board["troubles"].as_object().is_some_and(|t| t.len() == 3), "{}", board["troubles"]);
     let why = channel(&board, PROMOTED)["held_by"]["sentence"].as_str().unwrap_or_default();
     assert!(why.contains("http://127.0.0.1:1/api/promotions"), "its cause is named: {why}");
 
-    // An aggregate: a row a component, one promotion; its votes are asked for by the aggregate alone.
+    // An aggregate has one row per component and is one promotion. Its votes are requested by the aggregate's hash.
     let aggregate = "0123456789abcdef0123456789abcdef";
     of(3, &|h| dlrn.promote("current-podified", h, Some(aggregate), EPOCH - 900));
     of(1, &|h| {
@@ -815,7 +826,7 @@ fn row(status: Status, hash: Option<&str>, digest: Option<&str>, notes: &[Note])
 }
 
 #[test]
-fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
+fn each_channel_state_has_its_sentence() {
     let (a, b) = (hash(1), hash(2));
     let at = |hash: &str| row(Status::Resolved, Some(hash), Some("sha256:1"), &[]);
     let torn = row(Status::Resolved, Some(&b), Some("sha256:2"), &[Note::Torn]);
@@ -829,16 +840,12 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
         (vec![at(&a), absent()], State::Incomplete, format!("Incomplete: 1 of 2 images at {short}; 1 not promoted.")),
         (vec![absent(), absent()], State::Empty, "Empty: none of 2 images is promoted to it.".to_owned()),
         (vec![at(&a), unnamed.clone()], State::Unproven, format!("Unproven: 1 of 2 images at {short}; 1 of unknown hash.")),
-        (
-            vec![unnamed.clone(), unnamed],
-            State::Unproven,
-            "Unproven: all 2 images there, for which hash is not known.".to_owned(),
-        ),
-        (vec![at(&a), error.clone()], State::Unknown, format!("Unknown: 1 of 2 images at {short}; 1 could not be asked.")),
+        (vec![unnamed.clone(), unnamed], State::Unproven, "Unproven: all 2 images present, hash not known.".to_owned()),
+        (vec![at(&a), error.clone()], State::Unknown, format!("Unknown: 1 of 2 images at {short}; 1 could not be checked.")),
         (
             vec![row(Status::Error, None, None, &[]), row(Status::Error, None, None, &[])],
             State::Unknown,
-            "Unknown: none of 2 images could be asked.".to_owned(),
+            "Unknown: none of 2 images could be checked.".to_owned(),
         ),
         (vec![at(&a), None], State::Waiting, "1 of 2 images answered.".to_owned()),
     ];
@@ -849,7 +856,7 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
         assert_eq!(stage.sentence(), sentence);
     }
 
-    // Two namespaces are promoted on their own, and may be whole at a hash each.
+    // Two namespaces are promoted independently, and the channel may be whole at one hash in each.
     let two = [
         "r.example/n/a:current-tripleo",
         "r.example/n/b:current-tripleo",
@@ -862,15 +869,15 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
     assert_eq!((stage.state, stage.counts.at_hash, stage.hash.as_deref()), (State::Whole, 3, Some(a.as_str())));
     let sentence = format!("Whole: all 3 images at {}, or at the hash of their own namespace.", &a[..8]);
     assert_eq!(stage.sentence(), sentence);
-    assert_eq!(grid.others, [("r.example/n/own:v1.2".to_owned(), "it has a tag of its own, v1.2".to_owned())]);
+    assert_eq!(grid.others, [("r.example/n/own:v1.2".to_owned(), "it has its own tag, v1.2".to_owned())]);
 
-    // How a channel stands to the one before it.
+    // How a channel compares with the one before it.
     let one = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"];
     let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:7"), &[]), absent()];
     let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
     let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
     assert_eq!((lag.same, lag.differ, lag.missing), (1, 0, 1));
-    assert_eq!(lag.sentence(0), "level with consistent in 1 image, and lacks 1 of its images");
+    assert_eq!(lag.sentence(0), "in sync with consistent in 1 image, missing 1 of its images");
     let lag = |same: usize, differ: usize, missing: usize, unknown: usize| {
         let lag = Lag {
             before: "x".to_owned(),
@@ -885,16 +892,16 @@ fn each_state_of_a_channel_has_its_rows_and_its_sentence() {
         lag.sentence(7200)
     };
     for (sentence, expected) in [
-        (lag(4, 0, 0, 0), "level with x"),
-        (lag(3, 0, 0, 1), "level with x in 3 images, 1 not known"),
+        (lag(4, 0, 0, 0), "in sync with x"),
+        (lag(3, 0, 0, 1), "in sync with x in 3 images, 1 not known"),
         (
             Lag { before: "x".to_owned(), same: 1, more: 2, ..Lag::default() }.sentence(0),
-            "level with x in 1 image, and has 2 that it lacks",
+            "in sync with x in 1 image, with 2 that it does not have",
         ),
-        (lag(0, 0, 4, 0), "lacks the 4 images of x"),
+        (lag(0, 0, 4, 0), "missing 4 images that x has"),
         (lag(0, 0, 0, 4), "nothing to compare with x"),
         (lag(2, 2, 0, 0), "differs from x in 2 of 4 images, for 2 h"),
-        (lag(1, 3, 2, 0), "2 promotions behind x in 3 of 4 images, and lacks 2 of its images, for 2 h"),
+        (lag(1, 3, 2, 0), "2 promotions behind x in 3 of 4 images, missing 2 of its images, for 2 h"),
     ] {
         assert_eq!(sentence, expected);
     }
@@ -940,7 +947,8 @@ fn rows_are_found_filtered_and_ordered() {
 }
 
 #[test]
-fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
+fn timeline_merges_registry_and_dlrn_promotions() {
+    // It marks partial promotions and roll-backs, and counts a promotion that both report once.
     let (_, plan, grid, rows) =
         made(&["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"], &[PROMOTED], vec![None, None]);
     let period = |start: u64, end: Option<u64>, hash: &str| TagPeriod {
@@ -964,15 +972,15 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
     };
     let own = |hash: &str, at: u64, n: usize, back: bool| (hash.to_owned(), at, Some((n, 2)), back);
     let nothing = Pipeline::default();
-    // b never got the second; then both are back at the first.
+    // b never gets the second hash; then both are back at the first.
     let periods =
         facts(vec![period(30, None, "x"), period(20, Some(30), "y"), period(10, Some(20), "x")], vec![period(11, None, "x")]);
     assert_eq!(reported(&periods, &nothing), [own("x", 30, 1, true), own("y", 20, 1, false), own("x", 10, 2, false)]);
-    // Taken away and set again as it was: not back from anywhere.
+    // The tag is deleted and set again to the same hash: that is not a roll-back.
     let periods =
         facts(vec![period(30, None, "x"), period(10, Some(20), "x")], vec![period(31, None, "x"), period(11, Some(20), "x")]);
     assert_eq!(reported(&periods, &nothing), [own("x", 10, 2, false)]);
-    // DLRN tells of the same promotion, and of one that the registry has forgotten, a row a component.
+    // DLRN reports the same promotion, and one that the registry has forgotten, in one row per component.
     let promotion = |hash: &str, at: u64| overtag::engine::pipeline::Promotion {
         at,
         channel: PROMOTED.to_owned(),
@@ -984,16 +992,17 @@ fn a_timeline_knows_partial_promotions_roll_backs_and_what_is_told_twice() {
         ..Pipeline::default()
     };
     let periods = facts(vec![period(90 * DAY + 60, None, "x")], vec![period(90 * DAY + 90, None, "x")]);
-    // It knows when that was, where the oldest push that the registry knows may be a later one of the same.
+    // DLRN knows the time of it. The registry's oldest push may be a later push of the same hash.
     assert_eq!(reported(&periods, &pipeline), [own("x", 90 * DAY, 2, false), ("w".to_owned(), DAY, None, false)]);
 }
 
 #[test]
-fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name() {
+fn quay_history_splits_into_promotions() {
+    // Pushes are grouped into promotions, whether or not a tag still names their hash.
     const HOUR: u64 = 3600;
     let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/n/c:current-tripleo"];
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
-    // Of each image the tags of hashes, their digests and when they were pushed, and the pushes of the channel, oldest first.
+    // For each image: its hash tags with digest and time, and the pushes of the channel, oldest first.
     type Told<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
     let facts = |all: [Told<'_>; 3]| {
         let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
@@ -1026,19 +1035,19 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     };
     let event = |name: &str, first: u64, last: u64, n: usize| (name.to_owned(), first, last, n, false);
 
-    // The second build leaves a as it was: it goes with the others, and nothing went back.
+    // The second build leaves a unchanged: it is promoted with the others, and nothing is rolled back.
     let changed: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2")]);
     let left: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1"), (101, "1")]);
     let expected = [event("two", 100, 101, 3), event("one", 10, 10, 3)];
     assert_eq!(reported(&facts([left, changed, changed])), expected);
-    // Were it not pushed again, it would not have moved.
+    // If it is not pushed again, it has not moved.
     let still: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1")]);
     assert_eq!(reported(&facts([still, changed, changed])), [event("two", 100, 100, 2), event("one", 10, 10, 3)]);
-    // Its hash tags may say nothing of when they were pushed, or be the only ones there are.
+    // If all images are left unchanged and are not pushed again, only one promotion is seen.
     let alone = facts([still, still, still]);
     assert_eq!(reported(&alone), [event("one", 10, 10, 3)]);
 
-    // What no tag names any more is one promotion all the same, and so is what is pushed again and again.
+    // A hash that no tag names any more is one promotion too, and so is one that is pushed repeatedly.
     let gone: Told<'_> =
         (&[(&two, "2", 9 * DAY)], &[(DAY, "0"), (5 * DAY, "1"), (10 * DAY, "2"), (12 * DAY, "2"), (14 * DAY, "2")]);
     let other: Told<'_> =
@@ -1050,18 +1059,18 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     ];
     assert_eq!(reported(&facts([gone, other, other])), expected);
 
-    // Back at the first, by a push.
+    // Rolled back to the first hash by a push.
     let back: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2"), (9000, "1")]);
     let told_back = reported(&facts([back, back, back]));
     assert_eq!(told_back[0], ("one".to_owned(), 9000, 9000, 3, true));
     assert_eq!(told_back.len(), 3);
 
-    // The second build left all of them as they were, and was promoted. Where it was not, but the first again, most tell.
+    // The second build leaves all images unchanged and is promoted. If the first was pushed again instead, the majority decides.
     assert_eq!(reported(&facts([left, left, left])), [event("two", 101, 101, 3), event("one", 10, 10, 3)]);
     let again: Told<'_> = (&[(&one, "1", 9)], &[(10, "1"), (101, "1")]);
     assert_eq!(reported(&facts([left, again, again])), [event("one", 10, 10, 3)]);
 
-    // What no tag names goes back, whichever image does so first; and one that was not promoted at first is no part of that.
+    // A roll-back to a hash that no tag names, whichever image is first. An image not promoted at first does not count there.
     let lost: Told<'_> = (&[], &[(DAY + 60, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
     let lost_too: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY + 60, "11")]);
     let mut back = event("sha256:11", 10 * DAY, 10 * DAY + 60, 3);
@@ -1074,14 +1083,14 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
         [event("sha256:2", DAY + 20 * HOUR, DAY + 20 * HOUR, 3), event("sha256:1", DAY + 10 * HOUR, DAY + 10 * HOUR, 2)];
     assert_eq!(reported(&facts([late, early, early])), expected);
 
-    // One comes after the others have gone on, and a namespace has hashes of its own: nothing went back.
+    // One image follows after the others have moved on: nothing is rolled back.
     let tags: &[_] = &[(one.as_str(), "1", 9), (two.as_str(), "2", 99)];
     let on: Told<'_> = (tags, &[(10, "1"), (100, "2")]);
     let behind: Told<'_> = (tags, &[(3 * HOUR, "1"), (5 * HOUR, "2")]);
     assert_eq!(reported(&facts([on, on, behind])), [event("two", 100, 5 * HOUR, 3), event("one", 10, 3 * HOUR, 3)]);
 
-    // Pushed again at once is pushed once, whatever tags still name; and an image that has both hashes and comes alone is a straggler,
-    // or was pushed again: it alone promotes nothing.
+    // A repeated push within seconds counts once, whatever tags still exist. An image with both hashes that is pushed alone
+    // is late or was pushed again: it is not a promotion by itself.
     let twice: Told<'_> = (&[], &[(100, "1"), (105, "1")]);
     let once: Told<'_> = (&[], &[(110, "1")]);
     assert_eq!(reported(&facts([twice, once, once])), [event("sha256:1", 100, 110, 3)]);
@@ -1097,21 +1106,21 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
     let straggler: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100 + 2 * HOUR, "1")]);
     assert_eq!(reported(&facts([straggler, gone_on, gone_on])), [event("one", 110, 100 + 2 * HOUR, 3)]);
 
-    // Two come back whose first time is forgotten, and one stood there all the while.
+    // Two images return to a hash whose first promotion is forgotten, and one stayed at it.
     let stayed: Told<'_> = (&[(&one, "1", 9)], &[(10, "1")]);
     let came: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(DAY, "2"), (5 * DAY, "1")]);
     let mut back = event("one", 5 * DAY, 5 * DAY, 2);
     back.4 = true;
     assert_eq!(reported(&facts([came, came, stayed])), [back, event("two", DAY, DAY, 2), event("one", 10, 10, 1)]);
 
-    // One goes back by itself, beside one that is new: the new one does not.
+    // One image is rolled back while another moves to a new hash: only the first is a roll-back.
     let alone: Told<'_> = (&[], &[(DAY, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
     let new: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY, "33")]);
     let told_of = reported(&facts([alone, new, stayed]));
     assert!(told_of.contains(&("sha256:1".to_owned(), 10 * DAY, 10 * DAY, 1, true)), "{told_of:?}");
     assert!(told_of.contains(&("sha256:33".to_owned(), 10 * DAY, 10 * DAY, 1, false)), "{told_of:?}");
 
-    // Behind since the one before it left the hash, however often it has moved or was pushed since.
+    // It is behind since the channel before it left the hash, however often that one moved or was pushed later.
     let (_, plan, grid, rows) = made(&images[..1], &["tripleo-ci-testing", PROMOTED], vec![None, None]);
     let repository = plan.images[0].reference.as_ref().expect("a reference").repository.clone();
     let periods = |all: &[(u64, &str)]| {
@@ -1147,7 +1156,7 @@ fn a_quays_history_is_told_promotion_by_promotion_whatever_its_tags_still_name()
 }
 
 #[test]
-fn namespaces_are_promoted_on_their_own_and_do_not_count_each_others_promotions() {
+fn namespaces_are_promoted_independently() {
     let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/m/c:current-tripleo"];
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
     let facts = |all: [&[(u64, &str, Option<&str>)]; 3]| {
@@ -1179,16 +1188,16 @@ fn namespaces_are_promoted_on_their_own_and_do_not_count_each_others_promotions(
     let of_own = facts([a, b, &[(20, "3", Some("three")), (2 * DAY, "4", Some("four"))]]);
     assert_eq!(reported(&of_own), [own("four", 2 * DAY, 1), own("two", DAY, 2), own("three", 20, 1), own("one", 10, 2)]);
     assert_eq!(behind(&of_own, "one"), Some((1, DAY)));
-    // What one namespace cannot name is not what the other was promoted to, though a snapshot saw both at once.
+    // A digest without a hash in one namespace is not the other namespace's hash, even if both were seen at once.
     let unnamed = facts([a, b, &[(10, "3", None), (DAY, "4", None)]]);
     assert_eq!(reported(&unnamed), [own("sha256:4", DAY, 1), own("two", DAY, 2), own("one", 10, 2), own("sha256:3", 10, 1)]);
-    // Nothing says which of two hashes that were seen at once came first.
+    // If two hashes were first seen at once, nothing shows which came first.
     let torn = facts([&[(DAY, "1", Some("one"))], &[(DAY, "2", Some("two"))], &[]]);
     assert_eq!(["one", "two"].map(|hash| behind(&torn, hash)), [None, None]);
 }
 
 #[test]
-fn what_the_pipeline_says_is_read_and_never_guessed() {
+fn pipeline_responses_are_never_guessed() {
     for odd in ["", "null", "{}", "[1, null, \"x\"]", "{\"promotions\": {}}", "[{\"timestamp\": null}]", "[{\"timestamp\": 5}]"] {
         assert!(read_promotions(odd).unwrap_or_default().is_empty(), "{odd}");
         assert!(read_votes(odd).unwrap_or_default().is_empty(), "{odd}");
@@ -1205,7 +1214,7 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
         let read = read_promotions(&body.to_string()).expect("promotions");
         assert_eq!((read[0].hash.as_str(), read[0].at), (expected.as_str(), 7));
     }
-    // A batch, as DLRN keeps it: the last row alone names the aggregate.
+    // A batch as DLRN keeps it: only its last row names the aggregate.
     let row = |aggregate: Value| json!({ "timestamp": 7, "commit_hash": commit, "distro_hash": distro, "aggregate_hash": aggregate, "promote_name": "c", "component": "nova" });
     let aggregate = "0123456789abcdef0123456789abcdef";
     let read =
@@ -1217,7 +1226,7 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
         .expect("a build");
     assert_eq!((build.result.as_str(), build.at), ("FAILURE", EPOCH));
 
-    // The promoter's file, then DLRN, then Zuul: each is asked for what is still open, and for nothing twice.
+    // The promoter's file, then DLRN, then Zuul: each is asked only what is still open, and nothing is requested twice.
     let choices = chosen(&[
         ("channels", "tripleo-ci-testing,current-tripleo,lonely"),
         ("criteria", "https://c.example/x.yaml"),
@@ -1246,7 +1255,7 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
                 url if url.contains("_status") => Ok(r#"[{"job_id":"job-passed","success":true,"timestamp":1},{"job_id":"job-failed","success":false,"timestamp":2,"url":"javascript:alert(1)"}]"#.to_owned()),
                 url if url.contains("job-failed") => Ok(r#"[{"result":"FAILURE","end_time":"2017-05-30T00:49:16","log_url":"https://l.example/f"}]"#.to_owned()),
                 url if url.contains("job-missing") => Ok("[]".to_owned()),
-                _ => Err("the server answered 500".to_owned()),
+                _ => Err("the server returned 500".to_owned()),
             };
             asked.push(want.url.clone());
             pipeline.take(want.clone(), &want.url, EPOCH + 3600, answer);
@@ -1262,14 +1271,11 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
     let failed = &blockers[0];
     assert_eq!(failed.url.as_deref(), Some("https://l.example/f"), "what is no address of the web is no link");
     assert!(failed.sentence.ends_with("its last build in Zuul ended in FAILURE 1 h ago."), "{}", failed.sentence);
-    assert!(
-        blockers.iter().any(|b| b.job == "job-missing" && b.sentence.ends_with("Zuul knows no build of it.")),
-        "{blockers:?}"
-    );
+    assert!(blockers.iter().any(|b| b.job == "job-missing" && b.sentence.ends_with("Zuul has no build of it.")), "{blockers:?}");
     assert!(!pipeline.troubles.is_empty(), "what could not be read is told");
     let WhyNot::Unknown { message, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
-    assert!(message.contains("says nothing of lonely"), "{message}");
-    // Without votes nothing has passed and nothing failed, whatever Zuul ran last; that is told for itself.
+    assert!(message.contains("does not list lonely"), "{message}");
+    // Without votes nothing has passed and nothing failed, whatever Zuul ran last. Its builds are listed separately.
     let unvoted = Pipeline { votes: BTreeMap::new(), ..pipeline.clone() };
     let WhyNot::Unknown { message, builds } = unvoted.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
         panic!("nobody voted")
@@ -1282,7 +1288,7 @@ fn what_the_pipeline_says_is_read_and_never_guessed() {
 }
 
 #[test]
-fn two_files_or_runs_are_set_side_by_side() {
+fn two_files_compare_image_by_image() {
     let file = |name: &str, text: &str| Side::of_file(&Source { name: name.to_owned(), text: text.to_owned() });
     let list = |host: &str, images: &[(&str, &str)]| {
         let entries: String = images.iter().map(|(name, tag)| format!("- imagename: {host}/n/{name}{tag}\n")).collect();
@@ -1316,14 +1322,14 @@ fn two_files_or_runs_are_set_side_by_side() {
     let wrong = file("odd.yaml", "a: 1\n").expect_err("it is neither");
     assert!(wrong.to_string().contains("odd.yaml") && wrong.message.contains("neither"), "{wrong}");
 
-    // What could not be asked on one side is unknown, never removed.
+    // An image that could not be asked on one side is unknown, never removed.
     let mut broken = old.clone();
     broken.entries.insert(own("same"), overtag::engine::output::compare::Entry::Unknown(own("it was private")));
     assert!(compare(&old, &broken).contains(&(own("same"), Change::Unknown(own("it was private")))));
 }
 
 #[test]
-fn a_stage_told_by_hand_says_how_late_and_how_far_behind() {
+fn stage_sentence_shows_lag_and_lateness() {
     let lag = |differ: usize, promotions: Option<usize>, since: Option<u64>| {
         let lag = Lag { before: "consistent".to_owned(), same: 1, differ, since, promotions, ..Lag::default() };
         lag.sentence(10 * DAY)
@@ -1336,10 +1342,10 @@ fn a_stage_told_by_hand_says_how_late_and_how_far_behind() {
 }
 
 #[test]
-fn quay_pushes_are_promotions_only_where_the_image_before_differs() {
+fn quay_push_of_same_image_promotes_nothing() {
     const CHANNEL: &str = "current-tripleo";
     let now = 1_780_102_156;
-    // As the mirrors of Quay do: every tag is pushed again each day, and stays what it is.
+    // As Quay's mirrors do: every tag is pushed again each day, with the same digest.
     let mirrored = |path: &str| {
         let mut repository = quay::Repository::new(path);
         repository.state = "MIRROR";

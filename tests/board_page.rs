@@ -79,7 +79,8 @@ fn refresh(page: &Page) {
 }
 
 #[test]
-fn the_demos_board_equals_the_command_line_and_is_in_nobodys_way() {
+fn demo_board_equals_command_line() {
+    // It works from the keyboard, on a phone and on a wall, and is accessible.
     let page = open(&address(&[("view", "board")]));
     let expected = reported("?view=board");
     page.wait_for("document.querySelectorAll('tr.cells').length === 86", LIMIT);
@@ -145,7 +146,7 @@ fn the_demos_board_equals_the_command_line_and_is_in_nobodys_way() {
     assert_eq!(fits, true, "nothing is wider than the phone");
     screenshot(&page, "board-phone");
 
-    // On a wall: what is wrong, and nothing to press; in a small frame the sentence alone.
+    // On a wall: only the wrong rows, and no buttons; in a small frame only the sentence.
     page.set_window(3840, 2160, 1.0);
     visit(&page, &address(&[("view", "board"), ("embed", "1")]));
     assert_eq!((cells(&page).len(), page.controls("button").len()), (wrong, 0));
@@ -166,7 +167,7 @@ fn a_promotion_is_watched_image_by_image() {
     let (_folder, templates) = templates_of(&NAMES);
     let proxy = Proxy::before(&registry.host);
     let page = page(&options());
-    // What is notified is written down; leave is given.
+    // Notifications are recorded, and the permission is granted.
     let record = "window.told = [];
                   window.Notification = class { constructor(title, more) { window.told.push(title + ' | ' + more.body) }
                     static get permission() { return 'granted' } static requestPermission() { return Promise.resolve('granted') } };";
@@ -188,7 +189,7 @@ fn a_promotion_is_watched_image_by_image() {
     proxy.reset();
     refresh(&page);
     assert!(proxy.count() <= 2 * n, "a refresh asks once a cell:\n{}", proxy.log_text());
-    // No cell is taken away while it is asked for anew, and who is on one stays there.
+    // While it is requested again, no cell disappears, and the focus stays.
     page.eval("window.mine = document.querySelectorAll('tr.cells')[4].querySelectorAll('button')[1]; window.mine.focus()", &[]);
     page.eval(
         "window.waited = 0; new MutationObserver(() => { window.waited += document.querySelectorAll('tr.cells [data-status=waiting]').length })
@@ -224,7 +225,7 @@ fn a_promotion_is_watched_image_by_image() {
     assert_eq!(page.eval("return window.waited", &[]), 0);
     assert_eq!(page.eval("return document.activeElement === window.mine && window.mine.isConnected", &[]), true);
     let notified: Vec<String> = serde_json::from_value(page.eval("return window.told", &[])).expect("texts");
-    assert!(notified[0].starts_with("overtag | You are told when"), "the first one shows that it works: {notified:?}");
+    assert!(notified[0].starts_with("overtag | You are notified when"), "the first one shows that it works: {notified:?}");
     assert!(notified[1].starts_with(&format!("{PROMOTED}: torn | Torn: ")), "{notified:?}");
     assert!(
         notified
@@ -232,12 +233,12 @@ fn a_promotion_is_watched_image_by_image() {
             .is_some_and(|t| t.starts_with(&format!("{PROMOTED}: whole | Whole: all {n} images at {}", &hash(2)[..8]))),
         "{notified:?}"
     );
-    assert_shows(&page, &["Level with tripleo-ci-testing."]);
+    assert_shows(&page, &["In sync with tripleo-ci-testing."]);
     assert_eq!(proxy.count_where(|l| l.method == "OPTIONS"), 0);
 
-    // What is said aloud is said once, and is gone from the page then.
+    // An announcement is made once, and is then removed from the page.
     let announcement = "document.querySelector('.results > [aria-live]').innerText";
-    // The last one is said a second later than it is shown.
+    // The last one is announced a second after it is shown.
     thread::sleep(Duration::from_secs(2));
     page.wait_for(&format!("{announcement} === ''"), LIMIT);
     page.eval(
@@ -245,7 +246,7 @@ fn a_promotion_is_watched_image_by_image() {
         &[],
     );
     refresh(&page);
-    // Other images are no move of these.
+    // Choosing other images is not a move, so nothing is notified.
     page.type_into("Name prefix", "nothing-");
     page.wait_for("document.querySelectorAll('.stage')[1].dataset.state === 'empty'", LIMIT);
     done(&page);
@@ -256,11 +257,12 @@ fn a_promotion_is_watched_image_by_image() {
     );
     assert_eq!(page.eval("return window.told.length", &[]), notified.len());
     page.click("button", "Notify me");
-    page.wait_for_text("You are not notified any more.", PATIENCE);
+    page.wait_for_text("Notifications are off.", PATIENCE);
 }
 
 #[test]
-fn a_refresh_asks_once_a_cell_in_whatever_form_it_is_and_where_it_is_not() {
+fn refresh_sends_one_request_per_cell() {
+    // In every manifest form, and for a tag that is absent.
     let registry = Registry::scratch();
     let names = ["nova-api", "heat-api", "keystone", "horizon", "glance-api"];
     for (name, kind) in names.iter().zip([Kind::Docker, Kind::Oci, Kind::DockerList, Kind::OciIndex, Kind::Docker]) {
@@ -280,7 +282,7 @@ fn a_refresh_asks_once_a_cell_in_whatever_form_it_is_and_where_it_is_not() {
     refresh(&page);
     assert_eq!(of(&page), expected);
     assert_eq!(proxy.count(), 2 * names.len(), "{}", proxy.log_text());
-    // The first of them is a scout, and its config was read.
+    // The first image is a scout, so its config was read.
     page.press("j");
     page.press("o");
     page.wait_for("document.querySelector('dialog[open]') !== null", PATIENCE);
@@ -289,7 +291,7 @@ fn a_refresh_asks_once_a_cell_in_whatever_form_it_is_and_where_it_is_not() {
 }
 
 #[test]
-fn it_refreshes_by_itself_as_long_as_it_is_the_board() {
+fn only_open_board_refreshes_automatically() {
     let registry = Registry::scratch();
     for name in ["nova-api", "heat-api"] {
         push(&registry, name, 1, &[PROMOTED]);
@@ -297,7 +299,7 @@ fn it_refreshes_by_itself_as_long_as_it_is_the_board() {
     let (_folder, templates) = templates_of(&["nova-api", "heat-api"]);
     let proxy = Proxy::before(&registry.host);
     let page = page(&options());
-    // Half a minute goes by at once.
+    // The page's timer of 30 s runs out after 0.1 s.
     let quick = "const real = window.setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 30000 ? 100 : ms, ...a);";
     page.cdp("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": quick }));
     visit(&page, &board(&proxy.host, &templates, PROMOTED, &[("refresh", "30")]));
@@ -315,7 +317,8 @@ fn it_refreshes_by_itself_as_long_as_it_is_the_board() {
 }
 
 #[test]
-fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
+fn quay_board_sends_one_request_per_image() {
+    // The history is read only on request.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let names = ["nova-api", "heat-api", "keystone", "glance-api", "horizon"];
     let repository = |name: &str| {
@@ -347,7 +350,7 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     );
     refresh(&page);
     assert_eq!(quay.data_requests(), 2 * names.len(), "{}", quay.log_text());
-    // One that cannot be read is not called none, and can be asked for again.
+    // A history that cannot be read is not shown as empty, and can be requested again.
     quay.fault(|seen| (seen.method == "GET" && seen.path.contains("specificTag")).then(|| Fault::registry_error(403, "DENIED")));
     page.click("button", "Read the history");
     page.wait_for_text("Not all of the history could be read", LIMIT);
@@ -363,7 +366,7 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     let reported: Vec<(bool, bool)> =
         rows.iter().map(|r| (r["Hash"].contains("rolled back"), r["Hash"].contains(&hash(1)[..8]))).collect();
     assert_eq!(reported, [(true, true), (false, false), (false, true)], "{rows:?}");
-    assert_shows(&page, &["Nothing older than", "2 promotions behind podified-ci-testing"]);
+    assert_shows(&page, &["No history is available before", "2 promotions behind podified-ci-testing"]);
     assert_eq!(page.eval("return document.querySelectorAll('.timeline > g').length", &[]), 6, "drawn as well");
     refresh(&page);
     assert!(
@@ -373,7 +376,7 @@ fn a_quay_costs_a_request_an_image_and_tells_its_history_when_asked() {
     );
     assert_accessible(&page, "with a timeline");
 
-    // A snapshot tells what it tells; nothing more can be read.
+    // With a snapshot no more history can be requested.
     let link = board(&quay.host, &templates, "podified-ci-testing,current-podified", &[("api", "quay")]);
     let kept = folder.path().join("kept.json").display().to_string();
     let taken = overtag(&["snapshot", "--link", &link, "--output", &kept], None);
@@ -396,7 +399,8 @@ promotions:
 ";
 
 #[test]
-fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
+fn page_shows_what_blocks_a_channel() {
+    // From DLRN, Zuul and the promoter's criteria, live and from a snapshot.
     let names = ["nova-api", "heat-api", "keystone"];
     let registry = Registry::scratch();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
@@ -437,12 +441,12 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
         &page,
         &[
             &format!("job-failed failed on {short} 2 h ago; its last build in Zuul ended in FAILURE"),
-            &format!("job-missing has not reported for {short}; Zuul knows no build of it."),
+            &format!("job-missing has not reported for {short}; Zuul has no build of it."),
             "1 of 3 jobs passed for",
             "1 promotion behind tripleo-ci-testing",
         ],
     );
-    // While all of it is asked anew, nothing else is said of the jobs, and nobody is led elsewhere.
+    // While all of it is requested again, the page says the same of the jobs.
     page.eval(
         "window.said = new Set(); const look = () => [...document.querySelectorAll('.reasons, .stages, .times')].forEach(e => window.said.add(e.innerText.replace(/[0-9]+ (s|min|h|d)/g, '')));
          look(); new MutationObserver(look).observe(document.querySelector('.results'), { subtree: true, childList: true, characterData: true })",
@@ -466,11 +470,11 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     let of_command = reported(&page.url());
     assert_eq!(of_command["channels"][1]["held_by"]["blockers"].as_array().map(Vec::len), Some(2));
 
-    // A board of the one channel tells as much as the command line does.
+    // A board of one channel shows as much as the command line does.
     visit(&page, &board(&registry.host, &templates, PROMOTED, &[("dlrn", &front.origin), ("criteria", &criteria)]));
     assert_shows(&page, &["job-missing has not reported for", "1 of 3 jobs passed for"]);
 
-    // Cancel ends what is read beside the registry, too.
+    // Cancel also ends the requests to Zuul.
     let slow = Proxy::fake(|_| None);
     slow.hold();
     let slow_zuul = format!("http://{}/t", slow.host);
@@ -478,7 +482,7 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     slow.wait_for_requests(1, LIMIT);
     page.click("button", "Cancel");
     done(&page);
-    assert_shows(&page, &["cancelled before it was known"]);
+    assert_shows(&page, &["cancelled before a response arrived"]);
     slow.release();
 
     // The same from a snapshot, without asking anybody.
@@ -487,22 +491,23 @@ fn dlrn_and_zuul_tell_the_page_what_holds_a_channel_and_a_snapshot_keeps_it() {
     assert!(done_.status.success(), "{}", String::from_utf8_lossy(&done_.stderr));
     let (asked, snapshot) = (zuul.count(), format!("{}kept.json", templates.url));
     visit(&page, &board("unasked.example", &templates, &channels, &[("snapshot", &snapshot)]));
-    assert_shows(&page, &["does not hold this repository"]);
+    assert_shows(&page, &["does not contain this repository"]);
     visit(&page, &board(&registry.host, &templates, &channels, &[("snapshot", &snapshot)]));
-    assert_shows(&page, &["job-missing has not reported for", "no registry was asked", "0 requests"]);
+    assert_shows(&page, &["job-missing has not reported for", "no registry was queried", "0 requests"]);
     assert_eq!(zuul.count(), asked);
 
-    // What cannot be read is told, and nothing is concluded: no CORS, not there, no JSON.
+    // What cannot be read is reported, and nothing is concluded: a server without CORS, and a missing file.
     let broken = format!("{}nothing.json", templates.url);
     visit(&page, &board(&registry.host, &templates, &channels, &[("dlrn", &dlrn.url()), ("criteria", &criteria)]));
-    assert_shows(&page, &["Nothing is concluded from that", "which it passed is not known"]);
+    assert_shows(&page, &["The board ignores it", "which it passed is not known"]);
     visit(&page, &board(&registry.host, &templates, &channels, &[("dlrn", &broken), ("criteria", &criteria)]));
-    assert_shows(&page, &["the server answered 404"]);
+    assert_shows(&page, &["the server returned 404"]);
     assert_eq!(cards(&page)[1].2, "whole", "the board itself is known all the same");
 }
 
 #[test]
-fn two_channels_hashes_snapshots_or_files_are_compared() {
+fn any_two_sides_can_be_compared() {
+    // Two channels, hashes, snapshots or files.
     let registry = Registry::scratch();
     for (i, name) in NAMES.iter().enumerate() {
         if i != 0 {
@@ -544,7 +549,7 @@ fn two_channels_hashes_snapshots_or_files_are_compared() {
     visit(&page, &link(&format!("{},{}", hash(1), hash(2)), &[]));
     assert_eq!(compared(&page), own(&[("added", 1), ("removed", 4), ("moved", 3), ("unknown", 1)]));
     let first = &hash(1)[..8];
-    assert_shows(&page, &[&format!("1 image of {first} could not be asked, and is not in its files below.")]);
+    assert_shows(&page, &[&format!("1 image of {first} could not be checked, and is not in its files below.")]);
     page.set_window(360, 740, 1.0);
     let wide = page.eval("return [document.documentElement.scrollWidth, innerWidth]", &[]);
     assert!(wide[0].as_u64() <= wide[1].as_u64(), "nothing is wider than the phone: {wide}");
@@ -562,7 +567,7 @@ fn two_channels_hashes_snapshots_or_files_are_compared() {
     assert_eq!(compared(&page), own(&[("moved", 1), ("unchanged", 8)]));
     assert_shows(&page, &["keystone", "current-tripleo now"]);
 
-    // Who sets two of a board's channels against each other finds the board as it was.
+    // After two of a board's channels were compared, the board is as before.
     visit(&page, &link(&format!("a,b,consistent,{PROMOTED}"), &[]));
     page.type_into("From", "consistent");
     page.type_into("To", PROMOTED);
@@ -572,7 +577,7 @@ fn two_channels_hashes_snapshots_or_files_are_compared() {
     page.wait_for(&format!("location.search.endsWith('channels=a%2Cb%2Cconsistent%2C{PROMOTED}')"), LIMIT);
     page.back();
 
-    // Two files, and one that is none.
+    // Two files, and one that cannot be compared.
     let list = |tag: &str, more: &str| {
         format!("container_images:\n- imagename: a.example/n/one:{tag}\n- imagename: a.example/n/two:1\n{more}")
     };
@@ -588,11 +593,11 @@ fn two_channels_hashes_snapshots_or_files_are_compared() {
     assert_eq!(compared(&page), own(&[("added", 1), ("moved", 1), ("unchanged", 1)]));
     drop("odd.yaml", "a: 1\n");
     page.wait_for_text("neither container_images nor parameter_defaults", LIMIT);
-    assert_shows(&page, &["Nothing can be compared", "odd.yaml"]);
+    assert_shows(&page, &["Cannot compare the two sides", "odd.yaml"]);
 }
 
 #[test]
-fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
+fn large_board_scrolls_and_keeps_choices() {
     let names: Vec<String> = (0..500).map(|i| format!("{}-{i:03}", ["nova", "neutron", "heat"][i % 3])).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let registry = Proxy::fake(|seen: &Seen| {
@@ -611,7 +616,7 @@ fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
     let drawn = |page: &Page| page.eval("return document.querySelectorAll('tr.cells').length", &[]).as_u64().unwrap_or(0);
     assert!((10..120).contains(&drawn(&page)), "{} rows are drawn", drawn(&page));
     assert_eq!(page.eval("return document.querySelector('.board').getAttribute('aria-rowcount')", &[]), "501");
-    // Who is on a row that scrolls out of the document stays in the table.
+    // If the row with the focus scrolls out of the document, the focus stays in the table.
     page.press("j");
     assert_eq!(page.eval("return document.activeElement.className", &[]), "cell");
     page.eval("const box = document.querySelector('.board-box'); box.scrollTop = box.scrollHeight", &[]);
@@ -666,7 +671,7 @@ fn five_hundred_images_scroll_and_every_choice_is_in_the_link() {
 }
 
 #[test]
-fn a_link_from_elsewhere_leads_to_no_private_host_without_leave() {
+fn foreign_link_needs_permission_for_private_host() {
     let rules = format!("MAP overtag.example 127.0.0.1, {NO_NAMES}");
     let page = page(&Options { host_resolver_rules: Some(rules), ..options() });
     let elsewhere = site().url.replace("127.0.0.1", "overtag.example");
@@ -680,7 +685,7 @@ fn a_link_from_elsewhere_leads_to_no_private_host_without_leave() {
     page.open(&format!("{elsewhere}?{}", query(&link)));
     page.wait_for("document.body.innerText.includes('Allow this registry')", LIMIT);
     assert_eq!(private.count(), 0, "{}", private.log_text());
-    // A promoter's file on a public host leads nobody to a private one.
+    // A promoter's file on a public host cannot make the page ask a private one.
     let file = format!("api_url: http://{}/api\npromotions:\n  current-tripleo:\n    criteria: [a]\n", private.host);
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("c.yaml"), file).expect("it is written");
@@ -688,12 +693,13 @@ fn a_link_from_elsewhere_leads_to_no_private_host_without_leave() {
     fs::copy(folder.path().join("c.yaml"), &beside).expect("it is copied");
     visit(&page, &format!("{elsewhere}?view=board&criteria=c-test.yaml"));
     fs::remove_file(&beside).expect("it is removed");
-    assert_shows(&page, &["`api_url` is ignored", "is in a private network"]);
+    assert_shows(&page, &["`api_url` is ignored", "is on a private network"]);
     assert_eq!(private.count(), 0, "{}", private.log_text());
 }
 
 #[test]
-fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
+fn wall_survives_unreadable_snapshot() {
+    // The last good snapshot stays on the wall, and the next one that can be read replaces it.
     let registry = Registry::scratch();
     let names = ["nova-api", "heat-api"];
     for name in names {
@@ -719,7 +725,7 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     let url = format!("http://{}/kept.json", wall.host);
     visit(&page, &board(&registry.host, &templates, PROMOTED, &[("refresh", "30"), ("snapshot", &url), ("embed", "1")]));
     assert_shows(&page, &["current-tripleo is whole.", "Nothing is wrong."]);
-    // The same file again and again; then none; then one that tells of a torn channel.
+    // The same file several times, then none, then one with a torn channel.
     wall.wait_for_requests(5, LIMIT);
     *served.lock().expect("no holder panics") = None;
     page.wait_for_text("It could not be read again, so the previous one is shown", LIMIT);
@@ -728,7 +734,7 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     *served.lock().expect("no holder panics") = Some(take());
     page.wait_for("document.querySelector('.stage').dataset.state === 'torn'", LIMIT);
     assert!(!page.text().contains("It could not be read again"));
-    // Nor is that said of a file that is dropped meanwhile.
+    // The message also disappears when a file is dropped on the page.
     let last = served.lock().expect("no holder panics").take().expect("it was served");
     page.wait_for_text("It could not be read again", LIMIT);
     let js = "const data = new DataTransfer(); data.items.add(new File([arguments[0]], 'own.json'));
@@ -737,7 +743,7 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     page.wait_for("!document.body.innerText.includes('It could not be read again')", LIMIT);
     assert_shows(&page, &["current-tripleo is torn.", "Read from a snapshot"]);
 
-    // The same file once more leaves a board that can be looked into.
+    // After the same file is read again, cells can still be opened.
     let more: Vec<String> = (0..5).map(|i| format!("image-{i}")).collect();
     let more: Vec<&str> = more.iter().map(String::as_str).collect();
     more.iter().for_each(|name| push(&registry, name, 1, &[PROMOTED]));
@@ -754,14 +760,14 @@ fn a_wall_outlives_what_it_cannot_read_and_ages_with_its_snapshot() {
     page.wait_for_text("rdo_version=", LIMIT);
     page.press("Escape");
 
-    // Where the link looks for something, what is not found is not called right.
+    // With a search that matches nothing, the page does not say that nothing is wrong.
     push(&registry, more[0], 2, &[PROMOTED]);
     visit(&page, &board(&registry.host, &templates, PROMOTED, &[("embed", "1"), ("q", "zzz")]));
     assert_shows(&page, &["No row matches", "current-tripleo is torn."]);
 }
 
 #[test]
-fn who_refreshes_twice_or_cancels_loses_nothing() {
+fn repeated_or_cancelled_refresh_loses_nothing() {
     let registry = Registry::scratch();
     for name in NAMES {
         push(&registry, name, 1, &[PROMOTED]);
@@ -775,7 +781,7 @@ fn who_refreshes_twice_or_cancels_loses_nothing() {
     page.press("r");
     proxy.wait_for_requests(1, LIMIT);
     page.press("r");
-    page.wait_for_text("being asked for already", PATIENCE);
+    page.wait_for_text("is already loading", PATIENCE);
     assert_eq!(page.eval("return document.querySelectorAll('[data-status=waiting]').length", &[]), 0);
     proxy.release();
     done(&page);
@@ -790,7 +796,7 @@ fn who_refreshes_twice_or_cancels_loses_nothing() {
     assert_eq!((cards(&page)[0].2.as_str(), cells(&page).len()), ("whole", NAMES.len()));
     assert_shows(&page, &[&format!("as of{}UTC", as_of.as_str().unwrap_or("?"))]);
     proxy.release();
-    // A cell that was put back is what it was, and can be opened.
+    // A restored cell is as before, and can be opened.
     let open_last = "[...document.querySelectorAll('.cells .cell')].at(-1).click()";
     page.eval(open_last, &[]);
     page.wait_for_text("rdo_version=", LIMIT);
@@ -798,7 +804,7 @@ fn who_refreshes_twice_or_cancels_loses_nothing() {
     assert_eq!(cards(&page)[0].2, "whole");
     page.press("Escape");
 
-    // By which limits it is judged is no question to a registry.
+    // Changing the limits of lateness sends no request.
     proxy.reset();
     page.type_into("Late after days", "2,5");
     page.wait_for("location.search.includes('late=2%2C5')", PATIENCE);

@@ -16,7 +16,7 @@ fn registry() -> &'static Registry {
     REGISTRY.get_or_init(|| Registry::start(Path::new(support::CACHE), &support::names()))
 }
 
-/// Runs the program; nothing of whoever runs the tests counts.
+/// Runs the program at a fixed time.
 fn overtag(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overtag"));
     command.args(args).env("SOURCE_DATE_EPOCH", "1496105356").output().expect("overtag runs")
@@ -48,7 +48,7 @@ impl Here {
         let (template, namespace) = (self.path("t.j2"), format!("{}/{NAMESPACE}", self.host));
         let mut args =
             vec!["prepare", "--template-file", &template, "--namespace", &namespace, "--prefix", PREFIX, "--tag", PROMOTED];
-        // A flag that is given again wins here as it does for a person who edits a line: the first one goes.
+        // A `--tag` in `more` replaces the one above.
         if let Some(i) = args.iter().position(|a| *a == "--tag" && more.contains(a)) {
             args.drain(i..i + 2);
         }
@@ -100,7 +100,7 @@ fn assert_right(report: &Value, seed: &Seed) {
 }
 
 #[test]
-fn every_image_of_a_real_registry_is_answered_right_with_about_two_requests() {
+fn real_registry_needs_two_requests_per_image() {
     let registry = registry();
     let proxy = Proxy::before(&registry.host);
     let (code, report) = Here::at(&proxy.host).report(&[]);
@@ -124,7 +124,7 @@ fn the_order_of_answers_changes_nothing() {
         (fs::read(a).expect("a"), fs::read(b).expect("b"))
     };
     let plain = files("plain");
-    // Some answers come late, others later, and each time other ones.
+    // Each answer is delayed by another time, and in each turn by another one.
     for turn in 0..2 {
         proxy.fault(move |seen: &Seen| {
             let late = seen.path.bytes().map(u64::from).sum::<u64>() * (turn + 3) % 7;
@@ -135,7 +135,7 @@ fn the_order_of_answers_changes_nothing() {
 }
 
 #[test]
-fn each_chain_pins_as_it_says() {
+fn each_pin_chain_selects_its_tag() {
     let registry = registry();
     let seed = &registry.seed;
     let here = Here::at(&registry.host);
@@ -185,7 +185,7 @@ fn each_chain_pins_as_it_says() {
 }
 
 #[test]
-fn an_image_that_stands_for_two_hashes_is_not_torn() {
+fn image_with_two_hashes_is_not_torn() {
     let registry = Registry::scratch();
     let (new, old) = (format!("{}_{}", "a".repeat(40), "1".repeat(8)), format!("{}_{}", "b".repeat(40), "2".repeat(8)));
     // The first image was not rebuilt: both hashes are the same image, and its label names the older one.
@@ -193,7 +193,7 @@ fn an_image_that_stands_for_two_hashes_is_not_torn() {
     for name in ["second", "third", "fourth"] {
         registry.push(&format!("ns/{name}"), &[&new, PROMOTED], Kind::Docker, Some(&[("rdo_version", &new)]), 2);
     }
-    // And the last one is torn in truth, without a label that says so.
+    // The last image is really torn, and has no label.
     registry.push("ns/last", &[&new], Kind::Docker, None, 3);
     registry.push("ns/last", &[PROMOTED], Kind::Docker, None, 4);
     let folder = tempfile::tempdir().expect("a folder");
@@ -210,7 +210,7 @@ fn an_image_that_stands_for_two_hashes_is_not_torn() {
 }
 
 #[test]
-fn newest_is_the_highest_version_that_matches_whole() {
+fn newest_picks_highest_matching_version() {
     let registry = registry();
     let folder = tempfile::tempdir().expect("a folder");
     let template = folder.path().join("t.j2");
@@ -248,7 +248,7 @@ fn newest_is_the_highest_version_that_matches_whole() {
 }
 
 #[test]
-fn the_files_say_where_they_come_from_and_what_is_not_in_them() {
+fn files_name_their_source_and_omissions() {
     let registry = registry();
     let here = Here::at(&registry.host);
     let (a, b) = (here.path("containers"), here.path("environment"));
@@ -265,7 +265,7 @@ fn the_files_say_where_they_come_from_and_what_is_not_in_them() {
         "# Files beside the link: t.j2",
         "# Time: 2017-05-30T00:49:16Z",
         &format!("# Channel: {PROMOTED} at {hash} (117 of 124 images)"),
-        "# Images: 124 asked for, 119 written, 5 left out",
+        "# Images: 124 requested, 119 written, 5 left out",
     ] {
         assert!(head.contains(wanted), "{wanted} is not in\n{head}");
     }
@@ -285,7 +285,7 @@ fn the_files_say_where_they_come_from_and_what_is_not_in_them() {
 }
 
 #[test]
-fn a_registry_that_dies_half_way_gives_errors_and_no_absence() {
+fn registry_failing_midway_makes_nothing_absent() {
     let registry = registry();
     let proxy = Proxy::before(&registry.host);
     let here = Here::at(&proxy.host);
@@ -310,7 +310,7 @@ fn a_registry_that_dies_half_way_gives_errors_and_no_absence() {
     assert!(fs::read_to_string(&b).expect("b").starts_with("# INCOMPLETE"));
 }
 
-/// What a misbehaving registry leads to: the statuses of all rows.
+/// The statuses of all rows from a registry with this fault.
 fn statuses(
     fault: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static,
     more: &[&str],
@@ -326,7 +326,7 @@ fn statuses(
 }
 
 #[test]
-fn only_the_registry_s_own_word_is_an_absence() {
+fn only_registry_error_codes_mean_absent() {
     let all_error = |count: &BTreeMap<String, usize>| count.keys().eq(["error"]);
     for status in [401, 403, 500, 503] {
         let (code, count, report) = statuses(move |_| Some(Fault::text(status, "<html>no</html>")), &[]);
@@ -350,7 +350,7 @@ fn only_the_registry_s_own_word_is_an_absence() {
 }
 
 #[test]
-fn no_more_of_an_answer_is_read_than_its_bound() {
+fn oversized_response_is_error() {
     let huge = vec![b' '; (4 << 20) + 1];
     let (code, count, report) = statuses(move |s| (s.method == "GET").then(|| Fault::body(&huge)), &["--pin", "label"]);
     assert!(code == Some(3) && count.keys().eq(["error"]), "{report}");
@@ -358,7 +358,8 @@ fn no_more_of_an_answer_is_read_than_its_bound() {
 }
 
 #[test]
-fn what_passes_is_tried_again_and_what_is_refused_is_asked_otherwise() {
+fn transient_failures_are_retried() {
+    // A HEAD that is refused, or that hides the digest, is asked again as a GET.
     let whole = |count: BTreeMap<String, usize>, report: &Value| {
         let errors = count.get("error").copied().unwrap_or(0);
         assert_eq!(errors, 0, "{report}");
@@ -382,7 +383,7 @@ fn what_passes_is_tried_again_and_what_is_refused_is_asked_otherwise() {
     whole(count, &report);
 }
 
-/// The statuses and tags when the list of tags is answered by `answer`.
+/// The output of `prepare` when the list of tags is answered by `answer`.
 fn listed(answer: impl Fn(&Seen, &str) -> Fault + Send + Sync + 'static) -> Output {
     let proxy = Proxy::before(&registry().host);
     let host = proxy.host.clone();
@@ -395,7 +396,7 @@ fn listed(answer: impl Fn(&Seen, &str) -> Fault + Send + Sync + 'static) -> Outp
 }
 
 #[test]
-fn a_list_of_tags_that_goes_on_elsewhere_is_no_whole_list() {
+fn tag_list_continuing_elsewhere_is_error() {
     let page = |tags: &[&str]| Fault::json(200, &serde_json::json!({ "name": "x", "tags": tags }));
     let is_first = |seen: &Seen| !seen.path.contains("last=");
     // The same host under another scheme, as behind a proxy that ends TLS; and among several links.
@@ -411,7 +412,7 @@ fn a_list_of_tags_that_goes_on_elsewhere_is_no_whole_list() {
     }
     let done = listed(move |_, _| page(&["1.2.9"]).with("Link", "<https://elsewhere.example/x>; rel=\"next\""));
     assert_eq!(done.status.code(), Some(3), "{}", text(&done.stderr));
-    // A server that refuses a page size gives all without one.
+    // A server that refuses a page size sends all tags without one.
     let done = listed(move |seen, _| match seen.path.contains("n=") {
         true => Fault::registry_error(400, "PAGINATION_NUMBER_INVALID"),
         false => page(&["1.2.10", "1.2.9"]),
@@ -463,7 +464,7 @@ fn tags_are_read_over_all_pages() {
 }
 
 #[test]
-fn the_exit_status_tells_what_happened() {
+fn exit_status_reflects_the_outcome() {
     let registry = registry();
     let here = Here::at(&registry.host);
     let folder = tempfile::tempdir().expect("a folder");
@@ -508,7 +509,7 @@ fn the_exit_status_tells_what_happened() {
 }
 
 #[test]
-fn files_are_written_whole_or_not_at_all() {
+fn files_are_written_completely_or_never() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = folder.path().join("containers.yaml");
     fs::write(&first, "old").expect("written");
@@ -534,7 +535,7 @@ fn files_are_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn discover_prints_the_one_tag_or_says_why_not() {
+fn discover_prints_tag_or_reason() {
     let registry = registry();
     let seed = &registry.seed;
     let discover = |short: &str, tag: &str, more: &[&str]| {
@@ -570,7 +571,7 @@ fn discover_prints_the_one_tag_or_says_why_not() {
 }
 
 #[test]
-fn roles_beside_an_environment_are_said_not_to_count() {
+fn roles_beside_environment_are_ignored_with_warning() {
     let folder = tempfile::tempdir().expect("a folder");
     let environment = folder.path().join("e.yaml");
     fs::write(&environment, "parameter_defaults: {ComputeCount: 0}").expect("written");
@@ -581,7 +582,7 @@ fn roles_beside_an_environment_are_said_not_to_count() {
 }
 
 #[test]
-fn list_images_and_link() {
+fn list_images_and_link_print_selection() {
     let list = |args: &[&str]| text(&overtag(&[&["list-images"], args].concat()).stdout);
     let all = list(&["--release", "pike"]);
     assert!(all.starts_with("aodh-api\naodh-evaluator\n") && all.contains("\ndaemon\n"), "{all}");

@@ -1,4 +1,4 @@
-//! The made-up registry: small, the same each time, and one of everything that can be met.
+//! The demo registry: small, the same each time, and with one image of every kind.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,7 +7,7 @@ use overtag::engine::demo;
 use serde_json::Value;
 
 #[test]
-fn it_is_small_and_its_blobs_have_the_digests_that_name_them() {
+fn demo_is_small_with_correct_digests() {
     let files = demo::files();
     let size: usize = files.values().map(Vec::len).sum();
     assert!(size < 1_000_000, "{size} bytes");
@@ -20,7 +20,7 @@ fn it_is_small_and_its_blobs_have_the_digests_that_name_them() {
 }
 
 #[test]
-fn it_has_one_of_everything() {
+fn demo_covers_every_status_and_note() {
     let done = Command::new(env!("CARGO_BIN_EXE_overtag")).args(["prepare", "--format", "json"]).output().expect("overtag runs");
     let report: Value = serde_json::from_slice(&done.stdout).expect("a report");
     let all = |key: &str| -> BTreeSet<String> {

@@ -18,7 +18,7 @@ use support::registry::{Kind, NAMESPACE, PREFIX, PROMOTED, Registry};
 use support::shown::*;
 use tempfile::TempDir;
 
-/// What the files say, and a person replaces.
+/// What a person replaces in the files.
 const PAGE: &str = "https://overtag.example.org";
 const DIST: &str = "/srv/overtag/dist";
 const SNAPSHOTS: &str = "/srv/overtag/snapshots";
@@ -106,7 +106,7 @@ fn job(file: &Path, flags: &[&str], keep: Option<&str>) -> Output {
     command.output().expect("it runs")
 }
 
-/// What it said on standard error; nothing goes to standard output.
+/// Its standard error; standard output must be empty.
 fn said(done: &Output) -> String {
     assert!(done.stdout.is_empty(), "{done:?}");
     String::from_utf8_lossy(&done.stderr).into_owned()
@@ -123,7 +123,7 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn nginx_takes_the_files_together_as_they_are() {
+fn nginx_accepts_both_files_together() {
     let mut n = 0;
     let mut here = |name: &str| -> String {
         let at = |line: &str| match line.trim_start().starts_with("listen ") {
@@ -143,19 +143,19 @@ fn nginx_takes_the_files_together_as_they_are() {
 }
 
 #[test]
-fn the_page_is_whole_under_the_policy_of_the_site_and_the_policy_is_strict() {
+fn page_works_under_strict_site_policy() {
     let (site, _snapshots) = host(dist());
     let page = open(&site.origin);
     let shown = rows(&page);
     assert_named(&shown, &each(&report("", &[])["images"], "image"));
     assert_eq!(count(&shown, "error"), 0);
-    // A download, a copy and what is folded need nothing that the policy forbids.
+    // Downloads, copies and folded parts need nothing that the policy forbids.
     assert_same_files(&page, "");
     assert!(!copied(&page, "link").is_empty());
     unfold(&page);
     assert_eq!(console_errors(&page), [""; 0]);
 
-    // What is put into the page runs nothing and looks like nothing.
+    // A script or style that is added to the page has no effect.
     let js = "const add = (name, text) => {
                 try { document.head.append(Object.assign(document.createElement(name), { textContent: text })) } catch {}
               };
@@ -176,7 +176,7 @@ fn the_page_is_whole_under_the_policy_of_the_site_and_the_policy_is_strict() {
 }
 
 #[test]
-fn every_file_of_the_page_has_its_type_and_is_kept_as_long_as_it_may_be() {
+fn served_files_have_type_and_caching() {
     let (site, snapshots) = host(dist());
     let get = |path: &str| send("GET", &format!("{}/{path}", site.origin), &[]);
     let mut kinds = BTreeSet::new();
@@ -202,12 +202,12 @@ fn every_file_of_the_page_has_its_type_and_is_kept_as_long_as_it_may_be() {
     assert_eq!((snapshot.header("content-type"), snapshot.header("cache-control")), ("application/json", "no-cache"));
     assert_eq!(snapshot.body, b"{}");
 
-    // What is not there is not kept, either, and has the other headers.
+    // A missing file is not cached, and has the other headers.
     let missing = get("overtag-web-0123456789abcdef.js");
     assert_eq!((missing.status, missing.header("cache-control")), (404, ""));
     assert_eq!((missing.header("x-content-type-options"), missing.header("referrer-policy")), ("nosniff", "no-referrer"));
 
-    // The wall may be framed by others, and nothing else by anybody. The rest of the policy is that of the page itself.
+    // Only the wall may be shown in frames. The rest of the policy is that of the page itself.
     let own = fs::read_to_string(dist().join("index.html")).expect("index.html");
     let own =
         own.split_once("Content-Security-Policy\" content=\"").and_then(|(_, rest)| rest.split_once('"')).expect("a policy").0;
@@ -223,7 +223,7 @@ fn every_file_of_the_page_has_its_type_and_is_kept_as_long_as_it_may_be() {
 }
 
 #[test]
-fn what_was_packed_beforehand_is_sent_packed() {
+fn precompressed_files_are_sent_compressed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let name = "a-0123456789abcdef.css";
@@ -242,7 +242,7 @@ fn what_was_packed_beforehand_is_sent_packed() {
 }
 
 #[test]
-fn the_front_of_a_registry_has_the_lines_that_the_page_offers() {
+fn registry_front_matches_offered_lines() {
     let words = |text: &str| -> Vec<String> {
         let is_line = |l: &&str| !l.is_empty() && !l.starts_with('#');
         text.lines().map(str::trim).filter(is_line).map(str::to_owned).collect()
@@ -258,7 +258,8 @@ fn the_front_of_a_registry_has_the_lines_that_the_page_offers() {
 }
 
 #[test]
-fn the_front_answers_preflights_and_each_header_once_with_and_without_a_login() {
+fn registry_front_answers_preflights() {
+    // With and without a login, each CORS header is sent once.
     let registry = Registry::scratch();
     registry.push("space/image", &["one"], Kind::Docker, None, 0);
     let locked = login::htpasswd(&registry);
@@ -290,7 +291,7 @@ fn the_front_answers_preflights_and_each_header_once_with_and_without_a_login() 
 }
 
 #[test]
-fn behind_the_front_a_registry_that_no_page_can_read_becomes_whole_in_the_page() {
+fn front_makes_registry_readable_in_page() {
     let (site, _snapshots) = host(dist());
     let unreadable = nginx::no_cors(&registry().host);
     let front = front(0, &site.origin, &unreadable.host);
@@ -301,7 +302,7 @@ fn behind_the_front_a_registry_that_no_page_can_read_becomes_whole_in_the_page()
     assert_eq!(proxy.count_where(|l| l.method == "OPTIONS"), 0, "{}", proxy.log_text());
 }
 
-/// The browser asked for leave, and got it each time.
+/// Asserts that there were preflights, and that each was answered with 204.
 fn assert_preflights_answered(proxy: &Proxy) {
     let statuses: BTreeSet<Option<u16>> = proxy.log().iter().filter(|l| l.method == "OPTIONS").map(|l| l.status).collect();
     assert_eq!(statuses, BTreeSet::from([Some(204)]), "{}", proxy.log_text());
@@ -317,7 +318,7 @@ fn log_in(page: &Page, host: &str) {
 }
 
 #[test]
-fn behind_the_front_a_registry_with_a_password_becomes_whole_after_the_login() {
+fn front_makes_password_registry_readable() {
     let (site, _snapshots) = host(dist());
     let locked = login::htpasswd(registry());
     let front = front(0, &site.origin, &locked.host);
@@ -330,11 +331,11 @@ fn behind_the_front_a_registry_with_a_password_becomes_whole_after_the_login() {
 }
 
 #[test]
-fn a_registry_with_tokens_becomes_whole_with_its_token_service_behind_a_front_of_its_own() {
+fn front_makes_token_service_readable() {
     let (site, _snapshots) = host(dist());
     let tokens = Tokens::start();
     let service = front(1, &site.origin, &tokens.server.host);
-    // The service itself lets no page read it: the front does.
+    // The service itself sends no CORS headers: the front does.
     tokens.set(|s| s.cors = false);
     let login = login::with_realm(registry(), tokens, &format!("{}/token", service.origin));
     let front = front(0, &site.origin, &login.host);
@@ -346,7 +347,7 @@ fn a_registry_with_tokens_becomes_whole_with_its_token_service_behind_a_front_of
 }
 
 #[test]
-fn the_job_writes_a_snapshot_that_the_page_shows_without_asking_the_registry() {
+fn job_snapshot_replaces_the_registry() {
     let (site, snapshots) = host(dist());
     let proxy = Proxy::before(&registry().host);
     let choices = link(&proxy.host, &[]);
@@ -360,13 +361,13 @@ fn the_job_writes_a_snapshot_that_the_page_shows_without_asking_the_registry() {
     proxy.stop_after(0);
     let page = open(&format!("{}/?{}", site.origin, link(&proxy.host, &[("snapshot", "snapshot.json")])));
     assert_whole(&rows(&page), &registry().seed);
-    assert_shows(&page, &["Read from a snapshot of", "no registry was asked"]);
+    assert_shows(&page, &["Read from a snapshot of", "no registry was queried"]);
     assert_eq!((proxy.count(), proxy.connections()), (0, 0), "{}", proxy.log_text());
     assert_eq!(console_errors(&page), [""; 0]);
 }
 
 #[test]
-fn the_commands_of_the_readme_show_the_demo_from_a_snapshot() {
+fn readme_commands_show_demo_snapshot() {
     let readme = deploy("README.md");
     let line = |part: &str| readme.lines().find(|l| l.starts_with("    ") && l.contains(part)).expect("a command").trim();
     let (site, snapshots) = host(dist());
@@ -380,7 +381,8 @@ fn the_commands_of_the_readme_show_the_demo_from_a_snapshot() {
 }
 
 #[test]
-fn a_registry_that_fails_leaves_the_last_good_snapshot_and_one_line() {
+fn failed_job_keeps_last_snapshot() {
+    // It prints one line.
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("snapshot.json");
     let proxy = Proxy::before(&registry().host);
@@ -389,15 +391,15 @@ fn a_registry_that_fails_leaves_the_last_good_snapshot_and_one_line() {
     let (before, names) = (fs::read(&file).expect("it is there"), names_in(folder.path()));
     assert_eq!(names.len(), 2, "the file and a dated copy: {names:?}");
 
-    // One image of all is refused.
+    // The registry refuses one image.
     let name = registry().seed.images.values().next().expect("an image").repo.clone();
     proxy.fault(move |seen| seen.path.contains(&format!("/{name}/")).then(|| Fault::registry_error(403, "DENIED")));
     let refused = job(&file, &["--link", &choices], None);
     let line = said(&refused);
     assert_eq!((refused.status.code(), line.lines().count()), (Some(3), 1), "{line}");
-    assert!(line.starts_with("snapshot.sh: ") && line.contains("1 of 124 images could not be asked"), "{line}");
+    assert!(line.starts_with("snapshot.sh: ") && line.contains("1 of 124 images could not be checked"), "{line}");
 
-    // A flag that is wrong, a file that has no name, a number that is none, and no program at all.
+    // A wrong flag, a missing file name, an invalid number, and a missing program.
     for (flags, status, word) in [(vec!["--releas", "train"], 2, "--releas"), (vec!["--release", "trian"], 2, "trian")] {
         let wrong = job(&file, &flags, None);
         assert_eq!((wrong.status.code(), said(&wrong).lines().count()), (Some(status), 1), "{}", said(&wrong));
@@ -414,7 +416,7 @@ fn a_registry_that_fails_leaves_the_last_good_snapshot_and_one_line() {
 }
 
 #[test]
-fn dated_copies_are_kept_up_to_their_number_and_tell_what_moved() {
+fn dated_copies_are_limited_and_comparable() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("snapshot.json");
     let registry = Registry::scratch();
@@ -426,13 +428,13 @@ fn dated_copies_are_kept_up_to_their_number_and_tell_what_moved() {
     written(&job(&file, &flags, Some("3")));
     let is_dated = |name: &String| name.starts_with("snapshot-2");
     let first = names_in(folder.path()).into_iter().find(is_dated).expect("a dated copy");
-    // Copies of earlier days, and a neighbour that is none.
+    // Copies of earlier days, and another file beside them.
     for day in ["2019-01-01T000000Z", "2020-01-01T000000Z", "2021-01-01T000000Z"] {
         fs::write(folder.path().join(format!("snapshot-{day}.json")), "{}").expect("written");
     }
     let other = folder.path().join("snapshot-rocky.json");
     fs::write(&other, "{}").expect("written");
-    // A copy is its own: what comes next does not change it.
+    // A copy does not change with the next snapshot.
     let first = folder.path().join(&first);
     let kept = folder.path().join("snapshot-2022-01-01T000000Z.json");
     fs::rename(&first, &kept).expect("renamed");
@@ -474,12 +476,12 @@ fn run(command: &str) -> Output {
 }
 
 #[test]
-fn the_line_of_cron_runs_the_script_and_so_does_the_one_with_a_login() {
+fn cron_lines_run_with_and_without_login() {
     let jobs = jobs();
     assert_eq!(jobs.len(), 2, "{jobs:?}");
     for (_, user, command) in &jobs {
         assert_eq!((user.as_str(), command.split(' ').next()), ("overtag", Some(SCRIPT)));
-        // A percent sign is the end of the line to cron.
+        // For cron a percent sign ends the command.
         assert!(!command.contains('%'), "{command}");
     }
     let locked = login::htpasswd(registry());
@@ -505,7 +507,7 @@ fn the_line_of_cron_runs_the_script_and_so_does_the_one_with_a_login() {
 }
 
 #[test]
-fn scripts_are_plain_sh_and_no_file_names_a_machine() {
+fn scripts_are_posix_and_name_no_machine() {
     let script: PathBuf = script().into();
     assert!(fs::metadata(&script).expect("it is there").permissions().mode() & 0o111 == 0o111, "it can be run");
     for shell in ["sh", "bash"] {
@@ -526,7 +528,7 @@ fn scripts_are_plain_sh_and_no_file_names_a_machine() {
 }
 
 #[test]
-fn the_ci_example_runs_the_same_script_and_pins_what_it_takes_from_others() {
+fn ci_example_runs_script_and_pins_actions() {
     let text = deploy("ci-example.yml");
     let workflow: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
     let steps = workflow["jobs"]["publish"]["steps"].as_sequence().expect("steps");

@@ -1,4 +1,4 @@
-//! DLRN's own API server that other tests stand on: what it answers, field by field, and that a page may read it by its front.
+//! DLRN's own API server, which other tests use: what it answers, field by field, and that a page can read it through nginx.
 
 use serde_json::{Value, json};
 use support::dlrn::{Dlrn, Hashes};
@@ -7,7 +7,7 @@ use support::dlrn::{Dlrn, Hashes};
 const EPOCH: u64 = 1_780_102_156;
 const AGGREGATE: &str = "0123456789abcdef0123456789abcdef";
 
-/// The status, who may read the answer by its CORS header, and the answer.
+/// The status, the origins that may read the answer (its CORS header), and the answer.
 fn get(origin: &str, target: &str) -> (u16, Option<String>, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let url = format!("{origin}{target}");
@@ -19,7 +19,7 @@ fn get(origin: &str, target: &str) -> (u16, Option<String>, Value) {
 }
 
 #[test]
-fn dlrns_own_server_tells_promotions_and_votes() {
+fn dlrn_server_reports_promotions_and_votes() {
     let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(|i: u8| i.to_string().repeat(40));
     let both = format!("{five}_{one}");
     let plain = Hashes { commit: &one, distro: &two, extended: None };
@@ -33,7 +33,7 @@ fn dlrns_own_server_tells_promotions_and_votes() {
     dlrn.vote(plain, None, "job-running", "running", EPOCH + 3);
     dlrn.vote(plain, Some(AGGREGATE), "job-whole", "failure", EPOCH + 4);
 
-    // What was told last comes first, whatever its time; `repo_hash` leaves out what extends the hash, the address does not.
+    // The promotion added last comes first, whatever its time. `repo_hash` has no extended part, the address has.
     let base = "https://trunk.example.org/centos9/component/compute";
     let newest = json!({
         "timestamp": EPOCH + 50, "promote_name": "current-tripleo", "aggregate_hash": AGGREGATE,
@@ -66,25 +66,25 @@ fn dlrns_own_server_tells_promotions_and_votes() {
         [
             json!(["job-passed", true, false, EPOCH + 1, log("job-passed"), ""]),
             json!(["job-failed", false, false, EPOCH + 2, log("job-failed"), ""]),
-            // No success is told while it runs.
+            // While a job runs, it is not a success.
             json!(["job-running", false, true, EPOCH + 3, log("job-running"), ""]),
         ]
     );
-    // The votes of an aggregate are none of its packages'.
+    // The votes of an aggregate are not votes of its packages.
     let whole = get(&url, &format!("/api/agg_status?aggregate_hash={AGGREGATE}"));
     assert_eq!(whole.2[0]["aggregate_hash"], AGGREGATE);
     assert_eq!(votes(whole), [json!(["job-whole", false, false, EPOCH + 4, log("job-whole"), ""])]);
     let of = |extended: &str| format!("/api/repo_status?commit_hash={three}&distro_hash={four}&extended_hash={extended}");
     assert_eq!(get(&url, &of(&both)), (200, None, json!([])));
 
-    // An unknown package is a wrong question, an unknown aggregate or channel is nothing.
+    // An unknown package gives 400; an unknown aggregate or channel gives an empty list.
     let unknown = json!({ "message": "commit_hash+distro_hash+extended_hash combination not found" });
     assert_eq!(get(&url, &of(&five)), (400, None, unknown.clone()));
     for nothing in ["/api/agg_status?aggregate_hash=nope", "/api/promotions?promote_name=nope"] {
         assert_eq!(get(&url, nothing), (200, None, json!([])), "{nothing}");
     }
 
-    // Through the front pages may read all of that, and what is told later.
+    // Through nginx a page can read all of that, and what is added later.
     let front = dlrn.front();
     let anyone = Some("*".to_owned());
     assert_eq!(get(&front.origin, promotions), (200, anyone.clone(), json!([newest, first])));

@@ -1,4 +1,4 @@
-//! The servers that the other tests put before a registry: each does what its test support says.
+//! The servers that other tests put in front of a registry: each does what its documentation says.
 
 use serde_json::Value;
 use std::path::Path;
@@ -49,7 +49,7 @@ fn manifest(host: &str) -> String {
 }
 
 #[test]
-fn cors_is_given_taken_and_narrowed() {
+fn each_front_sends_its_cors_headers() {
     let registry = registry();
     let front = nginx::cors(&registry.host, "http://page.example");
     let preflight = query("OPTIONS", &manifest(&front.host), &[]);
@@ -84,7 +84,7 @@ fn cors_is_given_taken_and_narrowed() {
 }
 
 #[test]
-fn a_limit_refuses_what_is_too_much() {
+fn limited_front_refuses_excess_requests() {
     let registry = registry();
     let refused = |front: nginx::Nginx, status: u16| {
         let answers: Vec<_> = (0..4).map(|_| query("GET", &manifest(&front.host), &[])).collect();
@@ -110,7 +110,7 @@ fn a_limit_refuses_what_is_too_much() {
 }
 
 #[test]
-fn passwords_are_asked_for() {
+fn password_fronts_require_login() {
     let registry = registry();
     let own = login::htpasswd(&registry);
     let front = nginx::cors(&own.host, "*");
@@ -125,7 +125,7 @@ fn passwords_are_asked_for() {
     }
 }
 
-/// Gets a token as the challenge says, and says how it was answered.
+/// Requests a token as the challenge says, and returns the status and the token.
 fn token(login: &login::Login, headers: &[(&str, &str)]) -> (u16, String) {
     let challenge = query("GET", &manifest(&login.host), &[]);
     let challenge = challenge.header("www-authenticate").expect("a challenge");
@@ -173,7 +173,7 @@ fn the_registry_itself_checks_the_tokens() {
 }
 
 #[test]
-fn tokens_behind_nginx_are_refused_spent_and_revoked() {
+fn nginx_tokens_can_be_spent_and_revoked() {
     let registry = registry();
     let login = login::behind_nginx(&registry, "*");
     let preflight = query("OPTIONS", &manifest(&login.host), &[]);

@@ -1,4 +1,4 @@
-//! The targets of `make fuzz`, over their corpus and over plain mutations of it: what servers send breaks no promise.
+//! The targets of `make fuzz`, with their corpus and simple mutations of it: no input may break a promise.
 
 #[path = "fuzz/targets.rs"]
 mod targets;
@@ -6,7 +6,7 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
-/// Mutations that each target is run over.
+/// How many mutations each target gets.
 const ROUNDS: usize = 2000;
 
 /// Marsaglia's xorshift: the same numbers on every run.
@@ -74,57 +74,57 @@ fn run(name: &str) {
 }
 
 #[test]
-fn authfiles() {
+fn authfile_target_survives_mutations() {
     run("authfile");
 }
 
 #[test]
-fn challenges() {
+fn challenge_target_survives_mutations() {
     run("challenge");
 }
 
 #[test]
-fn pipelines() {
+fn dlrn_target_survives_mutations() {
     run("dlrn");
 }
 
 #[test]
-fn links_and_redirects() {
+fn link_target_survives_mutations() {
     run("link");
 }
 
 #[test]
-fn manifests() {
+fn manifest_target_survives_mutations() {
     run("manifest");
 }
 
 #[test]
-fn patterns() {
+fn pattern_target_survives_mutations() {
     run("pattern");
 }
 
 #[test]
-fn quay() {
+fn quay_target_survives_mutations() {
     run("quay");
 }
 
 #[test]
-fn references() {
+fn reference_target_survives_mutations() {
     run("reference");
 }
 
 #[test]
-fn snapshots() {
+fn snapshot_target_survives_mutations() {
     run("snapshot");
 }
 
 #[test]
-fn documents() {
+fn yaml_target_survives_mutations() {
     run("yaml");
 }
 
 #[test]
-fn every_target_has_a_test_and_a_corpus() {
+fn every_fuzz_target_has_test_and_corpus() {
     let of_tests = ["authfile", "challenge", "dlrn", "link", "manifest", "pattern", "quay", "reference", "snapshot", "yaml"];
     assert_eq!(targets::ALL.map(|(name, _)| name), of_tests);
     assert_eq!(fs::read_dir("tests/fuzz/corpus").expect("the corpus").count(), of_tests.len());

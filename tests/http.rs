@@ -73,7 +73,7 @@ fn served(head: &Head, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn answers_in_every_form_that_http_allows_are_read() {
+fn unusual_http_responses_are_read() {
     let digest = sha256(manifest().as_bytes());
     let hex = digest.trim_start_matches("sha256:").to_owned();
     /// What a server answers about the manifest.
@@ -92,7 +92,7 @@ fn answers_in_every_form_that_http_allows_are_read() {
             served(head, &[("Content-Type", TYPE), ("Content-Encoding", coding)], &gzip(manifest().as_bytes()))
         })
     };
-    // Of HEAD alone: a body in no coding at all, whatever the headers say of it.
+    // Answers to HEAD: the headers name a coding, which does not matter without a body.
     let bodiless = |coding: &'static str| -> Server {
         let digest = digest.clone();
         Box::new(move |head: &Head| {
@@ -149,7 +149,7 @@ fn answers_in_every_form_that_http_allows_are_read() {
     ];
     for (name, server) in cases {
         let raw = Raw::start(move |head| Some(server(head)));
-        // A pin that needs no body: HEAD alone is asked where it is answered.
+        // This pin needs no body, so only a HEAD is sent where it is answered.
         let (code, report, said) = prepare(&raw.host, &["--pin", "channel"], &[]);
         assert_eq!((code, row(&report).0.as_str()), (Some(0), "resolved"), "{name}: {report:#} {said}");
         assert_eq!(report["images"][0]["digest"], digest, "{name}");
@@ -157,20 +157,20 @@ fn answers_in_every_form_that_http_allows_are_read() {
 }
 
 #[test]
-fn a_digest_that_is_well_formed_and_wrong_is_an_error() {
+fn wrong_digest_header_is_error() {
     let raw = Raw::start(|head| {
-        // The HEAD tells none, so that the body is read.
+        // The HEAD has no digest, so that the body is read.
         let wrong = sha256(b"wrong");
         let headers = [("Content-Type", TYPE), ("Docker-Content-Digest", wrong.as_str())];
         Some(served(head, &headers[..if head.method == "HEAD" { 1 } else { 2 }], manifest().as_bytes()))
     });
     let (code, report, _) = prepare(&raw.host, &["--pin", "digest"], &[]);
     assert_eq!((code, row(&report).0.as_str()), (Some(3), "error"));
-    assert!(row(&report).1.contains("the registry says sha256:"), "{report:#}");
+    assert!(row(&report).1.contains("the registry reports sha256:"), "{report:#}");
 }
 
 #[test]
-fn what_an_encoded_answer_says_counts_and_what_breaks_off_does_not() {
+fn encoded_response_counts_only_if_complete() {
     let error = json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "message": "" }] }).to_string();
     for (name, get, want) in [
         (
@@ -218,7 +218,7 @@ fn goes_through(variables: &[(&str, &str)], run: impl Fn(&[(&str, &str)])) -> bo
     !proxy.requests().is_empty()
 }
 
-/// Asks for an image of the registry at an address; one request is enough to see.
+/// Asks the registry at an address for an image; one request is enough.
 fn ask_at(url: &str, variables: &[(&str, &str)]) {
     let (scheme, host) = (url.split(':').next().expect("a scheme"), url.split('/').nth(2).expect("a host"));
     let (image, endpoint) = (format!("{host}/x:latest"), format!("{host}={scheme}://{host}"));
@@ -226,7 +226,7 @@ fn ask_at(url: &str, variables: &[(&str, &str)]) {
 }
 
 #[test]
-fn proxy_variables_mean_what_they_mean_to_curl() {
+fn proxy_variables_agree_with_curl() {
     let all: &[(&[(&str, &str)], &str)] = &[
         (&[], "http://registry.test/x"),
         (&[("http_proxy", "P")], "http://registry.test/x"),
@@ -283,7 +283,7 @@ fn proxy_variables_mean_what_they_mean_to_curl() {
 }
 
 #[test]
-fn proxy_variables_that_curl_lacks_mean_what_they_mean_to_requests() {
+fn other_proxy_variables_agree_with_requests() {
     // tripleo-common uses requests. curl reads no HTTP_PROXY, knows no ports in no_proxy, and takes a network of all for an address; a
     // network of IPv6 is known to neither of them, and means what it says.
     let url = "http://10.9.8.7:5000/x";
@@ -308,7 +308,8 @@ fn proxy_variables_that_curl_lacks_mean_what_they_mean_to_requests() {
 }
 
 #[test]
-fn a_proxy_is_handed_whole_addresses_and_its_own_page_is_no_answer() {
+fn proxy_error_page_is_not_registry_answer() {
+    // A request through a proxy names the whole address, and has the proxy's own login.
     let digest = sha256(manifest().as_bytes());
     let registry = Raw::start(|_| None);
     let host = registry.host.clone();
@@ -324,7 +325,7 @@ fn a_proxy_is_handed_whole_addresses_and_its_own_page_is_no_answer() {
     assert_eq!(asked[0].header("host"), Some(host.as_str()));
     assert_eq!(registry.requests().len(), 0);
 
-    // A page of the proxy's own, of whatever status, is no word of the registry.
+    // The proxy's own error page, of whatever status, is not the registry's answer.
     for status in [403, 404, 407, 502, 503] {
         let proxy = Raw::start(move |_| Some(answer(status, &[("Content-Type", "text/html")], b"<html>no</html>")));
         let (code, report, _) = prepare(&host, &["--pin", "digest"], &[("http_proxy", &proxy.host)]);
@@ -344,7 +345,7 @@ fn a_proxy_is_handed_whole_addresses_and_its_own_page_is_no_answer() {
     });
     let (_, report, _) = prepare(&host, &["--pin", "digest"], &[("http_proxy", &passing.host)]);
     assert_eq!(row(&report).0, "absent", "{report:#}");
-    // And what names no proxy ends everything.
+    // A value that is not a proxy ends the program.
     let done = overtag(&["discover", "--image", "registry.test/x", "--tag-from-label", "x"], &[("https_proxy", "http://")]);
     assert_eq!(done.status.code(), Some(2), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("https_proxy"), "{}", text(&done.stderr));
@@ -381,7 +382,7 @@ fn locked(bearer: bool) -> Raw {
 }
 
 #[test]
-fn every_login_of_an_authfile_is_used_or_told() {
+fn authfile_logins_are_used_or_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let authfile = folder.path().join("auth.json");
     // A helper, as docker and podman run it.
@@ -405,12 +406,12 @@ fn every_login_of_an_authfile_is_used_or_told() {
         ("user and password", false, Box::new(auth(pair())), Ok(())),
         ("user and password, for a token", true, Box::new(auth(pair())), Ok(())),
         ("an identity token", true, Box::new(auth(json!({ "auth": "dTo=", "identitytoken": "identity" }))), Ok(())),
-        ("an old identity token", true, Box::new(auth(json!({ "identitytoken": "old" }))), Err("an identity token (401)")),
+        ("an old identity token", true, Box::new(auth(json!({ "identitytoken": "old" }))), Err("the identity token (401)")),
         (
             "an identity token, for a password",
             false,
             Box::new(auth(json!({ "identitytoken": "identity" }))),
-            Err("identity token alone"),
+            Err("only an identity token"),
         ),
         ("a helper", false, Box::new(|host| json!({ "credHelpers": { host: "good" } })), Ok(())),
         ("a helper with a token", true, Box::new(|host| json!({ "credHelpers": { host: "identity" } })), Ok(())),
@@ -421,19 +422,19 @@ fn every_login_of_an_authfile_is_used_or_told() {
             "a helper that fails",
             false,
             Box::new(|host| json!({ "credHelpers": { host: "broken" } })),
-            Err("docker-credential-broken has it, and it failed: the keychain is locked"),
+            Err("docker-credential-broken failed: it reported: the keychain is locked"),
         ),
         (
             "a helper that is not there",
             false,
             Box::new(|host| json!({ "credHelpers": { host: "absent" } })),
-            Err("docker-credential-absent has it, and it cannot be run"),
+            Err("docker-credential-absent failed: it cannot be run"),
         ),
         (
             "a helper elsewhere",
             false,
             Box::new(|host| json!({ "credHelpers": { host: "../good" } })),
-            Err("not the name of a program"),
+            Err("not a program's name"),
         ),
         ("nothing of use", false, Box::new(auth(json!({}))), Err("without auth, username and password, or identitytoken")),
         ("a wrong password", false, Box::new(auth(json!({ "username": "u", "password": "no" }))), Err("refuses the login")),
@@ -455,10 +456,10 @@ fn every_login_of_an_authfile_is_used_or_told() {
 }
 
 #[test]
-fn a_realm_that_is_no_whole_address_is_an_error() {
-    // docker, crane and skopeo take it for an address and fail; tripleo-common's requests too.
+fn relative_token_realm_is_error() {
+    // docker, crane and skopeo use it as an address and fail; so does tripleo-common.
     let raw = Raw::start(|_| Some(answer(401, &[("WWW-Authenticate", "Bearer realm=\"/token\""), ("Content-Length", "0")], b"")));
     let (code, report, _) = prepare(&raw.host, &[], &[]);
     assert_eq!((code, row(&report).0.as_str()), (Some(3), "error"));
-    assert!(row(&report).1.contains("`/token` is not a whole address"), "{report:#}");
+    assert!(row(&report).1.contains("`/token` is not an absolute address"), "{report:#}");
 }

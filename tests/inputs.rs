@@ -1,4 +1,4 @@
-//! Files and links as people give them: nothing that they say is passed over in silence.
+//! Files and links as people write them: nothing in them is ignored silently.
 
 use std::fs;
 use std::path::Path;
@@ -41,24 +41,24 @@ fn with_environment(release: &str, environment: &str, more: &[&str]) -> (Option<
 }
 
 #[test]
-fn what_an_environment_says_and_we_do_not_follow_is_told() {
+fn ignored_environment_settings_are_reported() {
     let prepare = "ContainerImagePrepare:\n  - set: {namespace: registry.example.com/rhosp, tag: '16.1'}\n";
     for (environment, words) in [
-        (format!("parameter_defaults:\n  {}", prepare.replace('\n', "\n  ")), "`ContainerImagePrepare` is not read"),
-        (format!("parameters:\n  {}", prepare.replace('\n', "\n  ")), "`ContainerImagePrepare` is not read"),
-        ("parameters: {ControllerCount: 3}".to_owned(), "`ControllerCount` does not count among `parameters`"),
-        ("parameters: {NeutronMechanismDrivers: ovn}".to_owned(), "`NeutronMechanismDrivers` does not count"),
+        (format!("parameter_defaults:\n  {}", prepare.replace('\n', "\n  ")), "`ContainerImagePrepare` is ignored"),
+        (format!("parameters:\n  {}", prepare.replace('\n', "\n  ")), "`ContainerImagePrepare` is ignored"),
+        ("parameters: {ControllerCount: 3}".to_owned(), "`ControllerCount` is ignored in `parameters`"),
+        ("parameters: {NeutronMechanismDrivers: ovn}".to_owned(), "`NeutronMechanismDrivers` is ignored"),
         (
             "parameter_defaults: {ComputeServices: [OS::TripleO::Services::NovaCompute]}\nparameter_merge_strategies: {ComputeServices: merge}".to_owned(),
             "the merge strategy of `ComputeServices` is not applied",
         ),
-        ("parameter_defaults: {ComputeHCICount: 3}".to_owned(), "`ComputeHCICount` does not count: there is no role ComputeHCI"),
-        ("parameters: {ComputeContainerImagePrepare: []}".to_owned(), "`ComputeContainerImagePrepare` is not read"),
-        ("parameter_defaults: {DockerRegistryMirror: 'https://m.example'}".to_owned(), "`DockerRegistryMirror` is not read"),
+        ("parameter_defaults: {ComputeHCICount: 3}".to_owned(), "`ComputeHCICount` is ignored: there is no role ComputeHCI"),
+        ("parameters: {ComputeContainerImagePrepare: []}".to_owned(), "`ComputeContainerImagePrepare` is ignored"),
+        ("parameter_defaults: {DockerRegistryMirror: 'https://m.example'}".to_owned(), "`DockerRegistryMirror` is ignored"),
         ("parameter_merge_strategies: {default: merge}".to_owned(), "the merge strategy `default` is not applied"),
         ("parameter_defaults: {ControlerCount: 0}".to_owned(), "there is no role Controler"),
         ("parameter_defaults: {ControlerServices: []}".to_owned(), "did you mean Controller?"),
-        ("parameter_defaults: {ControllerCount: 1}\nparameter_defaults: {ComputeCount: 1}".to_owned(), "`parameter_defaults` stands twice; the last one counts"),
+        ("parameter_defaults: {ControllerCount: 1}\nparameter_defaults: {ComputeCount: 1}".to_owned(), "`parameter_defaults` appears twice; the last one is used"),
     ] {
         let (code, said, images) = with_environment("train", &environment, &[]);
         assert!(code == Some(0) && images > 5, "{environment}: {said}");
@@ -68,7 +68,7 @@ fn what_an_environment_says_and_we_do_not_follow_is_told() {
         let (code, said, _) = with_environment("train", &format!("{section}: [x]"), &[]);
         assert!(code == Some(2) && said.contains(&format!("`{section}` is not a mapping")), "{code:?}: {said}");
     }
-    // An ordinary one says nothing.
+    // An ordinary environment prints no warning.
     let (code, said, _) = with_environment(
         "train",
         "parameter_defaults: {ControllerCount: 1, NtpServer: x, HeatWorkers: 2, ComputeHCICount: 0}",
@@ -76,13 +76,13 @@ fn what_an_environment_says_and_we_do_not_follow_is_told() {
     );
     assert_eq!((code, said.as_str()), (Some(0), ""));
     let (_, said, _) = with_environment("stein", "parameter_defaults: {ControllerCount: 1}", &["--neutron-driver", "odl"]);
-    assert!(said.contains("neutron_driver=odl does not count"), "{said}");
+    assert!(said.contains("neutron_driver=odl is ignored"), "{said}");
     let (_, said, _) = with_environment("2017-05", "parameter_defaults: {ControllerCount: 1}", &[]);
-    assert!(said.contains("all images stay"), "{said}");
+    assert!(said.contains("all images are kept"), "{said}");
 }
 
 #[test]
-fn what_a_roles_file_says_and_we_do_not_follow_is_told() {
+fn ignored_roles_file_settings_are_reported() {
     let here = Here::new();
     let query = |release: &str, roles: &str| {
         let path = here.write("roles.yaml", roles);
@@ -92,9 +92,9 @@ fn what_a_roles_file_says_and_we_do_not_follow_is_told() {
     let role = "- {name: A, CountDefault: 1, ServicesDefault: [OS::TripleO::Services::NovaApi]}\n";
     assert_eq!(query("train", role), (Some(0), String::new()));
     let (code, said) = query("train", &role.repeat(2));
-    assert!(code == Some(0) && said.contains("the role A stands twice"), "{said}");
+    assert!(code == Some(0) && said.contains("the role A appears twice"), "{said}");
     let (code, said) = query("queens", role);
-    assert!(code == Some(0) && said.contains("the roles file does not count: queens"), "{said}");
+    assert!(code == Some(0) && said.contains("the roles file is ignored: queens"), "{said}");
     for wrong in [
         "- {name: A, CountDefault: 1, ServicesDefault: [OS::TripleO::Services::NovaApi, 3]}",
         "- {name: A, CountDefault: 1, ServicesDefault: {a: b}}",
@@ -107,7 +107,7 @@ fn what_a_roles_file_says_and_we_do_not_follow_is_told() {
 }
 
 #[test]
-fn a_count_means_what_it_means_to_tripleo_common() {
+fn count_values_agree_with_tripleo_common() {
     // `off` is false to PyYAML, and 0 to Python.
     let count = |value: &str| {
         with_environment("train", &format!("parameter_defaults: {{ControllerCount: {value}, ComputeCount: 0}}"), &[])
@@ -127,7 +127,7 @@ fn a_count_means_what_it_means_to_tripleo_common() {
 }
 
 #[test]
-fn a_template_of_ones_own_has_services_of_its_own() {
+fn own_template_defines_its_services() {
     let here = Here::new();
     let template = here.write(
         "t.j2",
@@ -152,13 +152,13 @@ fn a_template_of_ones_own_has_services_of_its_own() {
     }
     let (code, _, said) = list(&["--role", "Nobody"]);
     assert!(code == Some(2) && said.contains("no role `Nobody`"), "{said}");
-    // Of a built-in one a slip is told.
+    // With a built-in template, a misspelt name is reported.
     let done = overtag(&["list-images", "--release", "train", "--service", "NovaApis"]);
     assert!(text(&done.stderr).contains("did you mean NovaApi?"), "{}", text(&done.stderr));
 }
 
 #[test]
-fn what_a_template_does_not_use_is_told() {
+fn unused_template_settings_are_reported() {
     let here = Here::new();
     here.write("part.j2", "- {imagename: 'h.example/{{ name_prefix }}b:{{ extra }}'}\n");
     let template = here.write(
@@ -175,13 +175,13 @@ fn what_a_template_does_not_use_is_told() {
     assert_eq!(said(&["--service", "Mine"]), "");
     let reported = said(&["--set", "exrta=2", "--service", "Mine", "--service", "Other"]);
     assert!(reported.contains("the template does not use `exrta`: set.exrta=: leave it out"), "{reported}");
-    assert!(reported.contains("no image is for the service OS::TripleO::Services::Other"), "{reported}");
+    assert!(reported.contains("no image is listed for the service OS::TripleO::Services::Other"), "{reported}");
     let done = overtag(&["list-images", "--release", "train", "--set", "ceph_imag=x"]);
     assert!(text(&done.stderr).contains("did you mean ceph_image?"), "{}", text(&done.stderr));
 }
 
 #[test]
-fn a_slip_is_told_with_what_was_meant() {
+fn misspelt_value_gets_a_suggestion() {
     for (args, words) in [
         (&["list-images", "--release", "trian"][..], "did you mean train?"),
         (&["list-images", "--release", "Wallaby"], "did you mean wallaby?"),
@@ -198,11 +198,12 @@ fn a_slip_is_told_with_what_was_meant() {
         assert!(text(&done.stderr).contains(words), "{args:?}: {}", text(&done.stderr));
     }
     let done = overtag(&["list-images", "--release", "train", "--include", "nova", "--exclude", "api"]);
-    assert!(text(&done.stderr).contains("the excludes do not count"), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("the excludes are ignored"), "{}", text(&done.stderr));
 }
 
 #[test]
-fn one_cause_is_one_line_and_the_report_has_all() {
+fn shared_cause_prints_one_line() {
+    // The JSON report still has the reason of every image.
     let args = ["prepare", "--release", "train", "--namespace", "127.0.0.1:1/ns", "--exclude", "ceph|prometheus"];
     let done = overtag(&args);
     let said = text(&done.stderr);
@@ -210,7 +211,7 @@ fn one_cause_is_one_line_and_the_report_has_all() {
     assert_eq!((done.status.code(), lines.len()), (Some(3), 1), "{said}");
     assert!(lines[0].contains(": 127.0.0.1:1: ns/") && lines[0].contains(" and ") && lines[0].contains(" more"), "{said}");
     assert_eq!(lines[0].matches("current-tripleo").count(), 3, "three images are named: {said}");
-    assert!(said.contains(" could not be asked: ") && done.stdout.is_empty(), "{said}");
+    assert!(said.contains(" could not be checked: ") && done.stdout.is_empty(), "{said}");
     let done = overtag(&[&args[..], &["--format", "json"]].concat());
     let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("a report");
     let images = report["images"].as_array().expect("images");
@@ -219,7 +220,7 @@ fn one_cause_is_one_line_and_the_report_has_all() {
 }
 
 #[test]
-fn discover_takes_a_name_as_skopeo_writes_it() {
+fn discover_accepts_skopeo_image_names() {
     let registry = Registry::scratch();
     registry.push("ns/alpha", &["t", "v1.0"], Kind::Docker, Some(&[("rdo_version", "v1.0")]), 0);
     for scheme in ["", "docker://", "https://"] {
@@ -247,7 +248,8 @@ for e in yaml.safe_load(open(sys.argv[1]))["container_images"]:
 "#;
 
 #[test]
-fn the_environment_names_the_place_that_tripleo_commons_uploader_pushes_to() {
+fn environment_matches_tripleo_uploader_target() {
+    // tripleo-common's own uploader pushes our list. The environment must name what it pushed.
     let (source, target) = (Registry::scratch(), Registry::scratch());
     let python = Path::new("target/tools/venv/bin/python");
     assert!(python.exists(), "the venv with tripleo-common is not there: run .ci/setup page tests");
@@ -285,7 +287,7 @@ fn the_environment_names_the_place_that_tripleo_commons_uploader_pushes_to() {
     }
     assert_eq!(pushed.lines().count(), 4, "{pushed}");
 
-    // By digest it pushes nothing, which is told with what it can do.
+    // The uploader cannot push by digest, which is reported together with what works.
     let digest = source.push("tripleoqueens/alpha", &["t"], Kind::Docker, None, 0);
     let template = here.write(
         "d.j2",

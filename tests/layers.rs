@@ -1,10 +1,10 @@
-//! The arrows of `src/lib.rs`: who may name whom, and what the engine may not name at all.
+//! The arrows of `src/lib.rs`: which folder may use which, and what the engine may not use at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folder → what of ours it may name.
+/// A folder, and which of our modules it may use.
 const ARROWS: [(&str, &[&str]); 5] = [
     ("src/engine", &["engine"]),
     ("src/net", &["engine"]),
@@ -30,7 +30,7 @@ const IMPURE: [&str; 10] = [
     "web_sys",
     "leptos",
 ];
-/// Crates that stand behind one module each.
+/// Crates that only one module each may use.
 const BEHIND: [(&str, &str); 2] = [("libyaml_safer", "src/engine/yaml/"), ("minijinja", "src/engine/template/")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -64,7 +64,7 @@ fn dialects_are_named_in_registry_alone() {
 }
 
 #[test]
-fn arrows_point_one_way() {
+fn folders_import_only_allowed_modules() {
     for (folder, allowed) in ARROWS {
         for file in sources(Path::new(folder)) {
             let code = code(&file);
@@ -103,7 +103,7 @@ fn module(file: &Path) -> String {
 }
 
 #[test]
-fn rooms_of_the_engine_name_only_rooms_before_them() {
+fn engine_rooms_import_only_earlier_rooms() {
     let files = sources(Path::new("src/engine"));
     let modules: BTreeSet<String> = files.iter().map(|f| module(f)).filter(|m| m != "mod").collect();
     let place = |module: &str| {
@@ -123,7 +123,7 @@ fn modules_of_the_engine_form_no_cycle() {
     let modules: BTreeSet<String> = files.iter().map(|f| module(f)).filter(|m| m != "mod").collect();
     let mut left: BTreeMap<String, BTreeSet<String>> =
         files.iter().filter(|f| module(f) != "mod").map(|f| (module(f), named(f, &modules))).collect();
-    // A part of a room may be written with the nouns of the room itself.
+    // A part of a room may use the types of the room itself.
     for (module, names) in &mut left {
         names.retain(|other| !module.starts_with(&format!("{other}/")));
     }
@@ -138,7 +138,7 @@ fn modules_of_the_engine_form_no_cycle() {
 const SHELVES: [&str; 7] = ["browser", "ui", "state", "driver", "parts", "pages", "frame"];
 
 #[test]
-fn rooms_of_the_page_name_only_rooms_before_them() {
+fn page_rooms_import_only_earlier_rooms() {
     for file in sources(Path::new("src/app")) {
         let path = file.strip_prefix("src/app").expect("a file of the page").with_extension("");
         let own = path.iter().next().expect("a name").to_string_lossy().into_owned();
@@ -166,7 +166,7 @@ fn the_engine_is_pure() {
 }
 
 #[test]
-fn a_crate_that_may_be_swapped_stands_behind_one_module() {
+fn replaceable_crate_stays_behind_one_module() {
     for (name, module) in BEHIND {
         let users: Vec<String> =
             sources(Path::new("src")).iter().filter(|f| code(f).contains(name)).map(|f| f.display().to_string()).collect();
@@ -199,7 +199,7 @@ fn sources_css() -> Vec<PathBuf> {
 }
 
 #[test]
-fn words_of_rows_and_channels_are_in_the_glossary() {
+fn glossary_defines_row_and_channel_words() {
     use overtag::engine::board::State;
     use overtag::engine::resolve::{Note, PinnedBy, Status};
     let glossary = fs::read_to_string("docs/glossary.md").expect("the glossary");

@@ -1,4 +1,4 @@
-//! Output files on real file systems: full, read-only, mounted over, under SIGKILL; links, pipes and descriptors. Needs leave to mount:
+//! Output files on real file systems: full, read-only, mounted over, under SIGKILL; links, pipes, descriptors. To mount, it needs
 //! root, or user namespaces.
 
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_full_disk_leaves_both_files_as_they_were() {
+fn full_disk_leaves_both_files_unchanged() {
     let script = "echo old >a.yaml; echo old >b.yaml
         head -c 100000 /dev/zero >fill 2>/dev/null; rm -f fill; head -c 20000 /dev/zero >fill
         overtag prepare --output-images-file a.yaml --output-env-file b.yaml; echo \"exit $?\"; cat a.yaml b.yaml; ls -A";
@@ -54,7 +54,7 @@ fn a_full_disk_leaves_both_files_as_they_were() {
 }
 
 #[test]
-fn a_read_only_disk_leaves_both_files_as_they_were() {
+fn read_only_disk_leaves_files_unchanged() {
     let script = "echo old >a.yaml; echo old >b.yaml; mount -o remount,ro .
         overtag prepare --output-images-file a.yaml --output-env-file b.yaml; echo \"exit $?\"; cat a.yaml b.yaml; ls -A";
     let (_, out, err) = run_on_tmpfs("size=1m", script);
@@ -63,18 +63,20 @@ fn a_read_only_disk_leaves_both_files_as_they_were() {
 }
 
 #[test]
-fn a_file_that_is_mounted_by_itself_is_refused_before_the_other_is_touched() {
+fn mounted_output_file_is_refused() {
+    // The other file stays as it was.
     // Its name needs escapes in mountinfo.
     let script = r#"echo old >a.yaml; echo inside >'b c.yaml'; echo outside >outside; mount --bind outside 'b c.yaml'
         overtag prepare --output-images-file a.yaml --output-env-file 'b c.yaml'; echo "exit $?"
         cat a.yaml 'b c.yaml'; ls -A"#;
     let (_, out, err) = run_on_tmpfs("size=1m", script);
     assert_eq!(out, "exit 2\nold\noutside\na.yaml\nb c.yaml\noutside\n", "{err}");
-    assert!(err.contains("mounted by itself") && err.contains("b c.yaml"), "{err}");
+    assert!(err.contains("a mount point") && err.contains("b c.yaml"), "{err}");
 }
 
 #[test]
-fn mode_and_owner_are_kept_and_a_new_file_follows_the_umask() {
+fn existing_mode_and_owner_are_kept() {
+    // A new file follows the umask.
     let script =
         "umask 027; echo old >a.yaml; chmod 640 a.yaml; chown 12:34 a.yaml || chmod 604 a.yaml; touch b.yaml; chmod 600 b.yaml
         stat -c '%a %u:%g' a.yaml b.yaml >before
@@ -86,7 +88,7 @@ fn mode_and_owner_are_kept_and_a_new_file_follows_the_umask() {
 }
 
 #[test]
-fn two_spellings_of_one_place_are_refused() {
+fn two_spellings_of_one_path_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let prepare = "mkdir -p d e; ln -sfn d link; echo old >there; ln -f there hard; ln -sf there soft; ln -sf later dangling; \
                    ln -sf round1 round2; ln -sf round2 round1; mkfifo -m 600 pipe 2>/dev/null; true";
@@ -117,13 +119,13 @@ fn two_spellings_of_one_place_are_refused() {
         }
     }
     assert!(names(folder.path()).iter().all(|name| !name.contains(".overtag-")), "{:?}", names(folder.path()));
-    // The shell emptied the file for what goes to standard output.
+    // The shell has already emptied the file that standard output goes to.
     let (status, _, err) = run(folder.path(), "overtag prepare --output-images-file x >x");
     assert_eq!(status, Some(2), "{err}");
 }
 
 #[test]
-fn what_is_open_is_written_to() {
+fn open_descriptors_and_pipes_are_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let both = "grep -c '^container_images:' out; grep -c '^parameter_defaults:' out";
     for (script, want) in [
@@ -148,7 +150,7 @@ fn what_is_open_is_written_to() {
         let (status, out, err) = run(folder.path(), &format!("rm -f out link pipe; {script}; {both}"));
         assert_eq!((status, out.as_str()), (Some(0), want), "{script}: {err}");
     }
-    // Two positions in one file: the second text would overwrite the first.
+    // Two descriptors with their own positions: the second text would overwrite the first.
     let both = "overtag prepare --output-images-file /dev/fd/3 --output-env-file /dev/fd/4";
     let (status, _, err) = run(folder.path(), &format!("{both} 3>two 4>two"));
     assert_eq!(status, Some(2), "{err}");
@@ -156,17 +158,17 @@ fn what_is_open_is_written_to() {
         let (_, out, err) = run(folder.path(), &format!("rm -f two; {both} {harmless}; grep -c '^[cp].*:$' two"));
         assert_eq!(out, "2\n", "{harmless}: {err}");
     }
-    // Each thread has such a folder too.
+    // `/proc/thread-self/fd` works too.
     let (_, out, err) =
         run(folder.path(), "echo kept >two; overtag prepare --output-env-file /proc/thread-self/fd/1 >>two; grep -c kept two");
     assert_eq!(out, "1\n", "{err}");
-    // A reader that goes away ends nothing with an error.
+    // If the reader goes away, that is not an error.
     let (_, out, err) = run(folder.path(), "overtag prepare | head -n 1 | cut -c 1-3; echo ${PIPESTATUS[0]}");
     assert_eq!(out, "# o\n0\n", "{err}");
 }
 
 #[test]
-fn a_link_stays_a_link() {
+fn output_symlink_stays_a_symlink() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = "mkdir d; ln -s d/target a; ln -s a b; overtag prepare --output-env-file b && readlink a b && head -c 19 d/target \
                   && overtag prepare --output-env-file b && readlink a b && ls -A d";
@@ -175,7 +177,8 @@ fn a_link_stays_a_link() {
 }
 
 #[test]
-fn a_run_removes_what_a_killed_one_left_and_nothing_that_is_in_use() {
+fn killed_run_leftovers_are_removed() {
+    // A locked file, a symbolic link and the files of other outputs stay.
     let folder = tempfile::tempdir().expect("a folder");
     let script =
         "echo victim >victim; ln -s victim .a.yaml.overtag-link; touch .a.yaml.overtag-old .b.yaml.overtag-other .a.yaml.other
@@ -186,7 +189,7 @@ fn a_run_removes_what_a_killed_one_left_and_nothing_that_is_in_use() {
 }
 
 #[test]
-fn a_history_that_cannot_be_read_is_never_written_over() {
+fn unreadable_history_is_never_overwritten() {
     let folder = tempfile::tempdir().expect("a folder");
     let snapshot = |more: &str| format!("overtag snapshot --release demo {more}");
     assert_eq!(run(folder.path(), &snapshot("--since s.json --output s.json")).0, Some(0), "the first has none before it");
@@ -202,20 +205,20 @@ fn a_history_that_cannot_be_read_is_never_written_over() {
         for to in ["s.json", "./s.json"] {
             let (status, _, err) = run(folder.path(), &snapshot(&format!("--since s.json --output {to}")));
             assert_eq!(status, Some(2), "{err}");
-            assert!(err.contains(word) && err.contains("not written over"), "{err}");
+            assert!(err.contains(word) && err.contains("not overwritten"), "{err}");
             assert_eq!(fs::read_to_string(folder.path().join("s.json")).expect("it is there"), bad);
         }
-        // Another file loses nothing.
+        // Writing to another file is allowed.
         let (status, _, err) = run(folder.path(), &snapshot("--since s.json --output other.json"));
         assert!(status == Some(0) && err.contains("a new history is started"), "{err}");
     }
-    // The shell has emptied it already; what was there cannot be saved, but is not passed over.
+    // The shell has already emptied the file: the history is lost, and that is reported.
     let (status, _, err) = run(folder.path(), &snapshot("--since s.json >s.json"));
-    assert!(status == Some(2) && err.contains("not written over"), "{err}");
+    assert!(status == Some(2) && err.contains("not overwritten"), "{err}");
 }
 
 #[test]
-fn sixty_kills_leave_no_partial_file_and_nothing_behind() {
+fn sixty_kills_leave_no_partial_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let entries: String =
         (0..4000).map(|i| format!("- imagename: \"{{{{namespace}}}}/i{i}:{{{{tag}}}}\"\n  params: [P{i}]\n")).collect();
@@ -258,7 +261,7 @@ fn sixty_kills_leave_no_partial_file_and_nothing_behind() {
 }
 
 #[test]
-fn a_run_leaves_the_temporary_files_of_one_that_still_writes() {
+fn active_temporary_files_are_kept() {
     // The first run waits for a reader of the pipe, its temporary file for `a.yaml` beside the target; the second cleans up before it writes.
     let folder = tempfile::tempdir().expect("a folder");
     let script = "mkfifo pipe

@@ -1,5 +1,5 @@
-//! Texts of others in what we print: no control sequence, no line of its own, no link that is more than a link, whatever field of a
-//! snapshot, of DLRN's answers or of the promoter's file it stands in.
+//! Foreign texts in our output: no control sequences, no extra lines and no script links, whatever field of a
+//! snapshot, of DLRN's answers or of the promoter's file they come from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-/// What a text from outside may try: a title for the terminal, colours, a line of its own, another order of reading, a script.
+/// What a hostile text may try: to set the terminal's title, clear it, add a line, reverse the text, or run a script.
 const HOSTILE: &str = "javascript:alert(1)//\u{1b}]0;OWNED\u{7}\u{9b}2J\r\nFAKE whole\u{202e}\"><script>";
 
 /// Runs the command line: its exit status, and all that it printed.
@@ -24,10 +24,10 @@ fn assert_tame(text: &str, case: &str) {
     assert!(!text.lines().any(|line| line.starts_with("FAKE")), "{case}: {text}");
 }
 
-/// Every place of a document where a text stands, keys too: one of those that differ in keys of maps alone.
+/// Every path to a value or key of a document; paths that differ only in names, digests or list positions count once.
 fn places(value: &Value) -> Vec<(String, Vec<String>)> {
     fn walk(value: &Value, path: &mut Vec<String>, out: &mut BTreeMap<String, Vec<String>>) {
-        // What names and digests a map has does not matter.
+        // Names, digests and positions in a list do not matter.
         let general = |path: &[String]| {
             let is_free = |part: &&String| part.len() < 16 && !part.contains(['/', ':', '.']) && part.parse::<usize>().is_err();
             path.iter().map(|part| if is_free(&part) { part.as_str() } else { "*" }).collect::<Vec<_>>().join(".")
@@ -56,7 +56,7 @@ fn places(value: &Value) -> Vec<(String, Vec<String>)> {
     out.into_iter().collect()
 }
 
-/// The document with something else in a place, or under another key.
+/// The document with another value at a path, or with another key there.
 fn changed(value: &Value, path: &[String], is_key: bool, with: &Value) -> Value {
     let Some((first, rest)) = path.split_first() else { return with.clone() };
     match value {
@@ -78,7 +78,7 @@ fn changed(value: &Value, path: &[String], is_key: bool, with: &Value) -> Value 
     }
 }
 
-/// A snapshot with all that one can hold.
+/// A snapshot with every field that one can have.
 fn snapshot(folder: &Path) -> Value {
     let (status, said) = run(folder, &["snapshot", "--release", "demo", "--view", "board", "--output", "s.json"]);
     assert_eq!(status, Some(0), "{said}");
@@ -102,7 +102,7 @@ fn snapshot(folder: &Path) -> Value {
 }
 
 #[test]
-fn every_text_of_a_snapshot_is_checked_or_tamed() {
+fn hostile_snapshot_texts_are_rejected_or_cleaned() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = snapshot(folder.path());
     let (mut refused, mut tamed) = (0, 0);
@@ -148,7 +148,7 @@ fn every_text_of_a_snapshot_is_checked_or_tamed() {
 }
 
 #[test]
-fn answers_of_the_pipeline_are_tamed() {
+fn hostile_pipeline_responses_are_cleaned() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("written");
     let quoted = json!(HOSTILE);
@@ -187,7 +187,7 @@ fn answers_of_the_pipeline_are_tamed() {
                     "{key} {value}: {said}"
                 );
                 let is_late = key == "timestamp" && value.as_f64().is_some_and(|at| at > 4e9);
-                assert!(!is_late || said.contains("later than the clock here"), "{key} {value}: {said}");
+                assert!(!is_late || said.contains("later than the local clock"), "{key} {value}: {said}");
             }
         }
     }

@@ -11,12 +11,12 @@ use support::registry::{NAMESPACE, PREFIX, PROMOTED};
 use support::shown::*;
 use support::site::Site;
 
-/// What the page is told in the dark.
+/// The media features of a person who prefers dark colours and reduced motion.
 const DARK: [(&str, &str); 2] = [("prefers-color-scheme", "dark"), ("prefers-reduced-motion", "reduce")];
 
 #[test]
-fn the_demo_is_whole_with_no_network_but_the_site_and_equals_the_command_line() {
-    // What the policy forbids is blocked, and the console says so.
+fn demo_page_equals_command_line() {
+    // The browser blocks what the policy forbids, and says so in its console.
     let policy = "default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
                   img-src 'self' data:; connect-src 'self'";
     let site = Site::with_headers(dist(), "/some/deep/path/", &[("Content-Security-Policy", policy)]);
@@ -39,7 +39,8 @@ fn the_demo_is_whole_with_no_network_but_the_site_and_equals_the_command_line() 
 }
 
 #[test]
-fn a_real_registry_of_another_origin_is_answered_right_with_few_requests_and_no_preflight() {
+fn real_registry_needs_no_preflight() {
+    // It is of another origin, and takes fewer than 2.6 requests an image.
     let (registry, page) = (registry(), page(&options()));
     let proxy = Proxy::before(&registry.host);
     let since = Instant::now();
@@ -58,7 +59,7 @@ fn a_real_registry_of_another_origin_is_answered_right_with_few_requests_and_no_
 }
 
 #[test]
-fn a_registry_that_dies_half_way_leaves_errors_and_never_false_absences() {
+fn registry_failing_midway_makes_nothing_absent() {
     let (registry, page) = (registry(), page(&options()));
     let proxy = Proxy::before(&registry.host);
     proxy.stop_after(200);
@@ -90,7 +91,7 @@ fn a_registry_that_dies_half_way_leaves_errors_and_never_false_absences() {
 }
 
 #[test]
-fn cancel_ends_at_once_keeps_what_is_known_and_retry_finds_the_rest() {
+fn cancel_keeps_answers_and_retry_completes() {
     let (registry, page) = (registry(), page(&options()));
     let proxy = Proxy::before(&registry.host);
     proxy.delay(20);
@@ -120,7 +121,7 @@ fn cancel_ends_at_once_keeps_what_is_known_and_retry_finds_the_rest() {
 }
 
 #[test]
-fn every_choice_of_the_form_is_in_the_address_and_comes_back_from_it() {
+fn every_form_choice_survives_the_link() {
     let (page, registry) = (open(&site().url), nothing());
     let (namespace, template) = (format!("{}/any", registry.host), format!("http://{}/t.j2", registry.host));
     page.choose("Release", "train");
@@ -175,7 +176,7 @@ fn every_choice_of_the_form_is_in_the_address_and_comes_back_from_it() {
 }
 
 #[test]
-fn typing_is_one_step_however_fast_and_however_long() {
+fn typing_adds_one_history_step() {
     let page = open(&site().url);
     // Chromium leaves the address as it is from the 200th change in ten seconds on.
     let type_on = "const field = document.querySelector('.find input');
@@ -192,7 +193,7 @@ fn typing_is_one_step_however_fast_and_however_long() {
 }
 
 #[test]
-fn back_and_forward_step_through_what_was_chosen() {
+fn back_and_forward_restore_choices() {
     let registry = nothing();
     let page = open(&address(&[("namespace", &format!("{}/any", registry.host)), ("include", "nova-api")]));
     let now = || (page.url(), page.control("combobox", "Missing").value, page.control("combobox", "Tag").value);
@@ -218,7 +219,7 @@ fn back_and_forward_step_through_what_was_chosen() {
 }
 
 #[test]
-fn what_is_wrong_with_a_link_is_said_and_the_rest_still_works() {
+fn link_errors_are_shown_and_rest_works() {
     let page = open(&address(&[("missing", "maybe"), ("colour", "red"), ("q", "nova"), ("sort", "shape")]));
     assert_shows(&page, &["maybe", "colour", "red", "shape"]);
     let shown = rows(&page);
@@ -232,7 +233,8 @@ fn what_is_wrong_with_a_link_is_said_and_the_rest_still_works() {
 }
 
 #[test]
-fn the_links_are_copied_and_a_pinned_one_says_why_there_is_none() {
+fn copy_buttons_give_plain_and_pinned_links() {
+    // Where no hash is known, the button for the pinned link is disabled and says why.
     let page = open(&address(&[("missing", "keep"), ("q", "nova")]));
     assert_eq!(copied(&page, "link"), page.url());
     let hash = report("", &[])["hash"].as_str().expect("a hash").to_owned();
@@ -247,7 +249,7 @@ fn the_links_are_copied_and_a_pinned_one_says_why_there_is_none() {
 }
 
 #[test]
-fn under_missing_fail_no_file_is_written_and_nothing_allows_it() {
+fn missing_fail_disables_file_downloads() {
     let page = open(&address(&[("missing", "fail")]));
     for name in [CONTAINERS, ENVIRONMENT] {
         let button = page.button_state(name);
@@ -258,7 +260,7 @@ fn under_missing_fail_no_file_is_written_and_nothing_allows_it() {
 }
 
 #[test]
-fn roles_leave_images_out_and_each_is_named_with_its_reason() {
+fn role_filtered_images_show_their_reason() {
     let registry = nothing();
     let namespace = format!("{}/any", registry.host);
     let link = [("release", "train"), ("namespace", &namespace), ("role", "Controller:1"), ("role", "Compute:1")];
@@ -268,7 +270,7 @@ fn roles_leave_images_out_and_each_is_named_with_its_reason() {
     unfold(&page);
     let out = each(&expected["filtered"], "image");
     assert!(out.len() > 20);
-    assert_shows(&page, &[&format!("Not in ({})", out.len())]);
+    assert_shows(&page, &[&format!("Filtered out ({})", out.len())]);
     let js = "return [...document.querySelectorAll('main li')].map(l => l.innerText.replace(/\\s+/g, ' ').trim())";
     let items: Vec<String> = serde_json::from_value(page.eval(js, &[])).expect("texts");
     for (name, reason) in out.iter().zip(each(&expected["filtered"], "reason")) {
@@ -278,7 +280,7 @@ fn roles_leave_images_out_and_each_is_named_with_its_reason() {
 }
 
 #[test]
-fn include_and_exclude_search_as_python_does_with_look_around() {
+fn include_and_exclude_support_look_around() {
     let registry = nothing();
     let namespace = format!("{}/any", registry.host);
     let base = [("release", "train"), ("namespace", namespace.as_str())];
@@ -299,7 +301,7 @@ fn include_and_exclude_search_as_python_does_with_look_around() {
 }
 
 #[test]
-fn a_wrong_or_endless_template_is_told_where_and_the_page_lives() {
+fn bad_template_is_reported_and_page_survives() {
     let (page, registry) = (open(&site().url), nothing());
     unfold(&page);
     let start = "container_images_template:\n";
@@ -331,7 +333,7 @@ fn a_wrong_or_endless_template_is_told_where_and_the_page_lives() {
 }
 
 #[test]
-fn work_that_was_stopped_does_not_come_back() {
+fn stopped_run_does_not_resume() {
     let (registry, page) = (registry(), page(&options()));
     let proxy = Proxy::before(&registry.host);
     proxy.delay(20);
@@ -340,7 +342,7 @@ fn work_that_was_stopped_does_not_come_back() {
     page.wait_for("document.querySelectorAll('tr[data-status=resolved]').length > 3", LIMIT);
     paste(&page, "Template text", "{% for %}");
     page.wait_for("document.querySelectorAll('main [role=alert]').length > 0", LIMIT);
-    // Longer than any timer of the old work; nothing can be waited for that must not happen.
+    // Longer than any timer of the old run: what must not happen cannot be waited for.
     let later = "return new Promise(end => setTimeout(() => end([...document.querySelectorAll('main tbody tr')].length), 600))";
     assert_eq!(page.eval(later, &[]).as_u64(), Some(0), "{}", page.text());
     done(&page);
@@ -348,7 +350,7 @@ fn work_that_was_stopped_does_not_come_back() {
 }
 
 #[test]
-fn a_private_host_is_asked_only_after_leave_was_given() {
+fn private_host_needs_permission_first() {
     let rules = format!("MAP overtag.example 127.0.0.1, {NO_NAMES}");
     let page = page(&Options { host_resolver_rules: Some(rules), ..options() });
     let (proxy, own) = (Proxy::before(&registry().host), Proxy::before(&templates().host));
@@ -357,7 +359,7 @@ fn a_private_host_is_asked_only_after_leave_was_given() {
     for source in [("release", "train"), ("template", template.as_str())] {
         let link = [source, ("namespace", &namespace), ("name_prefix", PREFIX), ("tag", PROMOTED), ("include", "nova-")];
         visit(&page, &format!("{elsewhere}?{}", query(&link)));
-        // Asking again without leave changes nothing.
+        // Refreshing without permission changes nothing.
         page.press("r");
         done(&page);
         assert!(page.has("button", "Allow this registry"), "{}", page.text());
@@ -374,7 +376,7 @@ fn a_private_host_is_asked_only_after_leave_was_given() {
         assert!(count(&shown, "resolved") > 5 && count(&shown, "error") == 0, "{shown:?}");
         proxy.reset();
     }
-    // The same computer under other spellings, which only a browser reads as that.
+    // Other spellings of the same address, which only a browser understands.
     let port = proxy.host.rsplit(':').next().expect("a port").to_owned();
     for host in ["127.1", "0x7f.0.0.1", "localhost.", "127.0.0.1."] {
         let (spelt, url) = (format!("{host}:{port}/{NAMESPACE}"), format!("elsewhere.example=http://{host}:{port}"));
@@ -389,7 +391,7 @@ fn a_private_host_is_asked_only_after_leave_was_given() {
 }
 
 #[test]
-fn nothing_is_in_the_way_of_assistive_technology() {
+fn demo_page_is_accessible() {
     let page = open(&site().url);
     assert_accessible(&page, "light");
     screenshot(&page, "light");
@@ -410,7 +412,7 @@ fn nothing_is_in_the_way_of_assistive_technology() {
 }
 
 #[test]
-fn errors_stand_where_they_belong_and_are_accessible_too() {
+fn error_rows_are_correct_and_accessible() {
     let (registry, page) = (registry(), page(&options()));
     let proxy = Proxy::before(&registry.host);
     proxy.fault(|seen| seen.path.contains("-neutron-").then(|| Fault::registry_error(403, "DENIED")));
@@ -426,7 +428,7 @@ fn errors_stand_where_they_belong_and_are_accessible_too() {
     assert_eq!(widths[0], widths[1], "a long address does not widen the choices");
 }
 
-/// Goes down and up the table by keys; what has the focus must never be below something else.
+/// Moves down and up the table by keys; the element with the focus must never be covered.
 fn assert_focus_is_seen(page: &Page) {
     let seen = "const e = document.activeElement, r = e.getBoundingClientRect();
                 return e.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)) || e.textContent";
@@ -475,7 +477,7 @@ fn everything_is_reached_from_the_keyboard() {
 }
 
 #[test]
-fn a_phone_scrolls_one_way_only() {
+fn phone_page_never_scrolls_sideways() {
     let page = page(&Options { window: (360, 740), scale: 2.0, ..options() });
     let assert_fits = |message: &str| {
         let widths = page.eval("return [document.documentElement.scrollWidth, innerWidth]", &[]);
@@ -496,7 +498,7 @@ fn a_phone_scrolls_one_way_only() {
 }
 
 #[test]
-fn a_frame_has_no_header_and_no_controls() {
+fn embedded_page_has_no_controls() {
     let page = open(&address(&[("embed", "1")]));
     for role in ["banner", "button", "textbox", "searchbox", "combobox", "checkbox", "spinbutton"] {
         assert_eq!(page.controls(role), [], "{role}");
@@ -508,7 +510,7 @@ fn a_frame_has_no_header_and_no_controls() {
 }
 
 #[test]
-fn an_open_preview_outlives_a_change_of_release() {
+fn open_preview_survives_release_change() {
     let page = open(&site().url);
     unfold(&page);
     page.eval("document.querySelectorAll('.preview').forEach(d => { d.open = true })", &[]);

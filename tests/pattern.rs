@@ -1,4 +1,4 @@
-//! Regular expressions as Python reads them: each answer is asked of Python's own `re.search`.
+//! Regular expressions as Python reads them: each result is compared with Python's own `re.search`.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use overtag::engine::options::pattern::Pattern;
 
 const NAME: &str = "quay.io/tripleotrain/centos-binary-nova-compute-ironic:current-tripleo";
 
-/// Expressions and texts; whether one is found in the other is asked of Python itself.
+/// Expressions and texts; Python itself decides whether one is found in the other.
 const CASES: [(&str, &str); 39] = [
     ("nova-compute", NAME),
     ("^nova", NAME),
@@ -51,7 +51,7 @@ const CASES: [(&str, &str); 39] = [
 ];
 
 #[test]
-fn what_is_found_is_what_python_finds() {
+fn pattern_search_agrees_with_python() {
     for (pattern, text) in CASES {
         let script =
             "import re,sys,warnings; warnings.simplefilter('ignore'); sys.exit(0 if re.search(sys.argv[1], sys.argv[2]) else 7)";
@@ -63,7 +63,7 @@ fn what_is_found_is_what_python_finds() {
     }
 }
 
-/// What Python says of each expression and text: found or not, or none where the expression is wrong.
+/// Whether Python finds each expression in its text; `None` where the expression is invalid.
 fn python(asked: &[(String, &str)]) -> Vec<Option<bool>> {
     const SCRIPT: &str = r#"
 import json, re, sys, warnings
@@ -85,7 +85,7 @@ json.dump([found(*pair) for pair in json.load(sys.stdin)], sys.stdout)
 }
 
 #[test]
-fn what_is_put_together_at_random_is_read_as_python_reads_it() {
+fn random_patterns_agree_with_python() {
     const PARTS: [&str; 62] = [
         "a", "b", "ab", ".", "-", " ", "\n", "#", "# b\n", "1", "(", "(", "(?:", "(?i:", "(?x:", "(?-i:", "(?x-i:", "(?i-i:",
         "(?s-:", "(?P<n>", "(?P<m>", "(?P<1>", "(?P=n)", "(?(1)", "(?(2)", "(?(0)", "(?(n)", "(?=", "(?!", "(?>", ")", ")", ")",
@@ -117,7 +117,7 @@ fn what_is_put_together_at_random_is_read_as_python_reads_it() {
     let mut wrong = Vec::new();
     for ((pattern, text), theirs) in asked.iter().zip(said) {
         let ours = Pattern::new(pattern);
-        // To repeat a lookahead says nothing, and the crate does not take it.
+        // Repeating a lookahead has no effect, and the crate does not accept it.
         if ours.as_ref().is_err_and(|e| theirs.is_some() && e.contains("Target of repeat operator is invalid")) {
             continue;
         }
@@ -130,7 +130,7 @@ fn what_is_put_together_at_random_is_read_as_python_reads_it() {
 }
 
 #[test]
-fn a_wrong_expression_is_told_in_one_phrase() {
+fn invalid_pattern_error_is_one_line() {
     for pattern in
         ["(", "a)", "*", "[a", r"(?P<n", r"\", "(?P=nope)", r"\z", r"\K", r"\h", "(?<n>a)", "(?R)", "(?~a)", "a(?i)b", r"\x4"]
     {
@@ -140,13 +140,13 @@ fn a_wrong_expression_is_told_in_one_phrase() {
 }
 
 #[test]
-fn a_runaway_expression_is_given_up() {
+fn runaway_pattern_is_given_up() {
     let pattern = Pattern::new(r"^(?:(a|aa)(?=a|!))*$").expect("it is right");
     assert!(pattern.is_found(&format!("{}!", "a".repeat(60))).is_err());
 }
 
 #[test]
-fn newest_matches_whole() {
+fn newest_pattern_matches_whole_tag() {
     let pattern = Pattern::whole(r"v?\d+|latest").expect("it is right");
     assert_eq!(pattern.is_found("v12"), Ok(true));
     assert_eq!(pattern.is_found("v12-rc"), Ok(false));

@@ -1,4 +1,4 @@
-//! The established tool beside ours: tripleo-common 16.4.0, from the venv that the set-up made.
+//! Our output compared with the established tool's: tripleo-common 16.4.0, from the venv that `.ci/setup` makes.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,11 +20,11 @@ fn compare(more: &[&str]) {
 }
 
 #[test]
-fn the_same_list_and_parameters_as_tripleo_common() {
+fn list_and_parameters_equal_tripleo_common() {
     compare(&["--facts", "tests/facts"]);
 }
 
 #[test]
-fn pyyaml_reads_our_files_back_to_the_same_strings() {
+fn pyyaml_reads_files_back_unchanged() {
     compare(&["--yaml"]);
 }

@@ -1,4 +1,4 @@
-//! The double of Quay that other tests stand on: it answers as Quay does, and notes what nobody expected.
+//! The test double of Quay: it answers as Quay does, and records unexpected requests.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +44,7 @@ fn header<'a>(answer: &'a Response<String>, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn each_image_of_the_seed_is_answered_as_it_was_seeded() {
+fn every_seeded_image_is_answered_correctly() {
     let seed = Seed::at(NOW, &names());
     let quay = Quay::seeded(&seed);
     let unreadable = [Role::Private, Role::Missing].map(|r| get(&quay, &format!("/api/v1/repository/{}", seed.one(r).path)));
@@ -109,7 +109,8 @@ fn tags_come_in_pages() {
 }
 
 #[test]
-fn a_tag_moves_and_the_time_machine_forgets() {
+fn moved_tag_history_expires() {
+    // Quay's time machine forgets what a tag pointed to more than two weeks ago.
     let quay = Quay::start(vec![Repository::new("ns/one")]);
     let push = |tag: &str, name: &str, at: u64| quay.change("ns/one", |r| r.push(tag, Manifest::image(name, &[]), at));
     let (old, new) = (push("channel", "old", NOW - 60), push("next", "new", NOW - 30));
@@ -127,7 +128,8 @@ fn a_tag_moves_and_the_time_machine_forgets() {
 }
 
 #[test]
-fn a_browser_meets_cors_its_compulsory_header_and_a_limit_it_cannot_read() {
+fn browser_sees_cors_but_not_rate_limit() {
+    // A GET of a browser needs `X-Requested-With`, and preflights use up the rate limit too.
     let quay = Quay::start(vec![Repository::new("ns/one")]);
     let (one, browser) = ("/api/v1/repository/ns/one", ("User-Agent", "Mozilla/5.0 (X11) Chrome/156"));
     let queries = [("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "x-requested-with")];
@@ -148,7 +150,7 @@ fn a_browser_meets_cors_its_compulsory_header_and_a_limit_it_cannot_read() {
 }
 
 #[test]
-fn what_nobody_expected_is_noted() {
+fn unexpected_requests_are_noted() {
     let quay = Quay::start(vec![Repository::new("ns/one")]);
     let one = "/api/v1/repository/ns/one";
     // A token that was not percent-encoded comes back as another.

@@ -1,5 +1,5 @@
 //! The page in Chromium before registries of every kind: Quays, logins, limits, those that no browser may read, and snapshots.
-//! What it says about the cure is done as it says, and then it must be true.
+//! The cure that it offers is applied as it stands, and must then work.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ fn named() -> String {
 
 // -- what the page says
 
-/// Notes from now on all that the status line says, page after page.
+/// Records all that the status line says from now on, on every page.
 fn watch(page: &Page) {
     let source = "window.said = [];
       new MutationObserver(() => {
@@ -72,7 +72,7 @@ fn waits(page: &Page, host: &str) -> Vec<String> {
     said.into_iter().filter(is_wait).collect()
 }
 
-/// Presses the copy button of the lines that `mark` is in, and returns what it copied: what stands there.
+/// Presses the copy button of the block that contains `mark`, and returns the text that it copied.
 fn lines(page: &Page, mark: &str) -> String {
     let js = "const all = [...document.querySelectorAll('main .doctor .lines')];
       all.forEach(l => l.removeAttribute('data-wanted'));
@@ -94,7 +94,7 @@ fn doctor(page: &Page) -> String {
     page.eval(js, &[]).as_str().unwrap_or_default().to_owned()
 }
 
-/// Looks for words in what is said of errors.
+/// Asserts that these words are in what the page says about errors.
 fn assert_told(page: &Page, words: &[&str]) {
     let reported = doctor(page);
     for word in words {
@@ -108,14 +108,14 @@ const TOKEN_NGINX: &str = "location / {";
 const CONFIG: &str = "http:\n  headers:";
 const COMMAND: &str = "overtag prepare";
 
-/// Everything was an error, and nothing taken for absent.
+/// Asserts that every row is an error, and none is absent.
 fn assert_unknown(page: &Page) {
     let shown = rows(page);
     assert!(!shown.is_empty() && shown.iter().all(|r| r.status == "error"), "{shown:?}");
     assert!(page.button_state(CONTAINERS).disabled && page.button_state(ENVIRONMENT).disabled);
 }
 
-/// The rows are those of the command line.
+/// Asserts that the rows are those of the command line.
 fn assert_reported(rows: &[Row], report: &Value) {
     assert_named(rows, &each(&report["images"], "image"));
     for (row, image) in rows.iter().zip(report["images"].as_array().expect("a list")) {
@@ -126,7 +126,7 @@ fn assert_reported(rows: &[Row], report: &Value) {
     }
 }
 
-/// The rows are what the Quay was seeded with.
+/// Asserts that the rows are what the Quay was seeded with.
 fn assert_quay(rows: &[Row], seed: &quay::Seed) {
     let (hash, _) = seed.majority(PROMOTED);
     let mut wrong = Vec::new();
@@ -188,7 +188,7 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The command that the doctor offers gives the files of all seeded images, and a snapshot with which the page is whole.
+/// Asserts that the offered command writes the files of all seeded images, and a snapshot that the page can read.
 fn assert_command_helps(page: &Page) {
     let command = lines(page, COMMAND);
     assert!(command.lines().any(|l| l.starts_with("overtag prepare --link ")), "{command}");
@@ -212,7 +212,7 @@ fn log_in(page: &Page, host: &str, user: &str, password: &str) {
     done(page);
 }
 
-/// Nothing that can be read on the page or kept by it holds a secret.
+/// Asserts that nothing on the page, or stored by it, contains a secret.
 fn assert_keeps_no_secret(page: &Page) {
     let js = "return [location.href, JSON.stringify({ ...localStorage }), JSON.stringify({ ...sessionStorage }), document.cookie,
       JSON.stringify(history.state), document.documentElement.outerHTML, document.body.innerText,
@@ -229,7 +229,7 @@ fn assert_keeps_no_secret(page: &Page) {
 // -- Quay
 
 #[test]
-fn a_quay_is_read_from_another_origin_with_one_data_request_an_image() {
+fn quay_needs_one_request_per_image() {
     let seed = quay::Seed::new(&names());
     let double = Quay::seeded(&seed);
     let own = [("api", "quay")];
@@ -257,10 +257,10 @@ fn a_quay_is_read_from_another_origin_with_one_data_request_an_image() {
 }
 
 #[test]
-fn a_quay_that_refuses_without_a_word_is_waited_for() {
+fn unreadable_quay_rate_limit_is_waited_out() {
     let seed = quay::Seed::new(&names());
     let double = Quay::seeded(&seed);
-    // As quay.io's own nginx has it.
+    // As in quay.io's own nginx.
     double.limit(5.0, 25);
     let page = page(&options());
     watch(&page);
@@ -298,7 +298,7 @@ fn a_wait_ends_when_it_is_cancelled() {
 }
 
 #[test]
-fn other_choices_ask_a_quay_no_other_way() {
+fn changed_choices_still_use_quay_api() {
     let seed = quay::Seed::new(&names());
     let double = Quay::seeded(&seed);
     let page = open(&seeded_and(&double.host, &[("api", "quay"), ("include", "nova-|neutron-")]));
@@ -321,7 +321,7 @@ fn other_choices_ask_a_quay_no_other_way() {
 }
 
 #[test]
-fn a_registry_that_is_only_named_like_a_quay_is_asked_as_what_it_is() {
+fn registry_named_like_quay_uses_v2() {
     let (proxy, seed) = (Proxy::before(&registry().host), &registry().seed);
     let page = open(&seeded_and("quay.io", &[("endpoint", &format!("quay.io=http://{}", proxy.host))]));
     assert_whole(&rows(&page), seed);
@@ -331,7 +331,7 @@ fn a_registry_that_is_only_named_like_a_quay_is_asked_as_what_it_is() {
 }
 
 #[test]
-fn a_quay_under_any_name_is_found_out() {
+fn quay_under_other_name_is_detected() {
     let seed = quay::Seed::new(&names());
     let double = Quay::seeded(&seed);
     double.allow_v2();
@@ -342,7 +342,7 @@ fn a_quay_under_any_name_is_found_out() {
     let lost = double.proxy.count_where(|l| l.path.starts_with("/v2"));
     assert!(lost < 30, "{lost} requests for /v2:\n{}", double.log_text());
     assert_eq!(doctor(&page), "");
-    // It is a HEAD that a registry is asked by.
+    // A registry is asked with HEAD.
     let complaints = double.take_complaints();
     assert!(complaints.iter().all(|c| c.contains("HEAD /v2/")), "{complaints:#?}");
 }
@@ -350,7 +350,7 @@ fn a_quay_under_any_name_is_found_out() {
 // -- logins
 
 #[test]
-fn a_password_is_asked_for_when_it_is_needed_and_forgotten_with_the_page() {
+fn password_is_requested_and_never_stored() {
     let locked = login::htpasswd(registry());
     let front = nginx::cors(&locked.host, "*");
     let page = open(&seeded(&front.host));
@@ -374,7 +374,7 @@ fn a_password_is_asked_for_when_it_is_needed_and_forgotten_with_the_page() {
 }
 
 #[test]
-fn the_same_password_gives_the_command_line_the_same_files() {
+fn rows_after_login_equal_command_line() {
     let locked = login::htpasswd(registry());
     let front = nginx::cors(&locked.host, "*");
     let page = open(&seeded(&front.host));
@@ -388,7 +388,8 @@ fn the_same_password_gives_the_command_line_the_same_files() {
 }
 
 #[test]
-fn tokens_cost_three_requests_an_image_and_no_form() {
+fn tokens_take_three_requests_per_image() {
+    // No login form is shown.
     let login = login::behind_nginx(registry(), "*");
     let proxy = Proxy::before(&login.host);
     let page = open(&seeded(&proxy.host));
@@ -409,7 +410,7 @@ fn tokens_cost_three_requests_an_image_and_no_form() {
 }
 
 #[test]
-fn tokens_for_members_alone_are_asked_for_with_the_login() {
+fn members_only_tokens_use_the_login() {
     let login = login::behind_nginx(registry(), "*");
     login.tokens.set(|s| s.others = Access::Members);
     let page = open(&seeded(&login.host));
@@ -419,7 +420,7 @@ fn tokens_for_members_alone_are_asked_for_with_the_login() {
     assert_unknown(&page);
     assert_shows(&page, &["refuses this login"]);
     login.tokens.reset();
-    // The double calls any other Authorization than the user's a fault; that one was meant.
+    // The test double reports any other `Authorization` than the user's, and the wrong one above was intended.
     let login_again = login::behind_nginx(registry(), "*");
     login_again.tokens.set(|s| s.others = Access::Members);
     visit(&page, &seeded(&login_again.host));
@@ -432,7 +433,7 @@ fn tokens_for_members_alone_are_asked_for_with_the_login() {
 }
 
 #[test]
-fn each_of_two_logins_goes_to_its_own_registry_alone() {
+fn two_logins_reach_only_their_registries() {
     let one = login::htpasswd(registry());
     let first = nginx::cors(&one.host, "*");
     let second = nginx::basic(&registry().host, &login::HTPASSWD.replacen(USER, "other", 1));
@@ -479,7 +480,7 @@ fn each_of_two_logins_goes_to_its_own_registry_alone() {
 }
 
 #[test]
-fn a_token_service_that_no_page_can_read_is_named() {
+fn unreadable_token_service_is_named() {
     let login = login::behind_nginx(registry(), "*");
     login.tokens.set(|s| s.cors = false);
     let page = open(&seeded(&login.host));
@@ -491,7 +492,7 @@ fn a_token_service_that_no_page_can_read_is_named() {
 }
 
 #[test]
-fn the_lines_for_a_token_service_make_it_readable() {
+fn offered_lines_make_token_service_readable() {
     let tokens = login::Tokens::start();
     tokens.set(|s| s.cors = false);
     let server = tokens.server.host.clone();
@@ -536,7 +537,8 @@ fn registry_with(lines: &str) -> (Guarded, String, TempDir) {
 }
 
 #[test]
-fn a_registry_without_cors_is_told_apart_and_left_alone() {
+fn registry_without_cors_is_diagnosed() {
+    // It gets few requests, and the command that the page offers helps.
     let front = nginx::no_cors(&registry().host);
     let proxy = Proxy::before(&front.host);
     let page = open(&seeded(&proxy.host));
@@ -550,7 +552,7 @@ fn a_registry_without_cors_is_told_apart_and_left_alone() {
 }
 
 #[test]
-fn the_lines_for_nginx_make_a_registry_readable() {
+fn offered_nginx_lines_make_registry_readable() {
     let bare = nginx::no_cors(&registry().host);
     let page = knowing(&[("registry.example", &bare.host)]);
     visit(&page, &named());
@@ -564,7 +566,7 @@ fn the_lines_for_nginx_make_a_registry_readable() {
 }
 
 #[test]
-fn the_lines_for_the_registry_itself_make_it_readable() {
+fn offered_registry_lines_make_it_readable() {
     let bare = nginx::no_cors(&registry().host);
     let page = knowing(&[("registry.example", &bare.host)]);
     visit(&page, &named());
@@ -577,8 +579,9 @@ fn the_lines_for_the_registry_itself_make_it_readable() {
 }
 
 #[test]
-fn a_preflight_that_wants_a_login_is_told_apart_and_its_lines_help() {
-    // Of a private network: over plain http a login goes nowhere else.
+fn preflight_demanding_login_is_diagnosed() {
+    // The nginx lines that the page offers make the registry readable.
+    // In a private network: over plain http a login is sent nowhere else.
     const HOST: &str = "192.168.24.1";
     let link = seeded_and(HOST, &[("endpoint", "192.168.24.1=http://192.168.24.1")]);
     let bare = login::htpasswd(registry());
@@ -586,11 +589,11 @@ fn a_preflight_that_wants_a_login_is_told_apart_and_its_lines_help() {
     visit(&page, &link);
     assert_unknown(&page);
     assert!(!page.text().contains("overtag prepare"), "before a login nothing is wrong: {}", doctor(&page));
-    assert_shows(&page, &["which is not encrypted"]);
+    assert_shows(&page, &["is not encrypted"]);
     looks(&page, "login-plain", "form.login");
     log_in(&page, HOST, USER, PASSWORD);
     assert_unknown(&page);
-    assert_told(&page, &["wants a login", "OPTIONS", NGINX]);
+    assert_told(&page, &["requires a login", "OPTIONS", NGINX]);
     let command = lines(&page, COMMAND);
     assert!(command.contains("--authfile"), "the registry wants a login, and the command has none:\n{command}");
     let lines = lines(&page, NGINX);
@@ -603,7 +606,7 @@ fn a_preflight_that_wants_a_login_is_told_apart_and_its_lines_help() {
 }
 
 #[test]
-fn a_preflight_that_is_refused_to_a_token_is_told_too() {
+fn preflight_refusing_token_is_diagnosed() {
     let login = login::bare(registry());
     let page = open(&seeded(&login.host));
     assert_unknown(&page);
@@ -617,7 +620,7 @@ fn secure_site() -> Nginx {
 }
 
 #[test]
-fn a_page_on_https_says_that_it_may_not_ask_plain_http() {
+fn https_page_reports_mixed_content() {
     let site = secure_site();
     let proxy = Proxy::before(&registry().host);
     let secure = nginx::cors_tls(&registry().host, &["registry.example"]);
@@ -641,7 +644,7 @@ fn a_page_on_https_says_that_it_may_not_ask_plain_http() {
 }
 
 #[test]
-fn a_public_page_says_that_the_local_network_may_be_closed_to_it() {
+fn public_page_reports_blocked_local_network() {
     let site = secure_site();
     let proxy = Proxy::before(&registry().host);
     let spaces = nginx::spaces(&[(&site.host, "public"), (&proxy.host, "local")]);
@@ -661,7 +664,7 @@ fn a_public_page_says_that_the_local_network_may_be_closed_to_it() {
     };
     let page = open(false);
     assert_unknown(&page);
-    assert_told(&page, &["nothing answers at", "local network", "overtag prepare --link"]);
+    assert_told(&page, &["no response from", "local network", "overtag prepare --link"]);
     assert_eq!(proxy.count(), 0, "{}", proxy.log_text());
     drop(page);
     let shown = rows(&open(true));
@@ -669,7 +672,7 @@ fn a_public_page_says_that_the_local_network_may_be_closed_to_it() {
 }
 
 #[test]
-fn without_a_network_the_page_says_so_and_goes_on_with_one() {
+fn offline_page_reports_it_and_recovers() {
     let page = open(&format!("{}?{}", site().url, nova(&registry().host, &[])));
     assert_eq!(count(&rows(&page), "error"), 0);
     page.set_offline(true);
@@ -687,19 +690,19 @@ fn without_a_network_the_page_says_so_and_goes_on_with_one() {
 }
 
 #[test]
-fn where_nothing_listens_the_page_says_so() {
-    // No port of this one's range is given to whoever asks for any.
+fn unreachable_host_is_reported() {
+    // The system never assigns a port of this range, so nothing listens there.
     let host = "127.0.0.1:1023".to_owned();
     let page = open(&seeded(&host));
     assert_unknown(&page);
-    assert_told(&page, &[&format!("nothing answers at http://{host}"), "overtag prepare --link"]);
+    assert_told(&page, &[&format!("no response from http://{host}"), "overtag prepare --link"]);
     assert!(!doctor(&page).contains("Access-Control"), "{}", doctor(&page));
 }
 
 // -- limits, hidden headers
 
 #[test]
-fn a_registry_that_says_too_many_is_waited_for() {
+fn readable_rate_limit_is_waited_out() {
     for reported in [RetryAfter::Seconds(2), RetryAfter::Date(3)] {
         let front = nginx::limited(&registry().host, 20, 5, 429, Some(reported));
         let page = page(&options());
@@ -713,7 +716,8 @@ fn a_registry_that_says_too_many_is_waited_for() {
 }
 
 #[test]
-fn a_registry_that_refuses_without_a_word_is_waited_for_too() {
+fn rate_limit_without_hint_is_waited_out() {
+    // A 429 that a page cannot read, and a 503 without `Retry-After`.
     for front in
         [nginx::limited_unreadable(&registry().host, 40, 10, 429, None), nginx::limited(&registry().host, 40, 10, 503, None)]
     {
@@ -723,7 +727,7 @@ fn a_registry_that_refuses_without_a_word_is_waited_for_too() {
 }
 
 #[test]
-fn headers_that_cannot_be_seen_are_done_without() {
+fn hidden_headers_leave_results_unchanged() {
     let front = nginx::hiding(&registry().host);
     let proxy = Proxy::before(&front.host);
     let page = open(&seeded(&proxy.host));
@@ -759,8 +763,8 @@ fn site_with(name: &str, content: &str) -> (Site, TempDir) {
 }
 
 #[test]
-fn a_snapshot_beside_the_page_takes_the_place_of_the_registry() {
-    // No browser may read this one.
+fn snapshot_link_replaces_the_registry() {
+    // No page can read this registry.
     let front = nginx::no_cors(&registry().host);
     let proxy = Proxy::before(&front.host);
     let link = seeded(&proxy.host);
@@ -770,7 +774,7 @@ fn a_snapshot_beside_the_page_takes_the_place_of_the_registry() {
     proxy.reset();
     let page = open(&format!("{}?{}&snapshot=snapshot.json", site.url, link.split_once('?').expect("a query").1));
     assert_whole(&rows(&page), &registry().seed);
-    assert_shows(&page, &["Read from a snapshot of ", "no registry was asked"]);
+    assert_shows(&page, &["Read from a snapshot of ", "no registry was queried"]);
     assert_eq!(proxy.count(), 0, "{}", proxy.log_text());
     let is_asked = |(path, _): &&(String, u16)| path.starts_with("/deep/snapshot.json");
     assert_eq!(site.requests().iter().filter(is_asked).count(), 1);
@@ -790,7 +794,7 @@ fn a_snapshot_beside_the_page_takes_the_place_of_the_registry() {
 }
 
 #[test]
-fn a_snapshot_of_a_quay_says_what_the_quay_says() {
+fn quay_snapshot_equals_live_quay() {
     let seed = quay::Seed::new(&names());
     let double = Quay::seeded(&seed);
     let link = seeded_and(&double.host, &[("api", "quay")]);
@@ -824,7 +828,7 @@ fn a_stale_snapshot_is_flagged() {
 }
 
 #[test]
-fn a_snapshot_can_be_chosen_and_taken_off_again() {
+fn snapshot_file_is_chosen_and_removed() {
     let proxy = Proxy::before(&registry().host);
     let link = seeded(&proxy.host);
     let taken = snapshot(&link, None);
@@ -844,7 +848,7 @@ fn a_snapshot_can_be_chosen_and_taken_off_again() {
 }
 
 #[test]
-fn a_snapshot_of_all_images_serves_every_filter() {
+fn full_snapshot_serves_every_filter() {
     let link = seeded(&registry().host);
     let taken = snapshot(&link, None);
     let page = page(&options());
@@ -862,7 +866,7 @@ fn a_snapshot_of_all_images_serves_every_filter() {
 }
 
 #[test]
-fn what_a_snapshot_does_not_hold_is_unknown() {
+fn image_missing_in_snapshot_is_error() {
     let link = seeded(&registry().host);
     let taken = snapshot(&format!("{link}&include=nova-"), None);
     let page = open(&link);
@@ -881,7 +885,7 @@ fn what_a_snapshot_does_not_hold_is_unknown() {
 }
 
 #[test]
-fn a_broken_snapshot_says_so() {
+fn broken_snapshot_is_reported() {
     let link = seeded(&registry().host);
     let page = page(&options());
     for (content, words) in [
@@ -889,13 +893,13 @@ fn a_broken_snapshot_says_so() {
         ("{}", "snapshot"),
         (r#"{"overtag_snapshot":2,"tool":"x","fetched_at":"","fetched":0,"link":"","repositories":{}}"#, "version"),
     ] {
-        // What is dropped by mistake takes the place of nothing.
+        // A file that is dropped by mistake replaces nothing.
         visit(&page, &link);
         drop_on(&page, "broken.json", content);
         page.wait_for_text("broken.json was not read", PATIENCE);
         assert_shows(&page, &["broken.json", words]);
         assert_whole(&rows(&page), &registry().seed);
-        // What is chosen is what is wanted.
+        // A file that is chosen is the one that is wanted.
         unfold(&page);
         choose_file(&page, "Snapshot file", "broken.json", content);
         page.wait_for("document.querySelector('main [role=alert]')", PATIENCE);
@@ -912,7 +916,7 @@ fn a_broken_snapshot_says_so() {
 }
 
 #[test]
-fn a_promotion_is_seen_against_an_earlier_snapshot() {
+fn promotion_shows_against_earlier_snapshot() {
     let scratch = Registry::scratch();
     let hash = |n: usize| quay::hash_tag(n);
     let push = |name: &str, n: usize, tags: &[&str]| {
@@ -967,7 +971,7 @@ fn a_promotion_is_seen_against_an_earlier_snapshot() {
 // -- how it looks
 
 #[test]
-fn the_doctor_is_in_nobody_s_way() {
+fn doctor_section_is_accessible() {
     let front = nginx::no_cors(&registry().host);
     let page = open(&seeded(&front.host));
     looks(&page, "doctor", "section.doctor");
@@ -976,7 +980,7 @@ fn the_doctor_is_in_nobody_s_way() {
 }
 
 #[test]
-fn the_login_is_reached_and_sent_from_the_keyboard() {
+fn login_form_works_from_keyboard() {
     let locked = login::htpasswd(registry());
     let front = nginx::cors(&locked.host, "*");
     let page = open(&seeded(&front.host));
@@ -997,7 +1001,7 @@ fn the_login_is_reached_and_sent_from_the_keyboard() {
 }
 
 #[test]
-fn waiting_is_in_nobody_s_way() {
+fn waiting_status_is_accessible() {
     let double = Quay::seeded(&quay::Seed::new(&names()));
     double.limit(0.0, 40);
     let page = page(&options());
@@ -1010,7 +1014,7 @@ fn waiting_is_in_nobody_s_way() {
 }
 
 #[test]
-fn a_snapshot_is_in_nobody_s_way() {
+fn snapshot_notice_is_accessible() {
     let link = seeded(&registry().host);
     let taken = snapshot(&link, None);
     let page = open(&link);
@@ -1020,10 +1024,11 @@ fn a_snapshot_is_in_nobody_s_way() {
     looks(&page, "snapshot", ".notice");
 }
 
-// -- HTTP as servers speak it, and what is given
+// -- HTTP as servers speak it, and input files
 
 #[test]
-fn answers_in_every_form_that_http_allows_are_read_by_the_page_too() {
+fn page_tolerates_unusual_digest_headers() {
+    // All forms that HTTP allows give the same tags. A digest of another body is an error.
     let proxy = Proxy::before(&registry().host);
     let link = seeded_and(&proxy.host, &[("include", "nova-"), ("pin", "digest")]);
     let is_manifest = |seen: &Seen| seen.path.contains("/manifests/") && seen.method != "OPTIONS";
@@ -1045,12 +1050,12 @@ fn answers_in_every_form_that_http_allows_are_read_by_the_page_too() {
         let got: BTreeSet<_> = rows(&page).into_iter().map(|row| (row.name, row.tag)).collect();
         assert_eq!(got, plain, "{name}: {value}");
     }
-    // HEAD has no body, whatever its headers say of one.
+    // A HEAD has no body, whatever its headers say.
     proxy.fault(move |seen| (is_manifest(seen) && seen.method == "HEAD").then(|| Fault::set("Content-Encoding", "gzip")));
     let page = open(&link);
     let got: BTreeSet<_> = rows(&page).into_iter().map(|row| (row.name, row.tag)).collect();
     assert_eq!(got, plain, "HEAD with a coding");
-    // One that is well-formed and wrong, of a body, is an error.
+    // A well-formed digest of another body is an error.
     let wrong = format!("sha256:{}", "a".repeat(64));
     proxy.fault(move |seen| match seen.method.as_str() {
         "HEAD" if is_manifest(seen) => Some(Fault::hide("Docker-Content-Digest")),
@@ -1062,7 +1067,7 @@ fn answers_in_every_form_that_http_allows_are_read_by_the_page_too() {
 }
 
 #[test]
-fn a_list_of_tags_whose_pages_are_elsewhere_makes_nothing_absent_in_the_page() {
+fn foreign_tag_list_link_makes_nothing_absent() {
     let proxy = Proxy::before(&registry().host);
     proxy.fault(|seen| {
         let link = "<http://registry-core:8080/v2/x/tags/list?last=z>; rel=\"next\"";
@@ -1072,7 +1077,7 @@ fn a_list_of_tags_whose_pages_are_elsewhere_makes_nothing_absent_in_the_page() {
     let page = open(&link);
     let all = rows(&page);
     assert!(all.iter().all(|row| row.status != "absent" && row.status != "error"), "{}", page.text());
-    // A list that is refused is no reason to ask for a login, and the row says why its tag is no nicer one.
+    // A refused list of tags does not ask for a login, and the images are pinned by their digests.
     proxy.fault(|seen| seen.path.contains("/tags/list").then(|| Fault::registry_error(403, "DENIED")));
     let page = open(&link);
     assert!(rows(&page).iter().filter(|row| row.status == "resolved").all(|row| row.pinned_by == "digest"), "{}", page.text());
@@ -1080,12 +1085,12 @@ fn a_list_of_tags_whose_pages_are_elsewhere_makes_nothing_absent_in_the_page() {
 }
 
 #[test]
-fn what_an_environment_says_and_the_page_does_not_follow_is_shown() {
+fn ignored_environment_parameters_are_shown() {
     let page = open(&address(&[("release", "train"), ("namespace", &format!("{}/x", nothing().host))]));
     unfold(&page);
     let environment = "parameter_defaults:\n  ContainerImagePrepare:\n  - set: {namespace: registry.example.com/rhosp}\n  \
                        ControllerCount: 1\n  ControllerCount: 2\n";
     choose_file(&page, "Heat environments", "containers-prepare-parameter.yaml", environment);
-    page.wait_for_text("`ContainerImagePrepare` is not read", PATIENCE);
-    page.wait_for_text("`ControllerCount` stands twice", PATIENCE);
+    page.wait_for_text("`ContainerImagePrepare` is ignored", PATIENCE);
+    page.wait_for_text("`ControllerCount` appears twice", PATIENCE);
 }

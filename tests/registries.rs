@@ -16,7 +16,7 @@ use support::proxy::{Fault, Logged, Proxy, Seen};
 use support::quay::{self, Manifest, Quay, Repository, Role};
 use support::registry::{Kind, LABEL, NAMESPACE, PREFIX, PROMOTED, Registry, Seed};
 
-/// What the tests call now, unless they say otherwise.
+/// The current time of the tests, unless they set another.
 const EPOCH: u64 = 1_496_105_356;
 
 fn registry() -> &'static Registry {
@@ -24,7 +24,7 @@ fn registry() -> &'static Registry {
     REGISTRY.get_or_init(|| Registry::start(Path::new(support::CACHE), &support::names()))
 }
 
-/// Runs the program; nothing of whoever runs the tests counts.
+/// Runs the program without the proxy settings of the environment.
 fn overtag(args: &[&str]) -> Output {
     overtag_with(args, &[("SOURCE_DATE_EPOCH", &EPOCH.to_string())])
 }
@@ -64,7 +64,7 @@ impl Here {
         Self { folder, namespace: namespace.to_owned(), more: Vec::new() }
     }
 
-    /// With these flags each time.
+    /// Adds these flags to every run.
     fn and(mut self, more: &[&str]) -> Self {
         self.more.extend(more.iter().map(|m| (*m).to_owned()));
         self
@@ -208,7 +208,7 @@ fn assert_right_on_quay(report: &Value, seed: &quay::Seed) {
 
 // -- Quay
 
-/// How a Quay is named: by the name that everybody knows, and by an address together with `--api quay`.
+/// The two ways to name a Quay: as `quay.io`, and by an address together with `--api quay`.
 fn quay_names(quay: &Quay) -> [(String, Vec<String>); 2] {
     [
         ("quay.io".to_owned(), vec!["--endpoint".to_owned(), format!("quay.io=http://{}", quay.host)]),
@@ -217,7 +217,8 @@ fn quay_names(quay: &Quay) -> [(String, Vec<String>); 2] {
 }
 
 #[test]
-fn a_quay_is_asked_once_an_image_and_every_role_is_answered_right() {
+fn quay_needs_one_request_per_image() {
+    // Every kind of special image in the seed, its `Role`, gets the right answer.
     let seed = quay::Seed::new(&support::names());
     for turn in 0..2 {
         let quay = Quay::seeded(&seed);
@@ -227,7 +228,7 @@ fn a_quay_is_asked_once_an_image_and_every_role_is_answered_right() {
         assert_eq!(code, Some(0), "{}", first_error(&report));
         assert_right_on_quay(&report, &seed);
         assert_eq!(quay.asked(quay::Kind::Repository), seed.images.len());
-        // The labels of the scouts, and of those that are torn; and tags by name where they are not among the newest.
+        // The labels of scouts and of torn images, and tags by name where they are not among the newest.
         let (labels, tags) = (quay.asked(quay::Kind::Labels), quay.asked(quay::Kind::Tags));
         assert!((1..=12).contains(&labels) && (3..=8).contains(&tags), "{labels} labels, {tags} tags\n{}", quay.log_text());
         let pages = quay.proxy.count_where(|l| l.path.contains("namespace="));
@@ -240,7 +241,7 @@ fn a_quay_is_asked_once_an_image_and_every_role_is_answered_right() {
 }
 
 #[test]
-fn a_quay_is_asked_with_every_chain() {
+fn quay_resolves_every_pin_chain() {
     let names = &support::names()[..24];
     let seed = quay::Seed::new(names);
     let quay = Quay::seeded(&seed);
@@ -298,7 +299,7 @@ fn discover_reads_the_label_on_a_quay() {
 }
 
 #[test]
-fn a_quay_that_limits_requests_is_asked_until_all_is_known() {
+fn rate_limited_quay_resolves_all_images() {
     let names = &support::names()[..40];
     let seed = quay::Seed::new(names);
     let quay = Quay::seeded(&seed);
@@ -311,7 +312,7 @@ fn a_quay_that_limits_requests_is_asked_until_all_is_known() {
 }
 
 #[test]
-fn a_plain_registry_with_a_quay_s_name_is_asked_as_what_it_is() {
+fn registry_named_like_quay_uses_v2() {
     let registry = registry();
     let proxy = Proxy::before(&registry.host);
     let here = Here::at("quay.io").and(&["--endpoint", &format!("quay.io=http://{}", proxy.host)]);
@@ -328,7 +329,8 @@ fn a_plain_registry_with_a_quay_s_name_is_asked_as_what_it_is() {
 // -- logins
 
 #[test]
-fn a_registry_with_a_password_gives_all_to_who_has_it_and_is_an_error_for_others() {
+fn password_registry_needs_matching_login() {
+    // Without it every image is an error, none is absent, and no secret is printed.
     let (plain, locked) = (registry(), login::htpasswd(registry()));
     let proxy = Proxy::before(&locked.host);
     let here = Here::at(&proxy.host);
@@ -336,10 +338,10 @@ fn a_registry_with_a_password_gives_all_to_who_has_it_and_is_an_error_for_others
     let (code, report) = here.report(&["--authfile", &authfile]);
     assert_eq!(code, Some(0), "{}", first_error(&report));
     assert_right(&report, &plain.seed);
-    // Those that were under way before it was known are sent again.
+    // Requests that were in flight before this was known are sent again.
     assert!(proxy.count() <= 124 * 26 / 10 + 40, "{} requests", proxy.count());
 
-    // Nobody, and somebody whose login is for another host: it is not sent, and nothing is taken for absent.
+    // Without a login, and with one for another host, no login is sent and nothing is absent.
     let other = here.authfile("127.0.0.1:1", login::USER, login::PASSWORD);
     for flags in [vec![], vec!["--authfile", other.as_str()]] {
         proxy.reset();
@@ -348,7 +350,7 @@ fn a_registry_with_a_password_gives_all_to_who_has_it_and_is_an_error_for_others
         assert!(said.contains(&proxy.host) && said.contains("log in"), "{said}");
         assert_eq!(proxy.count_where(|l| l.authorization), 0);
     }
-    // A wrong password is tried, and is said to be wrong.
+    // A wrong password is tried, and is reported as wrong.
     let wrong = here.authfile(&proxy.host, login::USER, "wrong");
     let (code, report, said) = here.report_and_words(&["--authfile", &wrong]);
     assert_eq!((code, count(&report, "error")), (Some(3), 124), "{said}");
@@ -359,7 +361,7 @@ fn a_registry_with_a_password_gives_all_to_who_has_it_and_is_an_error_for_others
 }
 
 #[test]
-fn an_authfile_that_cannot_be_read_is_a_wrong_usage() {
+fn unreadable_authfile_is_usage_error() {
     let here = Here::of("127.0.0.1:1", &support::names()[..1]);
     for content in ["", "[]", "{\"auths\": 1}"] {
         let file = here.write("auth.json", content);
@@ -372,7 +374,7 @@ fn an_authfile_that_cannot_be_read_is_a_wrong_usage() {
 }
 
 #[test]
-fn a_registry_with_tokens_is_asked_for_one_an_image() {
+fn token_is_requested_once_per_image() {
     let plain = registry();
     for login in [login::bare(plain), login::behind_nginx(plain, "*")] {
         let (code, report) = Here::at(&login.host).report(&[]);
@@ -406,7 +408,7 @@ fn assert_few_are_right(report: &Value) {
 }
 
 #[test]
-fn tokens_are_taken_in_every_form_and_used_as_long_as_they_live() {
+fn token_forms_and_lifetimes_are_honoured() {
     let login = login::behind_nginx(registry(), "*");
     let here = Here::at(&login.host);
     type Change = fn(&mut login::Settings);
@@ -430,9 +432,9 @@ fn tokens_are_taken_in_every_form_and_used_as_long_as_they_live() {
 }
 
 #[test]
-fn a_token_that_is_revoked_on_the_way_is_replaced() {
+fn revoked_token_is_replaced() {
     let login = Arc::new(login::behind_nginx(registry(), "*"));
-    // The first request is refused and the second is let through: the token was good. Siblings are looked for by many questions at
+    // The first request is refused and the second is let through: the token was good. Siblings are looked for by many requests at
     // once, each with the same token.
     for (pin, at) in [("label", 3), ("label", 4), ("sibling", 3), ("sibling", 5), ("sibling", 9)] {
         let proxy = Proxy::before(&login.host);
@@ -455,7 +457,7 @@ fn a_token_that_is_revoked_on_the_way_is_replaced() {
 }
 
 #[test]
-fn who_gets_no_token_is_told_so_and_nothing_is_absent() {
+fn refused_token_is_error_not_absent() {
     let login = login::behind_nginx(registry(), "*");
     let here = Here::at(&login.host);
     let authfile = here.authfile(&login.host, login::USER, login::PASSWORD);
@@ -473,7 +475,7 @@ fn who_gets_no_token_is_told_so_and_nothing_is_absent() {
         let (code, report) = here.report(&[&FEW[..], &["--authfile", &authfile]].concat());
         assert_eq!(code, Some(0), "{}", first_error(&report));
         assert_few_are_right(&report);
-        // Not even with a login: private or missing, which is no absence.
+        // Not even with a login: it is private or missing, so it is not absent.
         set(Access::Nobody, refusal);
         let (code, report, said) = here.report_and_words(&[&FEW[..], &["--authfile", &authfile]].concat());
         assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")), "{refusal:?}: {said}");
@@ -483,7 +485,7 @@ fn who_gets_no_token_is_told_so_and_nothing_is_absent() {
     let (code, report, said) = here.report_and_words(&[&FEW[..], &["--authfile", &wrong(&here)]].concat());
     assert_eq!((code, count(&report, "error")), (Some(3), count(&report, "asked")), "{said}");
     assert!(said.contains("refuses the login") && !said.contains("wrong"), "{said}");
-    // One repository that is private among public ones is one row.
+    // One private repository among public ones is one row in error.
     let (short, private) = rows(&report).into_iter().next().expect("a row");
     let repo = registry().seed.image(&short).repo.clone();
     set(Access::Anyone, Some(401));
@@ -494,7 +496,7 @@ fn who_gets_no_token_is_told_so_and_nothing_is_absent() {
 }
 
 #[test]
-fn a_token_that_the_registry_never_takes_is_not_asked_for_again_and_again() {
+fn rejected_token_is_not_requested_repeatedly() {
     let login = login::bare(registry());
     login.tokens.set(|s| s.valid = 0);
     let (code, report) = Here::at(&login.host).report(&FEW);
@@ -504,7 +506,7 @@ fn a_token_that_the_registry_never_takes_is_not_asked_for_again_and_again() {
 }
 
 #[test]
-fn a_token_service_in_trouble_is_tried_again() {
+fn failing_token_service_is_retried() {
     let login = login::bare(registry());
     let proxy = Proxy::before(&login.tokens.server.host);
     proxy.fault(|seen: &Seen| (seen.nth <= 2).then(|| Fault::text(503, "")));
@@ -521,7 +523,7 @@ fn a_token_service_in_trouble_is_tried_again() {
 
 // -- limits
 
-/// All seeded names, and some that the registry lacks.
+/// All seeded names, and `n` that are not in the registry.
 fn more_names(n: usize) -> Vec<String> {
     let mut names: Vec<String> = support::names().iter().map(|n| (*n).to_owned()).collect();
     names.extend((0..n).map(|i| format!("never-pushed-{i}")));
@@ -529,7 +531,8 @@ fn more_names(n: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_hundred_and_fifty_images_pass_a_limit_of_five_requests_a_second() {
+fn rate_limit_causes_no_error() {
+    // 150 images at five requests a second.
     let front = nginx::limited(&registry().host, 5, 3, 429, None);
     let names = more_names(26);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -543,7 +546,7 @@ fn a_hundred_and_fifty_images_pass_a_limit_of_five_requests_a_second() {
 }
 
 #[test]
-fn a_wait_that_a_server_asks_for_is_kept_and_told() {
+fn retry_after_is_honoured_and_reported() {
     let names = &support::names()[..40];
     for retry in [RetryAfter::Seconds(4), RetryAfter::Date(4)] {
         let front = nginx::limited(&registry().host, 30, 10, 429, Some(retry));
@@ -556,10 +559,11 @@ fn a_wait_that_a_server_asks_for_is_kept_and_told() {
 }
 
 #[test]
-fn a_limit_that_speaks_of_503_or_in_html_is_one_too() {
+fn rate_limit_by_503_is_waited_out() {
+    // So is a 429 with a page of HTML.
     let names = &support::names()[..40];
     for front in [
-        // What nginx says unless it is told otherwise.
+        // nginx's default.
         nginx::limited(&registry().host, 10, 2, 503, None),
         nginx::limited(&registry().host, 10, 2, 503, Some(RetryAfter::Seconds(1))),
         nginx::limited_unreadable(&registry().host, 10, 2, 429, None),
@@ -570,7 +574,7 @@ fn a_limit_that_speaks_of_503_or_in_html_is_one_too() {
 }
 
 #[test]
-fn a_wait_of_an_hour_is_an_error_at_once() {
+fn hour_long_retry_after_fails_at_once() {
     let front = nginx::limited(&registry().host, 1, 1, 429, Some(RetryAfter::Seconds(3600)));
     let start = Instant::now();
     let (code, report, said) = Here::of(&front.host, &support::names()[..40]).report_and_words(&[]);
@@ -583,12 +587,12 @@ fn a_wait_of_an_hour_is_an_error_at_once() {
 // -- odd servers
 
 #[test]
-fn a_registry_that_hides_its_headers_is_answered_right() {
+fn hidden_headers_leave_results_unchanged() {
     let front = nginx::hiding(&registry().host);
     let (code, report) = Here::at(&front.host).report(&[]);
     assert_eq!(code, Some(0), "{}", first_error(&report));
     assert_right(&report, &registry().seed);
-    // Its lists of tags come without Link.
+    // Its lists of tags have no `Link`.
     let folder = tempfile::tempdir().expect("a folder");
     let template = folder.path().join("t.j2");
     fs::write(&template, support::template(&["alpha", "beta"])).expect("written");
@@ -599,7 +603,7 @@ fn a_registry_that_hides_its_headers_is_answered_right() {
 }
 
 #[test]
-fn a_registry_that_refuses_head_is_answered_right() {
+fn refused_head_falls_back_to_get() {
     let proxy = Proxy::before(&registry().host);
     proxy.fault(|seen: &Seen| (seen.method == "HEAD").then(|| Fault::registry_error(405, "UNSUPPORTED")));
     let (code, report) = Here::at(&proxy.host).report(&[]);
@@ -608,8 +612,8 @@ fn a_registry_that_refuses_head_is_answered_right() {
 }
 
 #[test]
-fn what_an_old_registry_signs_has_the_digest_and_the_labels_that_it_says() {
-    // Without Accept, this registry answers as an old one does: in schema 1, signed by itself.
+fn schema1_registry_yields_digest_and_labels() {
+    // Without `Accept` this registry answers as an old one does: in schema 1, with its own signature.
     let front = Nginx::start(&format!(
         "location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; proxy_set_header Accept ''; }}",
         registry().host
@@ -621,14 +625,14 @@ fn what_an_old_registry_signs_has_the_digest_and_the_labels_that_it_says() {
         if image.kind != Kind::Docker || image.label(PROMOTED, LABEL).is_none() {
             continue;
         }
-        // The tag is part of what is signed, so that no two tags have the same digest: the label was read, and names another.
+        // The tag is part of what is signed, so each tag has its own digest: the label is read, and does not match.
         assert_eq!((&row["status"], notes(&row)), (&json!("resolved"), vec!["mismatch"]), "{row}");
         assert_ne!(row["digest"].as_str(), image.digest(PROMOTED), "{row}");
     }
 }
 
 #[test]
-fn a_redirect_is_followed_and_the_login_stays_behind() {
+fn redirect_is_followed_without_the_login() {
     let locked = login::htpasswd(registry());
     let storage = Proxy::before(&registry().host);
     let front = Proxy::before(&locked.host);
@@ -655,12 +659,12 @@ fn redirects_without_an_end_are_an_error() {
     let front = Proxy::fake(|seen: &Seen| Some(Fault::text(302, "").with("Location", &format!("{}x", seen.path))));
     let (code, report) = Here::of(&front.host, &support::names()[..3]).report(&[]);
     assert_eq!((code, count(&report, "error")), (Some(3), 3), "{report}");
-    assert!(first_error(&report).contains("elsewhere"), "{}", first_error(&report));
+    assert!(first_error(&report).contains("redirect"), "{}", first_error(&report));
     assert!(front.count() <= 40, "{}", front.count());
 }
 
-/// What is made of a registry of a public name, reached through the proxy of the web that the environment names; and that proxy,
-/// which lets in whoever is asked for.
+/// `prepare` with a registry of a public name, reached through the proxy that the environment names; and that proxy,
+/// which accepts every CONNECT.
 fn public(more: &[&str], answer: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static) -> (Option<i32>, Value, Proxy) {
     let web = Proxy::fake(move |seen: &Seen| match seen.method.as_str() {
         "CONNECT" => Some(Fault::bare(200, &[], "")),
@@ -675,7 +679,7 @@ fn public(more: &[&str], answer: impl Fn(&Seen) -> Option<Fault> + Send + Sync +
 }
 
 #[test]
-fn a_public_registry_leads_nobody_to_a_private_address() {
+fn public_registry_cannot_redirect_to_private_host() {
     let (code, report, _) = public(&[], |seen: &Seen| {
         Some(if seen.method == "HEAD" { Fault::bare(404, &[], "") } else { Fault::registry_error(404, "MANIFEST_UNKNOWN") })
     });
@@ -704,7 +708,7 @@ fn a_public_registry_leads_nobody_to_a_private_address() {
 // -- a mix
 
 #[test]
-fn a_list_of_several_registries_asks_each_in_its_own_way() {
+fn mixed_registries_each_use_own_protocol() {
     let names = &support::names()[..24];
     let seed = quay::Seed::new(names);
     let quay = Quay::seeded(&seed);
@@ -744,7 +748,7 @@ fn a_list_of_several_registries_asks_each_in_its_own_way() {
         let want = seed.image(short).hash(PROMOTED);
         assert_eq!(row["tag"].as_str().filter(|_| row["status"] == "resolved"), want, "{row}");
     }
-    // What is whole is written, what is not is said.
+    // Resolved images are written, and the others are counted in the first line.
     let done = here.run("prepare", &[&flags[..], &["--allow-partial"]].concat(), &[]);
     assert!(done.status.success() && text(&done.stdout).starts_with("# INCOMPLETE: 24 images"), "{}", text(&done.stderr));
 }
@@ -756,7 +760,7 @@ fn less_files(text: &str) -> String {
     text.lines().filter(|l| !l.starts_with("# Files beside the link: ")).collect::<Vec<_>>().join("\n")
 }
 
-/// How a snapshot differs from its registry, with these flags each.
+/// The differences between a snapshot and its registry, for each of these sets of flags.
 #[track_caller]
 fn differences(here: &Here, all: &[&[&str]]) -> String {
     let mut out = String::new();
@@ -790,7 +794,7 @@ fn differences(here: &Here, all: &[&[&str]]) -> String {
 }
 
 #[test]
-fn a_snapshot_gives_what_the_registry_gave() {
+fn snapshot_equals_live_registry() {
     let here = Here::at(&registry().host);
     let same = differences(
         &here,
@@ -811,7 +815,7 @@ fn a_snapshot_gives_what_the_registry_gave() {
 }
 
 #[test]
-fn a_snapshot_of_a_quay_gives_what_the_quay_gave() {
+fn quay_snapshot_equals_live_quay() {
     let names = &support::names()[..40];
     let seed = quay::Seed::new(names);
     let quay = Quay::seeded(&seed);
@@ -834,8 +838,8 @@ fn a_snapshot_of_a_quay_gives_what_the_quay_gave() {
 }
 
 #[test]
-fn a_snapshot_of_images_without_labels_gives_what_the_quay_gave() {
-    // The scouts have no labels, and one image is at a hash of its own: both are found among the tags of the same digest.
+fn unlabelled_quay_snapshot_equals_live_quay() {
+    // The scouts have no labels, and one image is at another hash: both hashes are found among the tags of the same digest.
     let now = quay::Seed::new(&support::names()[..16]).now;
     let names = ["one", "two", "three", "four", "torn"];
     let made = names.map(|name| {
@@ -858,7 +862,7 @@ fn a_snapshot_of_images_without_labels_gives_what_the_quay_gave() {
 }
 
 #[test]
-fn a_snapshot_of_a_quay_holds_what_channels_stood_for_before() {
+fn quay_snapshot_holds_channel_history() {
     let names = &support::names()[..20];
     let seed = quay::Seed::new(names);
     let quay = Quay::seeded(&seed);
@@ -881,7 +885,7 @@ fn a_snapshot_of_a_quay_holds_what_channels_stood_for_before() {
         assert_eq!(kept["history"][PROMOTED], json!(periods), "{:?}", image.role);
         assert_eq!(kept["moved"][PROMOTED], periods[0]["start"], "{:?}", image.role);
     }
-    // Of the one whose channel is not among the newest tags it is told as well.
+    // Also for the image whose channel is not among the newest tags.
     let buried = seed.one(Role::Buried);
     let kept = &snapshot["repositories"][format!("quay.io/{}", buried.path)];
     assert_eq!(kept["tags"][PROMOTED].as_str(), buried.digest(PROMOTED), "{kept}");
@@ -889,7 +893,7 @@ fn a_snapshot_of_a_quay_holds_what_channels_stood_for_before() {
 }
 
 #[test]
-fn a_snapshot_is_the_same_each_time_and_small_and_holds_no_secret() {
+fn snapshot_is_reproducible_and_holds_no_secret() {
     let login = login::behind_nginx(registry(), "*");
     login.tokens.set(|s| s.others = Access::Members);
     let here = Here::at(&login.host);
@@ -907,14 +911,14 @@ fn a_snapshot_is_the_same_each_time_and_small_and_holds_no_secret() {
     {
         assert!(!a.contains(word), "{word} is in {a}");
     }
-    // Without --output it is what stands in the file.
+    // Without `--output` the same is printed.
     let epoch = EPOCH.to_string();
     let done = here.run("snapshot", &["--authfile", &authfile], &[("SOURCE_DATE_EPOCH", &epoch)]);
     assert_eq!(text(&done.stdout), a);
 }
 
 #[test]
-fn an_incomplete_snapshot_is_not_written_unless_that_is_allowed() {
+fn incomplete_snapshot_needs_allow_partial() {
     let proxy = Proxy::before(&registry().host);
     proxy.fault(|seen: &Seen| seen.path.contains("aodh").then(|| Fault::registry_error(403, "DENIED")));
     let here = Here::at(&proxy.host);
@@ -926,7 +930,7 @@ fn an_incomplete_snapshot_is_not_written_unless_that_is_allowed() {
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     let snapshot: Value = serde_json::from_str(&here.read("snapshot.json")).expect("JSON");
     assert!(snapshot["incomplete"].as_u64() >= Some(4), "{}", snapshot["incomplete"]);
-    // What could not be asked is an error there too, and why is told; the rest is whole.
+    // An image that could not be asked is an error there too, with its reason; the others are right.
     let (code, report) = here.report(&["--snapshot", &here.path("snapshot.json")]);
     assert_eq!(code, Some(3));
     for (short, row) in rows(&report) {
@@ -936,8 +940,8 @@ fn an_incomplete_snapshot_is_not_written_unless_that_is_allowed() {
 }
 
 #[test]
-fn what_was_not_believed_when_a_snapshot_was_taken_is_not_absent_in_it() {
-    // A 404 without a code, from what proves to be no registry.
+fn doubtful_absence_stays_error_in_snapshot() {
+    // A 404 without a code, from a server that turns out not to be a registry.
     let proxy = Proxy::before(&registry().host);
     proxy.fault(|seen: &Seen| (seen.path.contains("aodh") || seen.path == "/v2/").then(|| Fault::text(404, "<html>")));
     let plain = Here::at(&proxy.host);
@@ -960,7 +964,7 @@ fn what_was_not_believed_when_a_snapshot_was_taken_is_not_absent_in_it() {
 }
 
 #[test]
-fn what_a_snapshot_does_not_hold_is_an_error_and_never_absent() {
+fn image_missing_in_snapshot_is_error() {
     let here = Here::at(&registry().host);
     let done = here.snapshot("snapshot.json", &["--include", "aodh"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
@@ -970,7 +974,7 @@ fn what_a_snapshot_does_not_hold_is_an_error_and_never_absent() {
     for (short, row) in rows(&report) {
         assert_eq!(row["status"] == "error", !short.contains("aodh"), "{row}");
     }
-    // Another tag, all tags, labels that nobody read, another host.
+    // Another tag, all tags, labels that were not read, another host.
     for more in
         [&["--tag", "consistent"][..], &["--tag", "never-there"], &["--tag", "newest:.*"], &["--pin", "label", "--label", "x"]]
     {
@@ -982,7 +986,7 @@ fn what_a_snapshot_does_not_hold_is_an_error_and_never_absent() {
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_read_is_a_wrong_usage() {
+fn unreadable_snapshot_is_usage_error() {
     let here = Here::at(&registry().host);
     let good = here.snapshot("snapshot.json", &["--include", "aodh"]);
     assert!(good.status.success(), "{}", text(&good.stderr));
@@ -1012,7 +1016,7 @@ fn a_snapshot_that_cannot_be_read_is_a_wrong_usage() {
 }
 
 #[test]
-fn a_snapshot_older_than_a_day_is_called_stale() {
+fn snapshot_older_than_day_is_stale() {
     let here = Here::at(&registry().host);
     assert!(here.snapshot("snapshot.json", &["--include", "aodh"]).status.success());
     let file = here.path("snapshot.json");
@@ -1021,13 +1025,13 @@ fn a_snapshot_older_than_a_day_is_called_stale() {
         let done = here.run("prepare", &["--include", "aodh", "--snapshot", &file], &[("SOURCE_DATE_EPOCH", &now)]);
         assert!(done.status.success());
         assert_eq!(text(&done.stderr).contains("2017-05-30T00:49:16Z"), is_stale, "{}", text(&done.stderr));
-        // The file tells when the registry was asked.
+        // The file names the time when the registry was asked.
         assert!(text(&done.stdout).contains("# Time: 2017-05-30T00:49:16Z"), "{}", text(&done.stdout));
     }
 }
 
 #[test]
-fn a_snapshot_is_read_from_an_address_too() {
+fn snapshot_is_read_from_url() {
     let here = Here::at(&registry().host);
     assert!(here.snapshot("snapshot.json", &["--include", "aodh"]).status.success());
     let body: Value = serde_json::from_str(&here.read("snapshot.json")).expect("JSON");
@@ -1098,7 +1102,7 @@ fn two_snapshots_are_compared_without_a_network() {
 }
 
 #[test]
-fn a_promotion_on_a_quay_shows_in_a_comparison() {
+fn quay_promotion_shows_in_comparison() {
     let names = &support::names()[..20];
     let seed = quay::Seed::new(names);
     let quay = Quay::seeded(&seed);
@@ -1121,9 +1125,9 @@ fn a_promotion_on_a_quay_shows_in_a_comparison() {
 /// Asks the public quay.io for a few images, which nothing else in these tests does: only with `OVERTAG_QUAY_IO=1` in the
 /// environment, as `OVERTAG_QUAY_IO=1 cargo test --test registries quay_io`. Without it, it says so and is done.
 #[test]
-fn quay_io_itself_answers_where_somebody_asks_for_it() {
+fn quay_io_live_answers_when_enabled() {
     if std::env::var("OVERTAG_QUAY_IO").as_deref() != Ok("1") {
-        // Not by println, which is kept from whoever reads of a test that passes.
+        // Not with `println!`: the output of a test that passes is not shown.
         _ = writeln!(std::io::stderr(), "quay.io was not asked: set OVERTAG_QUAY_IO=1 for that");
         return;
     }
@@ -1142,7 +1146,8 @@ fn quay_io_itself_answers_where_somebody_asks_for_it() {
 }
 
 #[test]
-fn a_snapshot_of_a_snapshot_holds_no_more_and_asks_nobody() {
+fn snapshot_of_snapshot_sends_no_request() {
+    // It holds no more than the first one.
     let here = Here::at(&registry().host);
     let done = here.snapshot("first.json", &["--include", "aodh", "--tag", "newest:[a-z-]+"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
@@ -1185,7 +1190,7 @@ fn on_quay(quay: &Quay, namespace: &str, names: &[&str], more: &[&str]) -> (Opti
 const QUAY_NOW: u64 = 1_780_102_156;
 
 #[test]
-fn quay_names_of_three_words_are_of_the_namespace_that_is_the_first() {
+fn quay_nested_name_uses_first_namespace() {
     let quay = Quay::start(vec![promoted("ns/team/alpha", QUAY_NOW, &[])]);
     quay.set_now(QUAY_NOW);
     let (code, rows, said) = on_quay(&quay, "ns/team", &["alpha", "beta"], &[]);
@@ -1202,7 +1207,7 @@ fn quay_names_of_three_words_are_of_the_namespace_that_is_the_first() {
 }
 
 #[test]
-fn quay_repositories_that_are_hidden_are_counted_apart() {
+fn quay_hidden_repositories_are_counted_separately() {
     let mut without = Repository::new("ns/gamma");
     without.push("other", Manifest::image("gamma", &[]), QUAY_NOW - 9);
     let quay = Quay::start(vec![promoted("ns/alpha", QUAY_NOW, &[]), without]);
@@ -1232,8 +1237,8 @@ fn quay_repositories_that_are_hidden_are_counted_apart() {
 }
 
 #[test]
-fn quay_newest_is_the_newest_while_tags_come_and_go() {
-    // A tag that every page moves over the edge, as an auto-prune does.
+fn quay_newest_tag_survives_changing_pages() {
+    // At every page one tag expires, as with auto-pruning, so that the others move up.
     let fillers: Vec<String> = (0..620).map(|i| format!("build-{i}")).collect();
     let mut repository = promoted("ns/alpha", QUAY_NOW, &fillers.iter().map(String::as_str).collect::<Vec<_>>());
     let digest = repository.period(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
@@ -1252,7 +1257,7 @@ fn quay_newest_is_the_newest_while_tags_come_and_go() {
 }
 
 #[test]
-fn quay_local_times_and_wrong_clocks_make_no_tag_absent() {
+fn quay_clock_skew_makes_no_tag_absent() {
     for zone in [-5 * 3600, 0, 9 * 3600] {
         let mut repository = promoted("ns/alpha", QUAY_NOW, &[]);
         for tag in [PROMOTED.to_owned(), quay::hash_tag(0)] {
@@ -1272,7 +1277,7 @@ fn quay_local_times_and_wrong_clocks_make_no_tag_absent() {
 }
 
 #[test]
-fn quay_labels_of_a_list_are_none_of_its_images() {
+fn quay_index_labels_are_not_image_labels() {
     let hash = quay::hash_tag(0);
     for (added, own, want) in [(true, true, "label"), (false, true, "label"), (true, false, "digest")] {
         let mut repository = Repository::new("ns/alpha");
@@ -1292,7 +1297,7 @@ fn quay_labels_of_a_list_are_none_of_its_images() {
 }
 
 #[test]
-fn quay_tags_without_a_digest_spoil_no_others() {
+fn quay_tag_without_digest_affects_no_others() {
     let mut repository = promoted("ns/alpha", QUAY_NOW, &["ancient"]);
     repository.undigested.insert("ancient".to_owned());
     let mut spoilt = promoted("ns/beta", QUAY_NOW, &[]);
@@ -1304,8 +1309,8 @@ fn quay_tags_without_a_digest_spoil_no_others() {
 }
 
 #[test]
-fn quay_tags_alive_twice_hide_no_others() {
-    // Rows enough that 500 are not all, of names few enough to look like all.
+fn quay_duplicate_rows_hide_no_tags() {
+    // More than 500 rows, but of so few names that 500 rows look complete.
     let names: Vec<String> = (0..300).map(|i| format!("build-{i}")).collect();
     let mut repository = promoted("ns/alpha", QUAY_NOW, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let digest = repository.period(PROMOTED, QUAY_NOW).expect("it is there").digest.clone();
@@ -1319,7 +1324,8 @@ fn quay_tags_alive_twice_hide_no_others() {
 }
 
 #[test]
-fn quay_lists_and_upstreams_by_the_other_api() {
+fn quay_by_v2_lists_all_tags() {
+    // A proxy cache makes a tag absent only if its upstream answers 404.
     let versions: Vec<String> = (0..120).map(|i| format!("v1.{i}.0")).collect();
     let quay = Quay::start(vec![promoted("ns/alpha", QUAY_NOW, &versions.iter().map(String::as_str).collect::<Vec<_>>())]);
     quay.set_now(QUAY_NOW);
@@ -1329,7 +1335,7 @@ fn quay_lists_and_upstreams_by_the_other_api() {
     let (code, report, said) = here.report_and_words(&["--tag", r"newest:v\d+\.\d+\.\d+"]);
     assert_eq!(
         (code, &report["images"][0]["reason"], &rows(&report)["alpha"]["status"]),
-        (Some(0), &json!("the digest of the tag that was asked for"), &json!("resolved")),
+        (Some(0), &json!("the digest of the requested tag"), &json!("resolved")),
         "{said}"
     );
     assert!(quay.proxy.count_where(|l| l.path.contains("/tags/list")) == 3, "{}", quay.log_text());
@@ -1341,11 +1347,11 @@ fn quay_lists_and_upstreams_by_the_other_api() {
 }
 
 #[test]
-fn a_repository_that_answered_is_not_absent_in_a_snapshot_either() {
+fn answered_repository_is_present_in_snapshot() {
     let registry = Registry::scratch();
     registry.push("ns/alpha", &[PROMOTED], Kind::Docker, None, 0);
     let proxy = Proxy::before(&registry.host);
-    // The tag is there; asked for its tags the registry says that it has no such repository.
+    // The tag exists, but the answer to the list of tags is that the repository does not.
     proxy.fault(|seen| seen.path.contains("/tags/list").then(|| Fault::registry_error(404, "NAME_UNKNOWN")));
     let here = Here::with(&format!("{}/ns", proxy.host), &support::template(&["alpha"])).and(&["--prefix="]);
     let (code, report, said) = here.report_and_words(&[]);
@@ -1357,7 +1363,7 @@ fn a_repository_that_answered_is_not_absent_in_a_snapshot_either() {
 }
 
 #[test]
-fn a_quay_where_all_is_hidden_says_so() {
+fn quay_hiding_everything_is_reported() {
     let quay = Quay::start(vec![promoted("ns/other", QUAY_NOW, &[])]);
     quay.set_now(QUAY_NOW);
     let here =
@@ -1369,7 +1375,7 @@ fn a_quay_where_all_is_hidden_says_so() {
 }
 
 #[test]
-fn an_absence_on_what_may_be_a_proxy_cache_says_how_to_ask_its_upstream() {
+fn proxy_cache_absence_suggests_distribution_api() {
     let mut repository = Repository::new("ns/alpha");
     repository.push("cached", Manifest::image("alpha", &[]), QUAY_NOW - 9);
     repository.end("cached", QUAY_NOW + 86_400);
@@ -1377,5 +1383,5 @@ fn an_absence_on_what_may_be_a_proxy_cache_says_how_to_ask_its_upstream() {
     quay.set_now(QUAY_NOW);
     let (_, rows, _) = on_quay(&quay, "ns", &["alpha"], &[]);
     let reason = rows["alpha"]["reason"].as_str().expect("a reason");
-    assert!(reason.contains("if this is a proxy cache, ask by api=distribution"), "{reason}");
+    assert!(reason.contains("if this is a proxy cache, use api=distribution"), "{reason}");
 }

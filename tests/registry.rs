@@ -52,7 +52,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Outco
     Ok(response)
 }
 
-/// A refusal as distribution writes it; none where there is no code.
+/// A refusal as distribution writes it; without a code, a page of HTML.
 fn refusal(status: u16, code: &str) -> Outcome {
     match code {
         "" => reply(status, &[("content-type", "text/html")], "<html>nothing to see</html>"),
@@ -64,12 +64,12 @@ fn refusal(status: u16, code: &str) -> Outcome {
     }
 }
 
-/// What a HEAD makes of an answer to GET.
+/// An answer to GET as a HEAD gets it: without its body.
 fn headed(request: &Request, outcome: Outcome) -> Outcome {
     outcome.map(|r| if request.method == Method::Head { Response { body: Vec::new(), ..r } } else { r })
 }
 
-/// A manifest with its type and digest, less the body for HEAD.
+/// A manifest with its type and digest; without its body for HEAD.
 fn manifest(request: &Request, media_type: &str, body: &str) -> Outcome {
     let digest = sha256(body.as_bytes());
     headed(request, reply(200, &[("content-type", media_type), ("docker-content-digest", &digest)], body))
@@ -81,7 +81,7 @@ fn network() -> Outcome {
 
 // -- images
 
-/// The hash that the images of a [`Shelf`] stand for.
+/// The hash that the images of [`shelf`] point to.
 fn hash() -> String {
     format!("{}_{}", "a".repeat(40), "b".repeat(8))
 }
@@ -92,7 +92,7 @@ fn config(labels: &Value) -> String {
 
 fn image(media_type: &str, config: &str) -> String {
     let config = json!({ "digest": sha256(config.as_bytes()), "size": config.len() });
-    // Indented, so that whoever prints it anew gets another digest.
+    // Indented, so that parsing and printing it again gives another digest.
     format!("{:#}", json!({ "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [] }))
 }
 
@@ -157,7 +157,7 @@ fn tags() -> Query {
     Query::Tags { repository: repository("r.example/ns/x") }
 }
 
-/// Puts a question to a registry until it is answered: the answer, and what was sent.
+/// Runs a query against a registry until it is answered: the answer, and the requests that were sent.
 fn asked(
     query: &Query,
     server: Server<'_>,
@@ -206,7 +206,7 @@ fn with_login(client: Client, host: &str) -> Client {
     Client { logins, ..client }
 }
 
-/// So many names of images on a host, at the channel.
+/// `n` names of images on a host, at the channel.
 fn names(host: &str, n: usize) -> Vec<String> {
     (0..n).map(|i| format!("{host}/ns/i{i:03}:{CHANNEL}")).collect()
 }
@@ -265,7 +265,7 @@ impl Done {
     }
 }
 
-/// Drives a run to its end. A registry is told the time in milliseconds; one that does not answer lets all the time pass that a
+/// Drives a run to its end. A registry gets the time in milliseconds. One that does not answer uses up the whole time that a
 /// request has.
 fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Done {
     let (mut now, mut sent) = (0_u64, Vec::new());
@@ -306,7 +306,7 @@ fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Do
     }
 }
 
-/// Lets so many requests a second through, and a few at once.
+/// Lets `per_second` requests a second through, and at first `burst` at once.
 struct Bucket {
     per_second: f64,
     burst: f64,
@@ -331,7 +331,8 @@ impl Bucket {
 // -- what an error means
 
 #[test]
-fn an_answer_means_what_the_table_says_and_nothing_else_is_an_absence() {
+fn response_status_and_code_decide_row_status() {
+    // Three 404 codes make an image absent. Any other response without a manifest is an error.
     for (status, code, want, words) in [
         (404, "MANIFEST_UNKNOWN", Status::Absent, "has no tag current-tripleo"),
         (404, "TAG_EXPIRED", Status::Absent, "has no tag current-tripleo"),
@@ -340,7 +341,7 @@ fn an_answer_means_what_the_table_says_and_nothing_else_is_an_absence() {
         (401, "", Status::Error, "private"),
         (403, "DENIED", Status::Error, "private"),
         (403, "", Status::Error, "private"),
-        (400, "NAME_INVALID", Status::Error, "the name of the repository"),
+        (400, "NAME_INVALID", Status::Error, "the repository name"),
         (400, "TAG_INVALID", Status::Error, "the tag"),
         (400, "", Status::Error, "400"),
         (405, "UNSUPPORTED", Status::Error, "405"),
@@ -352,11 +353,11 @@ fn an_answer_means_what_the_table_says_and_nothing_else_is_an_absence() {
         (503, "UNAVAILABLE", Status::Error, "503"),
         (504, "", Status::Error, "504"),
         (410, "", Status::Error, "410"),
-        (200, "", Status::Error, "no manifest"),
-        (200, "UNKNOWN", Status::Error, "no manifest"),
+        (200, "", Status::Error, "manifest"),
+        (200, "UNKNOWN", Status::Error, "manifest"),
         (204, "", Status::Error, "204"),
     ] {
-        // A code stands in the body alone, which a HEAD does not have.
+        // The code is in the body, which a HEAD does not have.
         let says = move |request: &Request, _: u64| headed(request, refusal(status, code));
         for client in [native(), browser()] {
             for link in ["", "pin=digest"] {
@@ -370,7 +371,9 @@ fn an_answer_means_what_the_table_says_and_nothing_else_is_an_absence() {
 }
 
 #[test]
-fn a_404_without_a_code_is_an_absence_where_two_forms_say_it_and_it_is_a_registry() {
+fn bare_404_is_absent_only_when_confirmed() {
+    // A 404 without an error code counts only if two forms of the request agree on it. And `/v2/`
+    // must answer as a registry does.
     for (ping, want) in [(200, Status::Absent), (401, Status::Absent), (404, Status::Error), (403, Status::Error)] {
         for client in [native(), browser()] {
             for link in ["", "pin=digest"] {
@@ -390,7 +393,7 @@ fn a_404_without_a_code_is_an_absence_where_two_forms_say_it_and_it_is_a_registr
             }
         }
     }
-    // The second form finds it: a server that hides from HEAD, and one whose 404 is about the type alone.
+    // The second request finds it: one server answers no HEAD, and the other's 404 is only about the type.
     for client in [native(), browser()] {
         let done = drive(run(&names("r.example", 1), "pin=digest", client.clone()), |request, _| match request.method {
             Method::Head => reply(404, &[], ""),
@@ -403,7 +406,7 @@ fn a_404_without_a_code_is_an_absence_where_two_forms_say_it_and_it_is_a_registr
         });
         assert_eq!(done.rows[0].status, Status::Resolved, "{}", done.rows[0].reason);
     }
-    // Two forms that do not agree say nothing.
+    // Two requests that do not agree prove nothing.
     let done = drive(run(&names("r.example", 1), "", native()), |request, _| match request.method {
         Method::Get => reply(404, &[], ""),
         _ => reply(405, &[], ""),
@@ -412,7 +415,7 @@ fn a_404_without_a_code_is_an_absence_where_two_forms_say_it_and_it_is_a_registr
 }
 
 #[test]
-fn a_server_that_refuses_head_is_asked_by_get() {
+fn refused_head_falls_back_to_get() {
     for status in [400, 403, 404, 405, 501] {
         let done = drive(run(&names("r.example", 4), "", native()), |request, _| match request.method {
             Method::Head if status != 403 => reply(status, &[], ""),
@@ -423,7 +426,7 @@ fn a_server_that_refuses_head_is_asked_by_get() {
 }
 
 #[test]
-fn what_may_pass_is_tried_four_times_and_is_an_error_then() {
+fn transient_failure_is_error_after_four_tries() {
     let outcomes: [fn() -> Outcome; 8] = [
         || reply(408, &[], ""),
         || reply(500, &[], ""),
@@ -437,12 +440,12 @@ fn what_may_pass_is_tried_four_times_and_is_an_error_then() {
     for (i, outcome) in outcomes.into_iter().enumerate() {
         let done = drive(run(&names("r.example", 1), "pin=digest", native()), |_, _| outcome());
         let is_silent = matches!(outcome(), Err(Failure::Timeout));
-        // Of tries that take 20 s each there is room for three in the minute that an image has.
+        // A try that times out takes 20 s, so only three fit into the minute that an image has.
         assert_eq!(done.sent.len(), if is_silent { 3 } else { TRIES as usize }, "outcome {i}");
         assert_eq!(done.rows[0].status, Status::Error);
         assert!(done.last() < 60_000, "{i}: {}", done.last());
         assert_eq!(done.run.retries(), done.sent.len() - 1);
-        // What passes at the last try is no error.
+        // If the last try succeeds, it is not an error.
         if !is_silent {
             let mut n = 0;
             let done = drive(run(&names("r.example", 1), "pin=digest", native()), |request, _| {
@@ -455,7 +458,7 @@ fn what_may_pass_is_tried_four_times_and_is_an_error_then() {
 }
 
 #[test]
-fn retries_are_spread_and_come_later_each_time() {
+fn retry_delays_grow_with_each_try() {
     let done = drive(run(&names("r.example", 1), "pin=digest", native()), |_, _| reply(500, &[], ""));
     let at: Vec<u64> = done.sent.iter().map(|(at, _)| *at).collect();
     let waits: Vec<u64> = at.windows(2).map(|w| w[1] - w[0]).collect();
@@ -463,7 +466,8 @@ fn retries_are_spread_and_come_later_each_time() {
 }
 
 #[test]
-fn a_host_in_trouble_is_given_up_before_every_image_has_been_tried() {
+fn failing_host_is_given_up_early() {
+    // All 120 images are errors after two requests an image at most, not after four tries for each.
     for outcome in [|| reply(500, &[], ""), network, || Err(Failure::Timeout)] {
         let done = drive(run(&names("r.example", 120), "", native()), |_, _| outcome());
         assert!(done.all(Status::Error));
@@ -474,7 +478,7 @@ fn a_host_in_trouble_is_given_up_before_every_image_has_been_tried() {
 // -- overload
 
 #[test]
-fn a_refusal_for_overload_waits_as_long_as_it_is_told() {
+fn overload_retry_waits_for_retry_after() {
     let date = "Sat, 30 May 2026 00:49:33 GMT";
     for (header, least, most) in [
         (Some("12"), 12_000, 13_000),
@@ -482,7 +486,7 @@ fn a_refusal_for_overload_waits_as_long_as_it_is_told() {
         (Some("0"), 0, 3_000),
         (Some("soon"), 400, 3_000),
         (None, 400, 3_000),
-        // A date that has passed is no wait.
+        // A date in the past needs no wait.
         (Some("Sat, 30 May 2026 00:49:00 GMT"), 0, 3_000),
     ] {
         for status in [429, 503] {
@@ -496,7 +500,7 @@ fn a_refusal_for_overload_waits_as_long_as_it_is_told() {
                 }
             });
             assert_eq!(done.rows[0].status, Status::Resolved, "{status} {header:?}: {}", done.rows[0].reason);
-            // A 503 that names no time is trouble like any other until the host has answered well.
+            // Until the host has given a good answer, a 503 without a time is retried like any other failure.
             let least = if status == 503 && least < 1_000 { 250 } else { least };
             assert!((least..=most).contains(&done.sent[1].0), "{status} {header:?}: {} ms", done.sent[1].0);
         }
@@ -504,7 +508,7 @@ fn a_refusal_for_overload_waits_as_long_as_it_is_told() {
 }
 
 #[test]
-fn a_wait_longer_than_a_minute_is_an_error_at_once_and_says_how_long() {
+fn retry_after_above_minute_fails_at_once() {
     for header in ["61", "3600", "Sat, 30 May 2026 02:00:00 GMT", "99999999999"] {
         let done = drive(run(&names("r.example", 120), "", native()), |_, _| reply(429, &[("retry-after", header)], ""));
         assert!(done.all(Status::Error) && done.sent.len() <= 40, "{header}: {} requests", done.sent.len());
@@ -514,7 +518,7 @@ fn a_wait_longer_than_a_minute_is_an_error_at_once_and_says_how_long() {
 }
 
 #[test]
-fn a_host_that_refuses_everything_for_a_minute_is_given_up() {
+fn constant_rate_limit_gives_up_after_minute() {
     for header in [None, Some("0"), Some("2")] {
         let done = drive(run(&names("r.example", 120), "", native()), |_, _| {
             reply(429, &header.map(|h| ("retry-after", h)).into_iter().collect::<Vec<_>>(), "")
@@ -526,7 +530,8 @@ fn a_host_that_refuses_everything_for_a_minute_is_given_up() {
 }
 
 #[test]
-fn a_hundred_and_fifty_images_pass_a_limit_without_an_error() {
+fn rate_limited_images_all_resolve() {
+    // 150 images at five requests a second, with each status and `Retry-After` that servers send.
     let mut wrong = Vec::new();
     for (status, header, burst) in [
         (429, None, 1.0),
@@ -536,7 +541,7 @@ fn a_hundred_and_fifty_images_pass_a_limit_without_an_error() {
         (429, Some("3"), 5.0),
         (429, Some("7"), 5.0),
         (429, Some("Sat, 30 May 2026 00:49:18 GMT"), 5.0),
-        // What nginx says unless it is told otherwise.
+        // nginx's default.
         (503, None, 1.0),
         (503, None, 10.0),
         (503, Some("1"), 5.0),
@@ -560,7 +565,7 @@ fn a_hundred_and_fifty_images_pass_a_limit_without_an_error() {
 }
 
 #[test]
-fn who_is_waited_for_is_said() {
+fn waiting_run_names_its_host() {
     let mut run = run(&names("r.example", 3), "pin=digest", native());
     let moment = |ms: u64| Moment { ms, unix: NOW, random: 0.5 };
     let Next::Send(send) = run.next(moment(0)) else { panic!("there is something to send") };
@@ -573,7 +578,9 @@ fn who_is_waited_for_is_said() {
 }
 
 #[test]
-fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
+fn refresh_cancelled_anywhere_keeps_facts_consistent() {
+    // A refresh is cancelled after each number of answers. Every row is then the old or the new
+    // one, and the next refresh finds the rest.
     let builds = |i: usize, is_later: bool| match (i, is_later) {
         (0, _) => 3,
         (1, false) => 1,
@@ -609,7 +616,7 @@ fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
         run.refresh(Logins::default(), NOW + 3600);
         let mut in_flight = VecDeque::new();
         for n in 0.. {
-            // As many as it hands out are on their way, and the last one is answered first.
+            // All requests that it offers are sent at once, and the last one is answered first.
             while let Next::Send(send) = run.next(moment(n)) {
                 in_flight.push_back(send);
             }
@@ -644,7 +651,8 @@ fn a_refresh_that_is_cancelled_wherever_it_stands_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_asked_anew_counts_again_if_it_is_cancelled_but_not_what_was_before_an_error() {
+fn cancelled_refetch_restores_last_answer() {
+    // A good answer is restored. After an error, the error is, not the good answer before it.
     let mut run = drive(run(&names("r.example", 1), "", native()), |request, _| shelf(request)).run;
     let query = Query::Tags { repository: Repository { host: "r.example".to_owned(), path: "ns/i000".to_owned() } };
     let tags = |mut run: Run, outcome: &dyn Fn() -> Outcome| {
@@ -667,7 +675,7 @@ fn what_is_asked_anew_counts_again_if_it_is_cancelled_but_not_what_was_before_an
 // -- forms
 
 #[test]
-fn every_form_of_a_manifest_has_the_digest_of_its_bytes_and_its_labels() {
+fn every_manifest_form_yields_digest_and_labels() {
     let label = json!({ "rdo_version": hash() });
     let config = config(&label);
     let child = |media_type: &str, body: &str, os: &str, arch: &str| json!({ "mediaType": media_type, "digest": sha256(body.as_bytes()), "size": body.len(), "platform": { "os": os, "architecture": arch } });
@@ -676,7 +684,7 @@ fn every_form_of_a_manifest_has_the_digest_of_its_bytes_and_its_labels() {
         let other = image(plain, "{\"of\":\"arm64\"}");
         let mut attestation = child(plain, &image(plain, "{}"), "unknown", "unknown");
         attestation["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
-        // The attestation stands first, and an image for another machine: neither has the labels that are read.
+        // First the attestation, then an image for another platform: the labels must come from neither.
         let children = [attestation, child(plain, &other, "linux", "arm64"), child(plain, &one, "linux", "amd64")];
         let index = format!("{:#}", json!({ "schemaVersion": 2, "mediaType": list, "manifests": children }));
         for (media_type, body) in [(plain, &one), (list, &index)] {
@@ -708,7 +716,7 @@ fn every_form_of_a_manifest_has_the_digest_of_its_bytes_and_its_labels() {
 }
 
 #[test]
-fn a_platform_that_is_gone_costs_the_labels_and_not_the_image() {
+fn missing_platform_manifest_falls_back_to_digest() {
     let gone = json!({ "mediaType": D2, "digest": sha256(b"gone"), "platform": { "os": "linux", "architecture": "amd64" } });
     let list = json!({ "schemaVersion": 2, "mediaType": DL, "manifests": [gone] }).to_string();
     let done =
@@ -744,7 +752,8 @@ fn signed(labels: &Value) -> (String, String) {
 }
 
 #[test]
-fn schema_1_has_the_digest_of_what_was_signed_and_its_labels_in_its_history() {
+fn schema1_digest_covers_signed_payload() {
+    // A schema 1 manifest has the digest of what was signed, and its labels in its history.
     let (payload, whole) = signed(&json!({ "rdo_version": hash() }));
     let unsigned = payload.clone();
     let digest = sha256(payload.as_bytes());
@@ -765,11 +774,11 @@ fn schema_1_has_the_digest_of_what_was_signed_and_its_labels_in_its_history() {
             }
         }
     }
-    // Some registries tell the digest of the whole, which is not its digest.
+    // Some registries send the digest of the whole body, which is not the manifest's digest.
     let wrong = sha256(whole.as_bytes());
     let headers = [("content-type", D1_SIGNED), ("docker-content-digest", wrong.as_str())];
     let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &headers, &whole));
-    assert!(trouble(answer).contains("the registry says"));
+    assert!(trouble(answer).contains("the registry reports"));
     // Without labels, and with a history that cannot be read.
     let (_, bare) = signed(&Value::Null);
     let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1_SIGNED)], &bare));
@@ -780,9 +789,9 @@ fn schema_1_has_the_digest_of_what_was_signed_and_its_labels_in_its_history() {
 }
 
 #[test]
-fn the_labels_of_schema_1_are_of_the_text_that_has_its_digest() {
+fn schema1_unsigned_history_is_ignored() {
     let (payload, whole) = signed(&json!({ "rdo_version": hash() }));
-    // What was not signed says something else: it has the same digest, and must not count.
+    // The unsigned part says something else. The digest is the same, so it must not count.
     let forged = json!([{ "v1Compatibility": json!({ "config": { "Labels": { "rdo_version": "forged" } } }).to_string() }]);
     let whole = whole.replacen(",\n  \"signatures\"", &format!(",\n  \"history\": {forged},\n  \"signatures\""), 1);
     let (answer, _) = asked(&tag(true), server(Caller::Native), |_| reply(200, &[("content-type", D1_SIGNED)], &whole));
@@ -794,7 +803,7 @@ fn the_labels_of_schema_1_are_of_the_text_that_has_its_digest() {
 }
 
 #[test]
-fn a_digest_that_is_not_the_body_s_is_an_error() {
+fn mismatched_digest_header_is_error() {
     let body = image(D2, "{}");
     let wrong = sha256(b"something else");
     for caller in [Caller::Native, Caller::Browser] {
@@ -802,7 +811,7 @@ fn a_digest_that_is_not_the_body_s_is_an_error() {
             asked(&tag(true), server(caller), |_| reply(200, &[("content-type", D2), ("docker-content-digest", &wrong)], &body));
         assert!(trouble(answer).contains(&wrong));
     }
-    // Of HEAD there is no body to compare, and a digest that is none is read from the body.
+    // A HEAD has no body to compare. If its header is not a digest, the body is read with a GET.
     for reported in [Some("sha256:short"), Some("nonsense"), None] {
         let (answer, sent) = asked(&tag(false), server(Caller::Native), |request| {
             let reported = reported.filter(|_| request.method == Method::Head).map(|t| ("docker-content-digest", t));
@@ -811,28 +820,29 @@ fn a_digest_that_is_not_the_body_s_is_an_error() {
         assert_eq!(found(answer).digest, sha256(body.as_bytes()));
         assert_eq!(sent.len(), 2);
     }
-    // A child or a config of another digest than its name.
+    // A child or a config whose digest is not the requested one.
     for query in [
         Query::Manifest { repository: repository("r.example/ns/x"), digest: sha256(b"other"), form: Form::All },
         Query::Labels { repository: repository("r.example/ns/x"), config: sha256(b"other") },
     ] {
         let (answer, _) = asked(&query, server(Caller::Native), |_| reply(200, &[("content-type", D2)], &body));
-        assert!(trouble(answer).contains("something else"));
+        assert!(trouble(answer).contains("does not match this digest"));
     }
 }
 
 #[test]
-fn a_registry_that_hides_digests_is_asked_by_get_from_then_on() {
+fn hidden_digest_header_switches_to_get() {
     let done = drive(run(&names("r.example", 30), "", browser()), |request, _| {
         shelf(request).map(|r| Response { digest: None, link: None, challenge: None, retry_after: None, ..r })
     });
     assert!(done.all(Status::Resolved), "{:?}", done.errors());
-    // At most those that were under way when it showed.
+    // At most the requests that were in flight when this was noticed.
     assert!(done.count(|r| r.method == Method::Head) <= 12, "{}", done.count(|r| r.method == Method::Head));
 }
 
 #[test]
-fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
+fn browser_accepts_docker_types_without_preflight() {
+    // `Accept` stays short enough to need no preflight: first Docker's two types, then OCI's two.
     let oci = image(OM, "{}");
     for wants_manifest in [false, true] {
         let (answer, sent) = asked(&tag(wants_manifest), server(Caller::Browser), |request| match request.accept {
@@ -844,10 +854,10 @@ fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
         assert_eq!(accepts, [format!("{DL},{D2}"), format!("{OI},{OM}")]);
         assert!(sent.iter().all(|r| !r.needs_preflight() && r.accept.is_some_and(|a| a.len() <= 128)));
     }
-    // "Absent" is said of both pairs or of none.
+    // It is absent only if the requests for both pairs say so.
     let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| headed(request, refusal(404, "MANIFEST_UNKNOWN")));
     assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(NotFound::Tag))), 2));
-    // But one body is enough that names the tag as what is unknown, be it that of the second pair.
+    // But one body is enough if it names the tag as unknown, also that of the second pair.
     let (unknown, other) =
         (|name: &str| json!({ "errors": [{ "code": "MANIFEST_UNKNOWN", "detail": { "Tag": name } }] }), "other");
     for (wants_manifest, named, expected) in [(true, CHANNEL, 1), (false, CHANNEL, 2), (true, other, 2)] {
@@ -856,7 +866,7 @@ fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
         });
         assert_eq!((answer, sent.len()), (Ok(Answer::Tag(Err(NotFound::Tag))), expected), "{named}");
     }
-    // A repository that served OCI is asked for that first, in a way that never takes one form for another.
+    // If a repository served OCI before, that is requested first, so that no form is taken for another.
     let server_of = |form| Server { form, ..server(Caller::Browser) };
     for (media_type, form) in [(OM, Form::OciImage), (OI, Form::OciIndex)] {
         assert_eq!(Form::first(media_type), Some(form));
@@ -867,17 +877,17 @@ fn a_browser_asks_docker_s_pair_first_and_never_needs_leave_for_it() {
         assert_eq!(sent[0].accept, Some(format!("{DL},{media_type}").as_str()));
         assert!(!sent[0].needs_preflight());
     }
-    // A type outside the pair that was asked for means that nothing is sure: its own pair is asked.
+    // If the type is not of the requested pair, nothing is sure, and its own pair is requested.
     let (answer, sent) = asked(&tag(false), server(Caller::Browser), |request| manifest(request, OM, &oci));
     assert_eq!(found(answer).digest, sha256(oci.as_bytes()));
     assert!(sent.len() > 1 && sent.last().and_then(|r| r.accept).is_some_and(|a| a.contains(OM)), "{sent:?}");
-    // A program asks for all at once, without weights, schema 1 last.
+    // A program accepts all types at once, without weights, schema 1 last.
     let (_, sent) = asked(&tag(false), server(Caller::Native), |request| manifest(request, OM, &oci));
     assert_eq!(sent[0].accept, Some([DL, D2, OI, OM, D1_SIGNED].join(",").as_str()));
 }
 
 #[test]
-fn an_answer_that_is_no_manifest_is_an_error() {
+fn response_without_manifest_is_error() {
     for body in [
         "",
         "null",
@@ -900,7 +910,7 @@ fn an_answer_that_is_no_manifest_is_an_error() {
 // -- names
 
 #[test]
-fn names_mean_the_host_and_the_repository_that_docker_means() {
+fn image_names_parse_as_docker_parses_them() {
     let digest = sha256(b"x");
     for (name, host, path, reference) in [
         ("x", "docker.io", "library/x", "latest"),
@@ -950,7 +960,7 @@ fn names_mean_the_host_and_the_repository_that_docker_means() {
 }
 
 #[test]
-fn a_name_is_asked_where_its_registry_is() {
+fn image_name_selects_registry_address() {
     let digest = sha256(image(D2, &config(&json!({ "rdo_version": hash(), "name": "x" }))).as_bytes());
     for (name, link, url) in [
         (format!("docker.io/x:{CHANNEL}"), "", format!("https://registry-1.docker.io/v2/library/x/manifests/{CHANNEL}")),
@@ -976,7 +986,7 @@ fn a_name_is_asked_where_its_registry_is() {
         assert_eq!(done.sent[0].1.url, url, "{name}");
         assert_eq!(done.rows[0].status, Status::Resolved, "{name}: {}", done.rows[0].reason);
         if name.contains('@') {
-            // A digest does not move: it is written as it stands, once the registry has shown it.
+            // A digest does not move: it is written as it is, once the registry has confirmed it.
             assert_eq!(
                 (done.rows[0].written.as_deref(), done.rows[0].pinned_by.word(), done.sent.len()),
                 (Some(name.as_str()), "exact", 1)
@@ -986,7 +996,8 @@ fn a_name_is_asked_where_its_registry_is() {
 }
 
 #[test]
-fn a_digest_in_a_name_is_absent_only_on_the_registry_s_word_and_never_another_one() {
+fn digest_reference_never_resolves_to_another() {
+    // It is absent only if the registry says so. Another digest, or a failure, is an error.
     let digest = sha256(b"x");
     let name = [format!("r.example/ns/x@{digest}")];
     let done = drive(run(&name, "", native()), |request, _| headed(request, refusal(404, "MANIFEST_UNKNOWN")));
@@ -1022,11 +1033,12 @@ fn parameter(url: &str, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_list_of_tags_is_read_to_its_end_whatever_a_server_makes_of_n() {
+fn tag_list_is_read_through_all_pages() {
+    // Servers may cap `n`, refuse it or ignore it, and they write `Link` in many forms.
     let all = versions(250);
     /// How a server gives a page after a tag.
     type Giver = fn(&Request, &[String]) -> Outcome;
-    /// Seven a page, whatever was asked for, and a Link of some form.
+    /// Seven tags a page, whatever `n` is, and a `Link` of some form.
     fn clamped(request: &Request, all: &[String], link: impl Fn(&str) -> String) -> Outcome {
         let after = parameter(&request.url, "last").unwrap_or_default();
         let some: Vec<String> = all.iter().filter(|t| **t > after).take(7).cloned().collect();
@@ -1065,7 +1077,8 @@ fn a_list_of_tags_is_read_to_its_end_whatever_a_server_makes_of_n() {
 }
 
 #[test]
-fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
+fn tag_list_with_bad_link_is_refused() {
+    // The next page is on another host, is the same page again, or there is always one more.
     let some = versions(3);
     for link in [
         "<https://evil.example/v2/ns/x/tags/list?last=1.2>; rel=\"next\"",
@@ -1074,7 +1087,7 @@ fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
         "<https://r.example@evil.example/>; rel=\"next\"",
         "<https://r.example\\@evil.example/>; rel=\"next\"",
         "<http://127.0.0.1/>; rel=\"next\"",
-        // The same page again, and one that goes on for ever.
+        // The same page again.
         "</v2/ns/x/tags/list?n=1000>; rel=\"next\"",
     ] {
         let (answer, sent) = asked(&tags(), server(Caller::Native), |_| page(&some, Some(link)));
@@ -1098,7 +1111,7 @@ fn a_list_of_tags_that_leads_astray_or_nowhere_is_no_list() {
     assert!(trouble(answer).contains("larger than 16 MiB") && sent.len() <= 20, "{}", sent.len());
 }
 
-/// Where a server's `Link` leads to for the page after a tag, and what it answers there.
+/// Where a server's `Link` for the page after a tag points, and what it answers there.
 struct Broken {
     name: &'static str,
     link: fn(&str) -> String,
@@ -1138,11 +1151,12 @@ const BROKEN: [Broken; 9] = [
 ];
 
 #[test]
-fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
+fn broken_next_link_continues_after_last_tag() {
+    // The next page is then requested with `last=` on the list's own address.
     let all = versions(100);
     for broken in &BROKEN {
         for caller in [Caller::Native, Caller::Browser] {
-            // Seven a page; what the last page names is told by its having no Link.
+            // Seven tags a page. The last page is the one without a `Link`.
             let page_after = |after: &str| {
                 let some: Vec<String> = all.iter().filter(|t| t.as_str() > after).take(7).cloned().collect();
                 let is_last = some.last() == all.last();
@@ -1154,17 +1168,17 @@ fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
                 None => (broken.answer)(),
             });
             assert_eq!(answer, Ok(Answer::Tags(Ok(list(&all)))), "{}", broken.name);
-            // The broken one is tried once at most, and not for each page.
+            // The broken link is tried at most once, not for each page.
             assert!(sent.len() <= 17, "{}: {} requests", broken.name, sent.len());
 
-            // Where the server knows no `last=` either the list is none, and nothing is absent.
+            // If the server does not support `last=` either, the list is refused, and nothing is absent.
             let (answer, _) = asked(&tags(), server(caller), |request| match request.url.strip_prefix(own) {
                 Some(_) => page_after(""),
                 None => (broken.answer)(),
             });
             let Ok(Answer::Refused(trouble)) = answer else { panic!("{}: {answer:?}", broken.name) };
-            assert!(trouble.message.contains("could not be read to its end"), "{}", trouble.message);
-            // Nor where it answers with an absence then.
+            assert!(trouble.message.contains("tags of the list could be read"), "{}", trouble.message);
+            // The same if it then answers with an unknown repository, or with a refusal.
             for refuse in [|| refusal(404, "NAME_UNKNOWN"), || refusal(404, ""), || refusal(403, "")] {
                 let (answer, _) = asked(&tags(), server(caller), |request| match request.url.strip_prefix(own) {
                     Some(rest) if !rest.contains("last=") => page_after(""),
@@ -1178,9 +1192,10 @@ fn a_next_page_that_is_not_served_is_asked_for_behind_the_last_tag() {
 }
 
 #[test]
-fn a_list_is_whole_only_where_nothing_says_that_there_may_be_more() {
+fn tag_list_is_complete_only_if_proven() {
+    // Without a readable `Link`, the page after the last tag is requested, and its status decides.
     let (few, full) = (versions(9), versions(1000));
-    // Behind the last tag a server answers so, where no Link could be read.
+    // The status of the page after the last tag, where no `Link` could be read.
     for (caller, tags_of, status, want) in [
         (Caller::Native, &few, 400, true),
         (Caller::Native, &few, 404, true),
@@ -1194,7 +1209,7 @@ fn a_list_is_whole_only_where_nothing_says_that_there_may_be_more() {
         assert_eq!(matches!(answer, Ok(Answer::Tags(Ok(_)))), want, "{status}: {answer:?}");
         assert!(want || matches!(answer, Ok(Answer::Refused(_))), "{status}: {answer:?}");
     }
-    // What may pass is no end.
+    // A failure that may pass does not end the list.
     for status in [408, 429, 500, 503] {
         let (answer, _) = asked(&tags(), server(Caller::Native), |request| match request.url.contains("last=") {
             true => refusal(status, ""),
@@ -1205,8 +1220,8 @@ fn a_list_is_whole_only_where_nothing_says_that_there_may_be_more() {
 }
 
 #[test]
-fn a_list_of_an_old_quay_ends_with_the_page_without_a_link() {
-    // Up to 3.11: in order of rows, 50 a page, a token that differs each time, and whatever is no token is the first page.
+fn old_quay_tag_list_ends_without_link() {
+    // Up to 3.11: in order of rows, 50 a page, with another token each time. Anything that is not a token gives the first page.
     let all: Vec<String> = std::iter::once(CHANNEL.to_owned()).chain((0..120).rev().map(|i| format!("v1.{i}.0"))).collect();
     for (n, requests) in [(121, 3), (50, 2), (20, 2)] {
         let (some, mut turn) = (&all[..n], 0);
@@ -1223,7 +1238,8 @@ fn a_list_of_an_old_quay_ends_with_the_page_without_a_link() {
 }
 
 #[test]
-fn a_chain_goes_on_without_what_the_registry_does_not_give() {
+fn pin_chain_skips_refused_requests() {
+    // After a refusal the chain goes on. A failure that may pass is an error.
     /// Whether a request is for what is refused.
     type Such = fn(&Request) -> bool;
     let list: Such = |r| r.url.contains("/tags/list");
@@ -1250,7 +1266,7 @@ fn a_chain_goes_on_without_what_the_registry_does_not_give() {
             assert!(done.run.locked().is_empty(), "{status} {pin}: no login is asked for what was read");
         }
     }
-    // What may pass is no reason for a worse tag: it is an error, as it is where nothing can be read.
+    // A failure that may pass is an error, not a reason to write a less exact tag.
     for outcome in [|| refusal(500, ""), network, || refusal(429, "TOOMANYREQUESTS")] {
         let done = drive(run(&names("r.example", 1), "pin=sibling,digest", native()), |request, _| match list(request) {
             true => outcome(),
@@ -1261,8 +1277,8 @@ fn a_chain_goes_on_without_what_the_registry_does_not_give() {
 }
 
 #[test]
-fn a_repository_that_has_answered_is_not_absent() {
-    // The tag is there, and then its list says that there is no such repository.
+fn answered_repository_is_never_absent() {
+    // The tag exists, and then the list of tags says that the repository does not.
     let done =
         drive(run(&names("r.example", 1), "pin=sibling,digest", native()), |request, _| match request.url.contains("/tags/") {
             true => refusal(404, "NAME_UNKNOWN"),
@@ -1270,7 +1286,7 @@ fn a_repository_that_has_answered_is_not_absent() {
         });
     assert_eq!(done.rows[0].pinned_by.word(), "digest", "{}", done.rows[0].reason);
     assert!(!done.rows[0].reason.contains("0 immutable"), "{}", done.rows[0].reason);
-    // The list is there, and then its newest tag says so.
+    // The list exists, and then the request for its newest tag says so.
     let newest = run_of(&["r.example/ns/i000:newest".to_owned()], "tag=newest:v.*", native());
     let done = drive(newest, |request, _| match request.url.contains("/tags/") {
         true => page(&["v1.0".to_owned()], None),
@@ -1280,7 +1296,8 @@ fn a_repository_that_has_answered_is_not_absent() {
 }
 
 #[test]
-fn an_upstream_that_fails_is_no_absence() {
+fn failing_upstream_is_error_not_absent() {
+    // A proxy cache may answer 404 for any failure of its upstream. Its message shows which it was.
     for (message, want) in [
         ("the requested image may not exist in the upstream registry, or … access it (429)", Status::Error),
         (
@@ -1306,8 +1323,8 @@ fn an_upstream_that_fails_is_no_absence() {
 }
 
 #[test]
-fn the_first_label_counts_image_by_image() {
-    // The first image has the second label alone, and tells the hash; the others have both.
+fn first_present_label_wins_per_image() {
+    // The first image has only the second label, and so gives the hash; the others have both.
     let both = json!({ "version": "16.2", "release": "7", "rdo_version": hash() });
     let answer = |request: &Request| {
         let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
@@ -1325,14 +1342,14 @@ fn the_first_label_counts_image_by_image() {
     assert_eq!(tags[0], hash());
     assert!(tags[1..].iter().all(|tag| *tag == "16.2-7"), "{tags:?}");
     assert!(chosen.rows.iter().all(|r| r.pinned_by.word() == "label"));
-    // The default labels, written out, are no choice: two requests an image.
+    // Writing out the default labels changes nothing: two requests an image.
     let default = drive(run(&names("r.example", 9), "label=rdo_version,tcib_build_tag", native()), |r, _| answer(r));
     assert!(default.rows.iter().all(|r| r.tag == hash()) && default.sent.len() < 30, "{} requests", default.sent.len());
 }
 
 #[test]
-fn a_chosen_label_makes_no_image_torn_that_two_builds_left_alone() {
-    // The first image is the same in two builds, and its label names the older one; the channel is at the newer one.
+fn unchanged_image_is_not_torn_by_label() {
+    // The first image is the same in two builds, and its label names the older one; the channel points to the newer one.
     let old = format!("{}_{}", "c".repeat(40), "d".repeat(8));
     let answer = |request: &Request| {
         let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
@@ -1350,7 +1367,7 @@ fn a_chosen_label_makes_no_image_torn_that_two_builds_left_alone() {
         let done = drive(run(&names("r.example", 9), link, native()), |request, _| answer(request));
         assert!(done.rows.iter().all(|row| row.status == Status::Resolved && row.notes.is_empty()), "{link}: {:?}", done.rows[0]);
     }
-    // An image without the chosen label is still found by the hash of the others, and by no list of tags.
+    // An image without the chosen label is still found by the hash of the others, without listing tags.
     let bare = |request: &Request| match request.url.contains("/ns/i005/blobs/") {
         true => refusal(403, ""),
         false => answer(request),
@@ -1361,7 +1378,7 @@ fn a_chosen_label_makes_no_image_torn_that_two_builds_left_alone() {
 }
 
 #[test]
-fn answers_that_contradict_each_other_are_asked_again_by_a_retry() {
+fn retry_refetches_contradictory_responses() {
     let newest = run_of(&["r.example/ns/i000:newest".to_owned()], "tag=newest:v.*", native());
     let list = |request: &Request| request.url.contains("/tags/").then(|| page(&["v1.0".to_owned()], None));
     let mut done = drive(newest, |request, _| list(request).unwrap_or_else(|| headed(request, refusal(404, "NAME_UNKNOWN"))));
@@ -1373,7 +1390,8 @@ fn answers_that_contradict_each_other_are_asked_again_by_a_retry() {
 }
 
 #[test]
-fn a_child_that_an_upstream_does_not_give_is_no_image_without_labels() {
+fn failing_upstream_child_manifest_is_error() {
+    // Only a child that the registry really does not have leaves an image without labels.
     let child = sha256(b"child");
     let list = json!({ "schemaVersion": 2, "mediaType": DL, "manifests": [
         { "mediaType": D2, "digest": child, "size": 2, "platform": { "os": "linux", "architecture": "amd64" } },
@@ -1390,7 +1408,7 @@ fn a_child_that_an_upstream_does_not_give_is_no_image_without_labels() {
 }
 
 #[test]
-fn a_host_called_quay_whose_own_api_is_out_of_order_is_asked_as_a_registry() {
+fn failing_quay_api_falls_back_to_v2() {
     let answer = |request: &Request| match request.url.contains("/api/v1/") {
         true => refusal(503, ""),
         false => shelf(request),
@@ -1398,7 +1416,7 @@ fn a_host_called_quay_whose_own_api_is_out_of_order_is_asked_as_a_registry() {
     let done = drive(run(&names("quay.example", 5), "", native()), |r, _| answer(r));
     assert!(done.all(Status::Resolved), "{:?}", done.errors());
     assert!(done.count(|r| r.url.contains("/api/v1/")) <= TRIES as usize, "one is tried, not all");
-    // Somebody who wants Quay's API gets it or nothing, and so does a page, which could not read the other.
+    // `api=quay` has no fallback. Neither has a page, which cannot read Quay's `/v2/`.
     for (link, client) in [("api=quay", native()), ("", browser())] {
         let done = drive(run(&names("quay.example", 2), link, client), |r, _| answer(r));
         assert!(done.all(Status::Error), "{link}");
@@ -1406,7 +1424,7 @@ fn a_host_called_quay_whose_own_api_is_out_of_order_is_asked_as_a_registry() {
 }
 
 #[test]
-fn a_link_is_read_as_its_grammar_says() {
+fn link_header_parses_by_its_grammar() {
     let current = "https://r.example/v2/ns/x/tags/list?n=2";
     for (link, want) in [
         ("</a>; rel=\"next\"", Some("https://r.example/a")),
@@ -1428,11 +1446,11 @@ fn a_link_is_read_as_its_grammar_says() {
 }
 
 #[test]
-fn what_a_list_of_tags_may_say_beside_tags() {
+fn tag_list_responses_are_classified() {
     let query = |outcome: fn() -> Outcome| asked(&tags(), server(Caller::Native), move |_| outcome()).0;
     assert_eq!(query(|| reply(200, &[], "{\"name\":\"x\",\"tags\":null}")), Ok(Answer::Tags(Ok(TagList::default()))));
     assert_eq!(query(|| refusal(404, "NAME_UNKNOWN")), Ok(Answer::Tags(Err(NotFound::Repository))));
-    // That there is no list for us is final, and no absence.
+    // A refused list is final, but it does not mean absent.
     for status in [401, 403, 404, 405, 410, 501] {
         let (answer, _) = asked(&tags(), server(Caller::Native), |_| refusal(status, ""));
         let Ok(Answer::Refused(trouble)) = answer else { panic!("{status}: {answer:?}") };
@@ -1444,15 +1462,15 @@ fn what_a_list_of_tags_may_say_beside_tags() {
     assert!(trouble(query(|| refusal(400, "PAGINATION_NUMBER_INVALID"))).contains("pages"));
 }
 
-// -- the doctor
+// -- diagnosis
 
-/// What a page sees of a registry that does not allow it: nothing, and a probe shows that something answers.
+/// A registry that does not allow a page to read it: requests fail, but a probe shows that something answers.
 fn unreadable(request: &Request) -> Outcome {
     if request.method == Method::Probe { Ok(Response::default()) } else { network() }
 }
 
 #[test]
-fn why_a_page_cannot_read_a_registry_is_found_out_without_hammering_it() {
+fn unreadable_registry_is_diagnosed_with_few_requests() {
     type Registry = fn(&Request, u64) -> Outcome;
     let dead: Registry = |_, _| network();
     let blocked: Registry = |request, _| unreadable(request);
@@ -1491,14 +1509,14 @@ fn why_a_page_cannot_read_a_registry_is_found_out_without_hammering_it() {
 }
 
 #[test]
-fn a_registry_that_hangs_is_not_hammered_either() {
+fn hanging_registry_gets_few_requests() {
     let done = drive(run(&names("r.example", 120), "", browser()), |_, _| Err(Failure::Timeout));
     assert!(done.all(Status::Error) && done.sent.len() <= 60, "{} requests", done.sent.len());
     assert!(done.last() <= 90_000, "{} ms", done.last());
 }
 
 #[test]
-fn a_quay_under_another_name_is_found_where_its_v2_cannot_be_read() {
+fn quay_under_other_name_is_detected() {
     let done =
         drive(run(&names("registry.example.org", 60), "", browser()), |request, _| match request.url.contains("/api/v1/") {
             true => quay_shelf(request),
@@ -1508,7 +1526,7 @@ fn a_quay_under_another_name_is_found_where_its_v2_cannot_be_read() {
     assert_eq!(done.causes(), []);
     assert!(done.count(|r| r.url.contains("/v2/")) <= 16, "{}", done.count(|r| r.url.contains("/v2/")));
     assert!(done.count(|r| r.url.contains("/api/v1/")) <= 65);
-    // And a registry that only looks like one by its name is asked as what it is, whoever asks.
+    // And a registry that is only named like a Quay is asked as a registry, by a program and by a page.
     for client in [native(), browser()] {
         let done = drive(run(&names("quay.example.org", 60), "", client), |request, _| match request.url.contains("/api/v1/") {
             true => reply(404, &[], "404 page not found\n"),
@@ -1534,22 +1552,22 @@ fn token(text: &str, expires_in: u64) -> Outcome {
 }
 
 #[test]
-fn a_registry_that_refuses_the_preflight_is_told_apart() {
+fn refused_preflight_is_diagnosed() {
     let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
         match wants_token(request, "https://auth.example/token") {
             Some(challenge) => challenge,
             None if request.url.contains("/token") => token("good", 300),
-            // The browser asks leave for the token, and gets a 401 without the headers that would give it.
+            // The browser sends a preflight for the token, and the 401 that it gets has no CORS headers.
             None => network(),
         }
     });
     assert_eq!(done.causes(), [Cause::PreflightRefused]);
-    assert!(done.all(Status::Error) && done.rows[0].reason.contains("leave"), "{:?}", done.errors());
+    assert!(done.all(Status::Error) && done.rows[0].reason.contains("preflight"), "{:?}", done.errors());
     assert!(done.sent.len() <= 60, "{} requests", done.sent.len());
 }
 
 #[test]
-fn a_token_service_that_a_page_cannot_read_is_named_without_hammering_it() {
+fn unreadable_token_service_is_named() {
     let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
         wants_token(request, "https://auth.example/token").unwrap_or_else(network)
     });
@@ -1559,8 +1577,8 @@ fn a_token_service_that_a_page_cannot_read_is_named_without_hammering_it() {
 }
 
 #[test]
-fn a_fetch_that_fails_after_a_success_is_tried_again() {
-    // A line that breaks now and then, in a page.
+fn network_failure_after_success_is_retried() {
+    // A page whose connection fails now and then.
     let mut n = 0;
     let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
         n += 1;
@@ -1568,7 +1586,7 @@ fn a_fetch_that_fails_after_a_success_is_tried_again() {
     });
     assert!(done.all(Status::Resolved), "{:?}", done.errors());
     assert_eq!(done.causes(), []);
-    // And one that is gone for good: no image is absent, and what answered is told from what did not.
+    // And one whose connection fails for good: no image is absent, and only unanswered ones are errors.
     let mut n = 0;
     let done = drive(run(&names("r.example", 120), "", browser()), |request, _| {
         n += 1;
@@ -1579,11 +1597,12 @@ fn a_fetch_that_fails_after_a_success_is_tried_again() {
 }
 
 #[test]
-fn a_quay_that_throttles_a_page_is_asked_more_slowly_until_all_is_known() {
+fn unreadable_quay_rate_limit_slows_requests() {
+    // A page sees only failed requests, not the refusals. All images are resolved in the end.
     let mut bucket = Bucket::new(5.0, 25.0);
     let mut refused = 0;
     let done = drive(run(&names("quay.io", 150), "", browser()), |request, now| {
-        // Each address is asked leave for first, and that counts too; over the limit neither can be read.
+        // Each address needs a preflight, which counts too; over the limit neither answer can be read.
         if bucket.take(now) && bucket.take(now) {
             return quay_shelf(request);
         }
@@ -1596,7 +1615,7 @@ fn a_quay_that_throttles_a_page_is_asked_more_slowly_until_all_is_known() {
 }
 
 #[test]
-fn a_cause_that_a_page_can_do_nothing_about_has_lines_for_who_can() {
+fn server_side_causes_offer_configuration_lines() {
     let page = "https://dash.example.org";
     let lines = |cause: &Cause, dialect| -> String {
         cause.remedies(page, dialect).iter().map(|r| format!("{}\n{}\n", r.title, r.lines)).collect()
@@ -1618,7 +1637,8 @@ fn a_cause_that_a_page_can_do_nothing_about_has_lines_for_who_can() {
 // -- tokens and logins
 
 #[test]
-fn a_token_is_asked_for_once_an_image_and_given_at_once_when_it_has_helped() {
+fn token_is_requested_once_per_image() {
+    // Once one token was accepted, the other images get theirs before they are refused.
     let done = drive(run(&names("r.example", 60), "", native()), |request, _| {
         match wants_token(request, "https://r.example/token?k=v") {
             Some(challenge) => challenge,
@@ -1634,12 +1654,12 @@ fn a_token_is_asked_for_once_an_image_and_given_at_once_when_it_has_helped() {
     assert!(
         done.sent.iter().filter(|(_, r)| r.url.contains("/token")).all(|(_, r)| parameter(&r.url, "k").as_deref() == Some("v"))
     );
-    // Those under way while nobody knew that one is wanted were refused; the others were not.
+    // Only the requests in flight before the first token was known to be needed were refused.
     assert!(done.sent.len() <= 60 * 3 + 45, "{} requests", done.sent.len());
 }
 
 #[test]
-fn a_token_is_renewed_at_four_fifths_of_its_life() {
+fn token_is_renewed_before_expiry() {
     let mut issued = Vec::new();
     let mut renewed_late = 0;
     // One image with many checks, one a second: a token of 20 s is renewed every 16.
@@ -1672,7 +1692,7 @@ fn a_token_is_renewed_at_four_fifths_of_its_life() {
 }
 
 #[test]
-fn a_token_that_runs_out_before_its_time_is_renewed_once_for_each_question() {
+fn token_expiring_early_is_renewed_per_request() {
     // Each is good for one request alone.
     for expires_in in [300, 60] {
         let (mut issued, mut used) = (0, BTreeSet::new());
@@ -1693,7 +1713,7 @@ fn a_token_that_runs_out_before_its_time_is_renewed_once_for_each_question() {
         assert!(done.all(Status::Resolved), "{:?}", done.errors());
         assert!(done.sent.len() <= 20 * 8, "{} requests", done.sent.len());
     }
-    // One that is never good is not asked for again and again.
+    // A token that is never accepted is not requested again and again.
     let done = drive(run(&names("r.example", 20), "", native()), |request, _| match request.url.contains("/token") {
         true => token("bad", 300),
         false => wants_token(request, "https://r.example/token").expect("a 401"),
@@ -1703,7 +1723,7 @@ fn a_token_that_runs_out_before_its_time_is_renewed_once_for_each_question() {
 }
 
 #[test]
-fn a_token_that_is_revoked_while_many_questions_are_under_way_is_renewed_for_all_of_them() {
+fn revoked_token_is_renewed_for_all_requests() {
     let name = [format!("r.example/ns/x:{CHANNEL}")];
     let (mut issued, mut revoked, mut checks) = (0, 0, 0);
     let other = image(D2, "{\"other\":1}");
@@ -1712,7 +1732,7 @@ fn a_token_that_is_revoked_while_many_questions_are_under_way_is_renewed_for_all
             issued += 1;
             return token(&format!("good-{issued}"), 300);
         }
-        // After a few of the sixteen questions that go out together, all tokens so far are void.
+        // After four of the sixteen checks that go out together, all tokens so far are revoked.
         if request.url.contains("/manifests/1.") && request.authorization.is_some() {
             checks += 1;
             if checks == 4 {
@@ -1737,7 +1757,7 @@ fn a_token_that_is_revoked_while_many_questions_are_under_way_is_renewed_for_all
 }
 
 #[test]
-fn what_a_token_service_may_answer() {
+fn token_service_responses_are_classified() {
     let bodies: [(&str, bool); 7] = [
         (r#"{"token":"good"}"#, true),
         (r#"{"access_token":"good"}"#, true),
@@ -1758,7 +1778,7 @@ fn what_a_token_service_may_answer() {
         let want = if is_good { Status::Resolved } else { Status::Error };
         assert!(done.all(want), "{body}: {:?}", done.errors());
     }
-    // Refusals are no absence; trouble is tried again, and passes or not.
+    // A refusal does not mean absent. A failure is retried.
     for (status, tries) in [(400, 1), (401, 1), (403, 1), (404, 1), (500, TRIES as usize), (503, TRIES as usize)] {
         let done = drive(run(&names("r.example", 1), "", native()), |request, _| {
             wants_token(request, "https://r.example/token").unwrap_or_else(|| reply(status, &[], "{}"))
@@ -1771,8 +1791,8 @@ fn what_a_token_service_may_answer() {
 }
 
 #[test]
-fn a_login_goes_to_its_own_host_and_nowhere_else() {
-    // Basic: the host that it is for gets it when it asks, no other does though it asks too.
+fn login_is_sent_only_to_its_host() {
+    // Basic: the login's own host gets it when it asks. The other host asks too, and does not.
     let basic = [("www-authenticate", "Basic realm=\"r\"")];
     let both = [names("r.example", 5), names("other.example", 5)].concat();
     let done = drive(run(&both, "", with_login(native(), "r.example")), |request, _| match &request.authorization {
@@ -1792,14 +1812,14 @@ fn a_login_goes_to_its_own_host_and_nowhere_else() {
         shelf(request)
     });
     assert!(done.all(Status::Resolved));
-    // A wrong one is given once an image, and is said to be refused.
+    // A wrong login is sent once an image, and is reported as refused.
     let done = drive(run(&names("r.example", 5), "", with_login(native(), "r.example")), |_, _| reply(401, &basic, ""));
     assert!(done.all(Status::Error) && done.sent.len() <= 10, "{}", done.sent.len());
     assert_eq!(done.run.locked().get("r.example"), Some(&LoginState::Refused));
 }
 
 #[test]
-fn a_realm_is_followed_only_where_it_may_lead() {
+fn token_realm_is_followed_only_if_safe() {
     for (endpoint, realm, has_login, may) in [
         ("https://r.example.org", "https://auth.example.net/token", false, true),
         ("https://r.example.org", "https://auth.example.net/token", true, false),
@@ -1823,7 +1843,7 @@ fn a_realm_is_followed_only_where_it_may_lead() {
         let case = format!("{endpoint} to {realm}, login: {has_login}");
         let link =
             format!("endpoint=r.example.org%3D{}", form_urlencoded::byte_serialize(endpoint.as_bytes()).collect::<String>());
-        // A login is for the host that is asked, whatever name a link gives it.
+        // A login is for the host that is really asked, whatever host the image name has.
         let asked = endpoint.split("://").nth(1).unwrap_or_default();
         let client = if has_login { with_login(native(), asked) } else { native() };
         let done = drive(run(&names("r.example.org", 3), &link, client), |request, _| {
@@ -1842,7 +1862,7 @@ fn a_realm_is_followed_only_where_it_may_lead() {
 }
 
 #[test]
-fn a_redirect_leaves_the_login_behind_and_leads_nowhere_private() {
+fn redirect_drops_login_and_avoids_private_hosts() {
     let mut request = Request::get("https://r.example.org/v2/ns/x/blobs/y".to_owned(), 1);
     request.authorization = Login::new("u", "p").basic();
     request.accept = Some("x");
@@ -1867,7 +1887,7 @@ fn a_redirect_leaves_the_login_behind_and_leads_nowhere_private() {
     ] {
         let led = redirect::redirected(&request, to);
         let got = led.as_ref().ok().map(|r| (r.url.as_str(), r.authorization.is_some()));
-        // Not an address of the web is as good as a path of ours, as long as nobody else is asked.
+        // What is not a web address may be read as a path here, as long as no other host is asked.
         let harmless = want.is_none() && got.is_some_and(|(url, _)| url.starts_with("https://r.example.org/"));
         assert!(got == want || harmless, "{to}: {led:?}");
         assert!(led.is_err() || led.is_ok_and(|r| r.accept == Some("x")));
@@ -1875,7 +1895,7 @@ fn a_redirect_leaves_the_login_behind_and_leads_nowhere_private() {
 }
 
 #[test]
-fn a_login_of_an_authfile_is_for_the_longest_path_that_it_names() {
+fn authfile_longest_matching_path_wins() {
     let entry = |text: &str| json!({ "auth": STANDARD.encode(text) });
     let file = json!({ "auths": {
         "r.example": entry("host:1"), "r.example/ns": entry("space:2"), "r.example/ns/x": entry("image:3:with:colons"),
@@ -1903,7 +1923,7 @@ fn a_login_of_an_authfile_is_for_the_longest_path_that_it_names() {
 }
 
 #[test]
-fn a_challenge_is_taken_apart_whatever_its_order() {
+fn challenge_parses_in_any_order() {
     for header in [
         "Bearer realm=\"https://a.example/t\",service=\"s\",scope=\"repository:x:pull\"",
         "bearer  service=s , realm=https://a.example/t",
@@ -1933,7 +1953,7 @@ fn quay_error(status: u16, kind: &str) -> Outcome {
 }
 
 #[test]
-fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
+fn quay_overview_401_means_private_or_missing() {
     let query = Query::Overview { repository: repository("quay.io/ns/x") };
     let (answer, sent) = asked(&query, quay(), quay_shelf);
     let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("no overview: {answer:?}") };
@@ -1943,7 +1963,7 @@ fn an_overview_tells_what_is_there_and_a_401_only_that_it_is_hidden() {
     for (outcome, want) in [
         (quay_error(401, "invalid_token"), Some(NotFound::PrivateOrMissing)),
         (quay_error(404, "not_found"), Some(NotFound::Repository)),
-        // What is not Quay's own word says nothing.
+        // An answer that is not Quay's own proves nothing.
         (reply(401, &[], "<html>login</html>"), None),
         (reply(404, &[], "<html>not here</html>"), None),
         (quay_error(403, "insufficient_scope"), None),
@@ -1971,7 +1991,7 @@ fn quay_page(rows: &[Value], request: &Request) -> Outcome {
 }
 
 #[test]
-fn quay_tags_changed_between_pages_are_all_seen() {
+fn quay_tags_changing_between_pages_are_found() {
     let row = |name: &str, start: u64| json!({ "name": name, "manifest_digest": sha256(name.as_bytes()), "start_ts": start });
     let of = |n: u64| -> Vec<Value> { (0..n).map(|i| row(&format!("1.{i}"), NOW - i)).collect() };
     /// What somebody does to the rows before a request, by its number.
@@ -2033,7 +2053,7 @@ fn quay_tags_changed_between_pages_are_all_seen() {
             assert_eq!(digest, row["manifest_digest"].as_str(), "{name}: {tag}");
         }
     }
-    // Where they never fit together there is no list.
+    // If the pages never fit together, it is an error.
     let (mut rows, mut n) = (of(330), 0_u64);
     let query = Query::Tags { repository: repository("quay.io/ns/x") };
     let (answer, sent) = asked(&query, quay(), |request| {
@@ -2042,7 +2062,7 @@ fn quay_tags_changed_between_pages_are_all_seen() {
         quay_page(&rows, request)
     });
     assert!(answer.is_err() && sent.len() <= 10, "{} requests", sent.len());
-    // Nor where a page fails.
+    // The same if a page fails.
     let rows = of(330);
     let (answer, _) =
         asked(
@@ -2054,7 +2074,7 @@ fn quay_tags_changed_between_pages_are_all_seen() {
 }
 
 #[test]
-fn quay_tags_without_a_digest_spoil_no_others() {
+fn quay_tag_without_digest_affects_no_others() {
     let (good, bad) =
         (json!({ "name": CHANNEL, "manifest_digest": sha256(b"x"), "start_ts": 5 }), json!({ "name": "old", "start_ts": 4 }));
     let overview = json!({ "namespace": "ns", "name": "x", "tags": { CHANNEL: good, "old": bad } });
@@ -2074,7 +2094,8 @@ fn quay_tags_without_a_digest_spoil_no_others() {
 }
 
 #[test]
-fn quay_overview_of_half_its_window_may_be_cut() {
+fn large_quay_overview_counts_as_partial() {
+    // Quay's overview holds the newest 500 rows. From 250 tags on, some may be missing.
     let overview = |n: usize| {
         let tags: serde_json::Map<String, Value> =
             (0..n).map(|i| (format!("1.{i}"), json!({ "manifest_digest": sha256(b"x") }))).collect();
@@ -2090,7 +2111,7 @@ fn quay_overview_of_half_its_window_may_be_cut() {
 }
 
 #[test]
-fn quay_periods_of_one_second_are_all_kept() {
+fn quay_periods_within_one_second_are_kept() {
     let row = |start: u64, end: Option<u64>, digest: &str| json!({ "name": CHANNEL, "manifest_digest": sha256(digest.as_bytes()), "start_ts": start, "end_ts": end });
     let rows = [row(30, None, "c"), row(30, Some(30), "b"), row(30, Some(30), "a"), row(20, Some(30), "c")];
     let query = Query::History { repository: repository("quay.io/ns/x"), tag: CHANNEL.to_owned() };
@@ -2101,7 +2122,7 @@ fn quay_periods_of_one_second_are_all_kept() {
 }
 
 #[test]
-fn the_history_of_a_tag_is_its_lives_the_newest_first() {
+fn quay_tag_history_lists_newest_period_first() {
     let row = |name: &str, start: u64, end: Option<u64>, digest: &str| json!({ "name": name, "manifest_digest": digest, "start_ts": start, "end_ts": end, "reversion": false });
     let (a, b) = (sha256(b"a"), sha256(b"b"));
     let rows =
@@ -2117,7 +2138,7 @@ fn the_history_of_a_tag_is_its_lives_the_newest_first() {
 }
 
 #[test]
-fn public_repositories_are_listed_over_all_pages_with_an_opaque_token() {
+fn quay_repositories_are_listed_across_pages() {
     let query = Query::Repositories { host: "quay.io".to_owned(), namespace: "ns".to_owned() };
     let token = "g+A/&=1 ==";
     let (answer, sent) = asked(&query, quay(), |request| {
@@ -2137,7 +2158,9 @@ fn public_repositories_are_listed_over_all_pages_with_an_opaque_token() {
 }
 
 #[test]
-fn what_quay_hides_is_absent_only_where_its_namespace_is_public_and_does_not_list_it() {
+fn hidden_quay_repository_absent_only_if_unlisted() {
+    // Quay answers 401 for private and missing alike. It is absent only if the namespace lists
+    // public repositories, and not this one.
     let listed = |names: &[&str]| {
         let names: Vec<Value> = names.iter().map(|n| json!({ "namespace": "ns", "name": n })).collect();
         reply(200, &[], json!({ "repositories": names }).to_string())
@@ -2157,7 +2180,7 @@ fn what_quay_hides_is_absent_only_where_its_namespace_is_public_and_does_not_lis
         let reason = done.rows[0].reason.replace("lists it as public", "listed as public");
         assert!(done.rows[0].status == want && reason.contains(words), "{list:?}: {reason}");
     }
-    // Asked once for all.
+    // The namespace is listed once for all images.
     let done = drive(run(&names("quay.io", 50), "", native()), |request, _| match request.url.contains("namespace=") {
         true => listed(&["another"]),
         false => quay_error(401, "invalid_token"),
@@ -2167,7 +2190,7 @@ fn what_quay_hides_is_absent_only_where_its_namespace_is_public_and_does_not_lis
 }
 
 #[test]
-fn a_channel_that_is_not_among_the_newest_five_hundred_is_asked_for_by_name() {
+fn channel_beyond_quay_overview_is_queried_directly() {
     let crowd = |request: &Request, is_there: bool| {
         let digest = sha256(b"x");
         if request.url.contains("specificTag=") {
@@ -2196,7 +2219,7 @@ fn a_channel_that_is_not_among_the_newest_five_hundred_is_asked_for_by_name() {
 }
 
 #[test]
-fn the_labels_of_an_index_on_quay_are_those_of_its_image() {
+fn quay_index_labels_come_from_its_image() {
     let child = sha256(b"child");
     let platform = json!({ "os": "linux", "architecture": "amd64" });
     let attestation = json!({ "mediaType": OM, "digest": sha256(b"attestation"), "platform": { "os": "unknown", "architecture": "unknown" }, "annotations": { "vnd.docker.reference.type": "attestation-manifest" } });
@@ -2210,7 +2233,7 @@ fn the_labels_of_an_index_on_quay_are_those_of_its_image() {
         let body = match request.url.split("/manifest/").nth(1) {
             None => json!({ "namespace": "ns", "name": "i000", "tags": { CHANNEL: tag, hash(): tag } }),
             Some(rest) if rest == format!("{child}/labels") => {
-                // What somebody added in Quay does not overrule the image.
+                // A label that somebody added in Quay does not overrule the image's own.
                 let label = |value: &str, source: &str| json!({ "key": "rdo_version", "value": value, "source_type": source });
                 json!({ "labels": [label(&hash(), "manifest"), label("added", "api")] })
             }
@@ -2225,7 +2248,7 @@ fn the_labels_of_an_index_on_quay_are_those_of_its_image() {
 }
 
 #[test]
-fn quay_tag_that_is_listed_is_there_whatever_its_expiration() {
+fn listed_quay_tag_exists_despite_expiration() {
     // Quay writes expirations in its local time and calls it UTC, and our clock may be wrong: what it lists is there.
     let date = |seconds: u64| {
         httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).replace("GMT", "-0000")
@@ -2245,7 +2268,8 @@ fn quay_tag_that_is_listed_is_there_whatever_its_expiration() {
 // -- a mix
 
 #[test]
-fn each_host_of_a_list_is_asked_in_its_own_way_and_one_that_fails_fails_alone() {
+fn failing_host_does_not_affect_others() {
+    // A registry, a Quay, one with tokens, one with a rate limit, and one that is down.
     let hosts = ["r.example", "quay.io", "locked.example", "slow.example", "down.example"];
     let all: Vec<String> = hosts.iter().flat_map(|h| names(h, 20)).collect();
     let mut bucket = Bucket::new(5.0, 2.0);
@@ -2269,14 +2293,14 @@ fn each_host_of_a_list_is_asked_in_its_own_way_and_one_that_fails_fails_alone() 
         assert!(by_host(host).all(|r| r.status == Status::Resolved && r.tag == hash()), "{host}: {:?}", done.errors());
     }
     assert!(by_host("down.example").all(|r| r.status == Status::Error && r.notes.is_empty()));
-    // Nobody waited for the one that is slow or down.
+    // The others did not wait for the slow host or for the one that is down.
     let ended = |host: &str| done.sent.iter().filter(|(_, r)| r.url.contains(host)).map(|(at, _)| *at).max();
     assert!(ended("r.example") < Some(1000) && ended("quay.io") < Some(2000), "{:?}", ended("quay.io"));
 }
 
 #[test]
-fn hashes_are_told_for_each_namespace_by_itself() {
-    // Two channels of the same name on two hosts stand for two hashes, and neither is torn.
+fn majority_hash_is_per_namespace() {
+    // The channel points to one hash on each of two hosts, and neither is torn.
     let other = format!("{}_{}", "c".repeat(40), "d".repeat(8));
     let all = [names("r.example", 5), names("s.example", 5)].concat();
     let done = drive(run(&all, "", native()), |request, _| {
@@ -2299,10 +2323,10 @@ fn hashes_are_told_for_each_namespace_by_itself() {
     assert!(done.rows.iter().all(|r| !r.notes.contains(&Note::Torn)), "{:?}", done.rows[9]);
 }
 
-// -- what a stranger's review found
+// -- findings of an outside review
 
 #[test]
-fn a_link_does_not_send_a_registry_s_login_elsewhere() {
+fn link_endpoint_never_receives_foreign_login() {
     let elsewhere = "endpoint=r.example%3Dhttps%3A%2F%2Fevil.example.net";
     for (host, is_sent) in [("r.example", false), ("evil.example.net", true)] {
         let done = drive(run(&names("r.example", 2), elsewhere, with_login(native(), host)), |request, _| {
@@ -2312,14 +2336,15 @@ fn a_link_does_not_send_a_registry_s_login_elsewhere() {
             }
         });
         assert_eq!(done.count(|r| r.authorization.is_some()) > 0, is_sent, "{host}");
-        // The host that would get the login is the one that is named.
+        // The host to log in to is the one that would get the login.
         let locked: Vec<&String> = done.run.locked().keys().collect();
         assert_eq!(locked, if is_sent { vec![] } else { vec!["evil.example.net"] });
     }
 }
 
 #[test]
-fn logins_go_over_https_and_over_http_only_where_the_authfile_says_so() {
+fn plain_http_login_needs_authfile_scheme() {
+    // A login goes over http to loopback, or where its key in the authfile has `http://`.
     let authfile = |key: &str| {
         let text = json!({ "auths": { key: { "username": "user", "password": "secret" } } }).to_string();
         Client::program(auth::Authfile::read(&text, "auth.json").expect("an authfile").logins)
@@ -2364,7 +2389,7 @@ fn logins_go_over_https_and_over_http_only_where_the_authfile_says_so() {
             );
             assert_eq!((was_sent, done.all(Status::Resolved)), (is_sent, is_sent), "{case}: {:?}", done.errors());
             if endpoint.starts_with("http://") && !is_sent && basic {
-                assert!(done.errors()[0].contains("a login is sent over https only"), "{case}: {:?}", done.errors());
+                assert!(done.errors()[0].contains("a login is sent only over https"), "{case}: {:?}", done.errors());
                 assert!(done.run.locked().is_empty(), "{case}: a page has no form for it");
             }
         }
@@ -2372,7 +2397,7 @@ fn logins_go_over_https_and_over_http_only_where_the_authfile_says_so() {
 }
 
 #[test]
-fn six_repositories_in_trouble_take_no_other_with_them() {
+fn six_failing_repositories_affect_no_others() {
     let (n, bad) = (30, 6);
     type Reply = fn() -> Outcome;
     let kinds: [(&str, Reply); 7] = [
@@ -2416,12 +2441,12 @@ fn six_repositories_in_trouble_take_no_other_with_them() {
 }
 
 #[test]
-fn a_registry_that_is_started_again_loses_no_image() {
+fn registry_restart_loses_no_image() {
     for caller in [native(), browser()] {
         let (mut sent, mut checks) = (0, 0);
         let done = drive(run(&names("r.example", 60), "", caller.clone()), |request, _| {
             sent += 1;
-            // From the thirtieth request on nothing answers, until it was checked twice in vain.
+            // After the thirtieth request nothing answers, until two checks of the host have failed.
             let is_check = request.url.ends_with("/v2/");
             checks += usize::from(is_check);
             if sent > 30 && (checks < 3 && !is_check || is_check && checks <= 2) { network() } else { shelf(request) }
@@ -2432,7 +2457,7 @@ fn a_registry_that_is_started_again_loses_no_image() {
 }
 
 #[test]
-fn a_limit_on_all_but_the_api_itself_is_given_up_in_a_minute() {
+fn manifest_rate_limit_is_given_up_quickly() {
     // As Docker Hub has it: `/v2/` answers at once, and manifests are limited.
     for caller in [native(), browser()] {
         for (reported, last, most) in [(None, 75_000, 600), (Some("1"), 75_000, 600), (Some("3600"), 2_000, 64)] {
@@ -2449,7 +2474,7 @@ fn a_limit_on_all_but_the_api_itself_is_given_up_in_a_minute() {
 }
 
 #[test]
-fn a_run_that_was_cancelled_while_a_host_was_checked_goes_on() {
+fn run_cancelled_during_host_check_resumes() {
     let mut run = run(&names("r.example", 60), "", native());
     let moment = |ms: u64| Moment { ms, unix: NOW + ms / 1000, random: 0.5 };
     let mut sent = 0;
@@ -2479,8 +2504,8 @@ fn a_run_that_was_cancelled_while_a_host_was_checked_goes_on() {
 }
 
 #[test]
-fn a_digest_that_only_a_header_names_is_confirmed_by_the_manifest() {
-    // An image without a label of its own and without other tags ends in its digest.
+fn header_digest_is_confirmed_by_manifest() {
+    // An image without a label and without other tags is pinned by its digest.
     let own = |request: &Request, name: &str| -> Outcome {
         let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
         let config = config(&json!({ "name": name }));
@@ -2521,7 +2546,7 @@ fn a_digest_that_only_a_header_names_is_confirmed_by_the_manifest() {
 }
 
 #[test]
-fn a_host_that_dies_is_given_up_soon_after() {
+fn host_failing_midway_is_given_up_soon() {
     for caller in [native(), browser()] {
         for answer in [network as fn() -> Outcome, || Err(Failure::Timeout), || reply(502, &[], ""), || reply(503, &[], "<html>")]
         {
@@ -2540,7 +2565,7 @@ fn a_host_that_dies_is_given_up_soon_after() {
                 assert!(!done.errors().is_empty(), "{case}");
                 let took = done.last() - died.unwrap_or(0);
                 println!("{case}: {took} ms, {} requests", done.sent.len());
-                // Silence is waited for, three times 20 s; and one that answered well and then says 503 may only be overloaded.
+                // A timeout takes three times 20 s, and a host that says 503 after good answers may only be overloaded.
                 let limit = match answer() {
                     Err(Failure::Timeout) => 70_000,
                     Ok(Response { status: 503, .. }) => 80_000,
@@ -2554,7 +2579,7 @@ fn a_host_that_dies_is_given_up_soon_after() {
 }
 
 #[test]
-fn one_image_in_trouble_does_not_hold_up_the_others() {
+fn failing_image_does_not_delay_others() {
     for bad in [1, 3] {
         let is_bad = move |request: &Request| (0..bad).any(|i| request.url.contains(&format!("i{:03}/", 70 + i)));
         let html = drive(run(&names("r.example", 150), "", native()), |request, _| match is_bad(request) {
@@ -2576,7 +2601,7 @@ fn one_image_in_trouble_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn what_needs_no_login_is_read_although_leave_to_send_one_is_refused() {
+fn public_images_resolve_despite_refused_preflight() {
     let done = drive(run(&names("r.example", 120), "pin=digest", with_login(browser(), "r.example")), |request, _| {
         match (request.url.contains("i070/"), &request.authorization) {
             (true, None) => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
@@ -2589,7 +2614,7 @@ fn what_needs_no_login_is_read_although_leave_to_send_one_is_refused() {
 }
 
 #[test]
-fn a_registry_that_hides_what_login_it_wants_is_told_apart() {
+fn hidden_challenge_header_is_diagnosed() {
     let done = drive(run(&names("r.example", 3), "", browser()), |_, _| reply(401, &[], ""));
     assert_eq!(done.causes(), [Cause::Unexposed]);
     assert!(done.rows[0].reason.contains("WWW-Authenticate"), "{}", done.rows[0].reason);
@@ -2597,14 +2622,15 @@ fn a_registry_that_hides_what_login_it_wants_is_told_apart() {
 }
 
 #[test]
-fn a_host_that_never_answers_in_time_is_looked_into_too() {
+fn timeout_on_every_request_is_diagnosed() {
     let done = drive(run(&names("r.example", 50), "", browser()), |_, _| Err(Failure::Timeout));
     assert_eq!(done.causes(), [Cause::Unreachable]);
     assert!(done.all(Status::Error));
 }
 
 #[test]
-fn a_token_service_that_is_gone_is_not_one_without_cors() {
+fn unreachable_token_service_is_diagnosed() {
+    // It must not be taken for a token service without CORS.
     let done = drive(run(&names("r.example", 20), "", browser()), |request, _| match request.method {
         Method::Probe => network(),
         _ => wants_token(request, "https://auth.example/token").unwrap_or_else(network),
@@ -2614,7 +2640,8 @@ fn a_token_service_that_is_gone_is_not_one_without_cors() {
 }
 
 #[test]
-fn a_token_service_with_a_limit_is_waited_for_and_one_that_only_refuses_is_given_up() {
+fn rate_limited_token_service_is_waited_for() {
+    // One that refuses every request is given up.
     let mut bucket = Bucket::new(5.0, 5.0);
     let done = drive(run(&names("r.example", 150), "", native()), |request, now| {
         match wants_token(request, "https://auth.example/token") {

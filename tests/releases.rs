@@ -1,4 +1,4 @@
-//! The built-in templates and roles against the facts that were read off the public history of each release.
+//! The built-in templates and roles, compared with facts from the public history of each release.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ fn is_for(driver: &Value, given: &str) -> bool {
     }
 }
 
-/// Whether a further condition of the templates holds; every one that the facts know is spelt out.
+/// Whether another condition of the templates holds; every condition in the facts is listed here.
 fn holds(condition: &Value, variables: &BTreeMap<String, String>) -> bool {
     let get = |name: &str| variables.get(name).map_or("", String::as_str);
     match condition.as_str() {
@@ -43,7 +43,7 @@ fn holds(condition: &Value, variables: &BTreeMap<String, String>) -> bool {
     }
 }
 
-/// `{{name}}` replaced; a variable that is not there prints nothing.
+/// The text with each `{{name}}` replaced; an undefined variable prints nothing.
 fn fill(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -94,7 +94,8 @@ fn expected(facts: &Value, set: &[(&str, &str)]) -> Vec<Entry> {
 }
 
 #[test]
-fn every_release_renders_to_its_facts_for_every_driver_and_condition() {
+fn every_release_renders_to_its_facts() {
+    // For every Neutron driver, and for every condition that the templates have.
     let conditions: [&[(&str, &str)]; 6] = [
         &[],
         &[("logging", "stdout")],

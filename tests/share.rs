@@ -1,10 +1,10 @@
-//! Links: the round trip, what is reported, and those already given away.
+//! Links: the round trip, what is reported, and links that are already published.
 
 use overtag::engine::options::definitions::{Choices, DEFINITIONS};
 use overtag::engine::options::link::{is_refused, read, write};
 use overtag::engine::options::settings::Settings;
 
-/// Links that were given away, and how they are written today. This list only grows.
+/// Published links, and how they are written today. This list only grows.
 const GIVEN: [(&str, &str); 12] = [
     ("", ""),
     ("?v=1", ""),
@@ -21,7 +21,7 @@ const GIVEN: [(&str, &str); 12] = [
 ];
 
 #[test]
-fn links_that_were_given_away_still_mean_the_same() {
+fn published_links_keep_their_meaning() {
     for (link, canonical) in GIVEN {
         let (choices, notices) = read(link);
         assert_eq!(notices, [], "{link}");
@@ -31,7 +31,7 @@ fn links_that_were_given_away_still_mean_the_same() {
 }
 
 #[test]
-fn any_value_of_any_choice_comes_back() {
+fn any_choice_value_survives_the_link() {
     let odd = ["a b&c=d#e?f+g%20", "ünï😀", "<script>", "a,b", "\u{1}\n", " ", "%", "a=b=c"];
     for d in DEFINITIONS {
         for value in odd {
@@ -48,7 +48,7 @@ fn any_value_of_any_choice_comes_back() {
 }
 
 #[test]
-fn what_is_not_understood_is_reported_and_the_rest_counts() {
+fn unknown_choices_are_reported_and_ignored() {
     for (link, place, word) in [
         ("?colour=red&release=train", "colour=red", "unknown"),
         ("?relase=pike&release=train", "relase=pike", "release"),
@@ -66,7 +66,7 @@ fn what_is_not_understood_is_reported_and_the_rest_counts() {
 }
 
 #[test]
-fn a_bad_value_is_named_and_its_default_holds() {
+fn invalid_value_is_reported_and_defaulted() {
     for (key, value) in [
         ("release", "trian"),
         ("pin", "label,moon"),

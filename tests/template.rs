@@ -1,4 +1,4 @@
-//! Templates of one's own: what Jinja2 gives, what is wrong with them and where, and that none of them hangs the page.
+//! A user's own templates: the Jinja2 they may use, errors and their place, and that no template hangs the page.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn text(value: &str) -> Value {
 }
 
 #[test]
-fn jinja2_as_the_real_templates_use_it() {
+fn jinja2_features_of_real_templates_work() {
     let cases = [
         ("{{ a }}{{ b }}", "x"),
         ("{{ a|default('d') }}{{ b|default('d') }}{{ none|default('d', true) }}", "xdd"),
@@ -42,7 +42,7 @@ fn jinja2_as_the_real_templates_use_it() {
 }
 
 #[test]
-fn an_include_stands_beside_the_template() {
+fn include_is_read_beside_the_template() {
     let includes = [source("ceph.j2", "ceph={{ tag }}{% include 'deep/more.j2' %}"), source("more.j2", "+more")];
     let out = rendered("{% include 'ceph.j2' %}", &includes, &[("tag", text("v4"))]);
     assert_eq!(out.as_deref(), Ok("ceph=v4+more"));
@@ -53,7 +53,7 @@ fn an_include_stands_beside_the_template() {
 }
 
 #[test]
-fn a_mistake_is_told_with_line_column_and_the_line() {
+fn template_error_names_line_and_column() {
     for (template, place, word) in [
         ("ok\n  {{ a b }}", "own.j2, line 2, column 8: `{{ a b }}`", "unexpected"),
         ("{% if x %}\nopen", "own.j2, line 1", "end of"),
@@ -74,7 +74,7 @@ fn a_mistake_is_told_with_line_column_and_the_line() {
 }
 
 #[test]
-fn an_undefined_variable_prints_nothing_and_is_reported_with_its_line() {
+fn undefined_variable_is_empty_and_reported() {
     let template = source("own.j2", "{{ known }}\n{{ first }}{% if third is defined %}{% endif %}\n  {{ second }}");
     let known = BTreeMap::from([("known".to_owned(), text("k"))]);
     let out = render(&template, &[], &known).expect("it renders");
@@ -154,12 +154,13 @@ fn a_runaway_template_ends_in_an_error() {
             assert!(error.contains("own.j2"), "{error}");
         }
     }
-    // No measurement, only a bound that an endless loop would break.
+    // Not a measurement, only a limit that an endless loop would exceed.
     assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
-fn a_call_that_makes_much_of_little_is_refused() {
+fn expanding_template_call_is_refused() {
+    // A few characters of template would make megabytes of text, or minutes of work.
     let layers = |begin: &str, more: &str, n: usize| format!("{begin}{}{{{{ x|length }}}}", more.repeat(n));
     let large = "{% set s = 'a' * 900000 %}{% set l = [s, s, s, s, s, s, s, s] %}";
     let many = format!("{large}{}", "{% set l = (l|chain(l))|list %}".repeat(13));
@@ -200,7 +201,7 @@ fn a_call_that_makes_much_of_little_is_refused() {
         let error = rendered(template, &[], &[("tag", text("t"))]).expect_err(template);
         assert!(error.contains("own.j2"), "{error}");
     }
-    // What is only computed late does not add up.
+    // Lazy values do not add up to the limit.
     for (template, length) in [
         (layers("{% set x = [1] %}", "{% set x = x|chain([]) %}", 3000), "1"),
         (layers("{% set x = [1] %}", "{% set x = []|chain(x) %}", 3000), "1"),
@@ -210,7 +211,7 @@ fn a_call_that_makes_much_of_little_is_refused() {
     ] {
         assert_eq!(rendered(&template, &[], &[]).as_deref(), Ok(length));
     }
-    // And what is ordinary is as it was.
+    // Ordinary calls still work.
     for (template, want) in [
         ("{{ 'a-b'.replace('-', '_') }}{{ ', '.join(['a', 'b']) }}", "a_ba, b"),
         ("{{ '{}:{:>4}'.format('a', 'b') }}{{ '%s-%03d'|format('a', 7) }}", "a:   ba-007"),
@@ -227,7 +228,8 @@ fn a_call_that_makes_much_of_little_is_refused() {
 }
 
 #[test]
-fn a_chain_that_would_overflow_the_stack_is_refused_with_its_place() {
+fn deep_template_chain_is_refused() {
+    // It would overflow the stack. The error names its line.
     for (begin, middle, end) in [
         ("{% if 0 %}", "{% elif 0 %}", "{% endif %}"),
         ("{{ 1", "+1", " }}"),
@@ -263,14 +265,14 @@ fn a_chain_that_would_overflow_the_stack_is_refused_with_its_place() {
             }
         }
     }
-    // In a file that is included too.
+    // The same in an included file.
     let include = source("ceph.j2", &format!("\n\n{{{{ 1{} }}}}", "+1".repeat(5000)));
     let error = rendered("{% include 'ceph.j2' %}", &[include], &[]).expect_err("too long");
     assert!(error.contains("ceph.j2, line 3"), "{error}");
 }
 
 #[test]
-fn the_list_is_read_as_it_stands() {
+fn image_list_is_read_unchanged() {
     let yaml = "
 ignored: 1
 container_images_template:

@@ -1,5 +1,5 @@
-//! The page's own walls in Chromium: what it may load and whom it asks, what kills its program, who may frame it, and files that would
-//! have killed it.
+//! The page's protections in Chromium: what it may load and ask, crashes, frames, and files that would
+//! crash it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,7 +27,7 @@ fn policy() -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_policy_is_strict_and_no_markup_needs_more() {
+fn content_policy_is_strict_and_sufficient() {
     let index = fs::read_to_string(dist().join("index.html")).expect("index.html");
     let of = |name: &str| policy().into_iter().find(|(directive, _)| directive == name).map(|(_, words)| words.join(" "));
     for (directive, words) in [
@@ -49,11 +49,11 @@ fn the_policy_is_strict_and_no_markup_needs_more() {
         "{index}"
     );
     assert!(["<style", " style=", " onload=", " onerror=", "javascript:"].iter().all(|part| !index.contains(part)), "{index}");
-    // The policy stands before whatever it is about.
+    // The policy comes before everything that it restricts.
     let place = |text: &str| index.find(text).expect("it is there");
     assert!(place("Content-Security-Policy") < place("<link") && place("Content-Security-Policy") < place("<script"));
 
-    // And the browser keeps to it.
+    // And the browser enforces it.
     let page = open(&address(&[]));
     let js = "const seen = [];
         document.addEventListener('securitypolicyviolation', (e) => seen.push(e.effectiveDirective));
@@ -78,7 +78,7 @@ fn the_policy_is_strict_and_no_markup_needs_more() {
 }
 
 #[test]
-fn nothing_is_asked_but_the_page_and_the_registries_that_were_chosen() {
+fn page_contacts_only_chosen_registries() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("net.json");
     let args = vec![format!("--log-net-log={}", log.display()), "--net-log-capture-mode=IncludeSensitive".to_owned()];
@@ -102,14 +102,14 @@ fn nothing_is_asked_but_the_page_and_the_registries_that_were_chosen() {
         own(&[("view", "compare"), ("channels", &format!("{PROMOTED},current"))]),
     ] {
         visit(&page, &url);
-        // What is opened and pressed asks nobody else either.
+        // Opening and pressing things asks no other host either.
         _ = page.eval("document.querySelectorAll('main details:not([open]) > summary, .disclose, .cell').forEach((e, i) => i < 3 && e.click())", &[]);
         done(&page);
         assert_eq!(console_errors(&page), [""; 0], "{url}");
     }
     drop(page);
     let text = fs::read_to_string(&log).expect("Chromium's log of all traffic");
-    // An event a line. What Chromium asks for itself has no page as its initiator.
+    // One event a line. Requests of Chromium itself do not have a page as their initiator.
     let url_of = |line: &str| {
         let event: Value = serde_json::from_str(line.trim_end_matches(',')).ok()?;
         let params = &event["params"];
@@ -135,7 +135,7 @@ fn nothing_is_asked_but_the_page_and_the_registries_that_were_chosen() {
 const TRAP: &str = "new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array([0,97,115,109,1,0,0,0,1,4,1,96,0,0,3,2,1,0,7,5,1,1,102,0,0,10,5,1,3,0,0,11]))).exports.f()";
 
 #[test]
-fn what_kills_the_program_is_announced_and_the_link_stays() {
+fn crash_is_announced_and_keeps_link() {
     // The same with a function that calls itself: `(func (export "f") call 0)`.
     let overflow = TRAP.replace("10,5,1,3,0,0,11", "10,6,1,4,0,16,0,11");
     let overflow = overflow.as_str();
@@ -162,7 +162,7 @@ fn what_kills_the_program_is_announced_and_the_link_stays() {
         looks(&page, "crashed", "[role=alert]");
         proxy.release();
     }
-    // What is nobody's fault is not a crash.
+    // An error that is not the page's own is not a crash.
     let page = open(&address(&[]));
     page.eval("setTimeout(() => { throw new Error('an extension') }); Promise.reject(new DOMException('x', 'AbortError'))", &[]);
     page.eval("return new Promise(end => setTimeout(end, 200))", &[]);
@@ -170,7 +170,7 @@ fn what_kills_the_program_is_announced_and_the_link_stays() {
 }
 
 #[test]
-fn a_program_that_cannot_be_loaded_is_announced() {
+fn failed_program_load_is_announced() {
     let folder = tempfile::tempdir().expect("a folder");
     copy(dist(), folder.path());
     let wasm =
@@ -191,7 +191,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_wall_is_shown_in_frames_and_nothing_with_buttons_is() {
+fn frames_show_only_embedded_views() {
+    // A view with buttons could be clicked through another page's frame, so it is not shown in one.
     let folder = tempfile::tempdir().expect("a folder");
     copy(dist(), folder.path());
     let frame = |query: &str| format!("<iframe src='./?{query}' width=900 height=500></iframe>");
@@ -219,7 +220,7 @@ fn a_wall_is_shown_in_frames_and_nothing_with_buttons_is() {
 }
 
 #[test]
-fn the_login_form_is_none_that_browsers_fill_in() {
+fn login_form_disables_browser_autofill() {
     let proxy = Proxy::fake(|_| {
         let headers = [
             ("Access-Control-Allow-Origin", "*"),
@@ -234,21 +235,22 @@ fn the_login_form_is_none_that_browsers_fill_in() {
     assert_eq!(fields, json!([["text", "off", ""], ["password", "new-password", ""]]));
 }
 
-/// Opens the page, and waits until it says what is wrong; how long that took.
+/// Opens the page, waits until it says what is wrong, and prints how long that took.
 fn refused(page: &Page, url: &str, name: &str) {
     let started = Instant::now();
     visit(page, url);
     println!("{name}: {:.1?}", started.elapsed());
     assert!(!page.text().contains("overtag crashed"), "{name}: {}", page.text());
     assert_eq!(page.eval("return document.querySelector('main').getAttribute('aria-busy')", &[]), json!("false"), "{name}");
-    // It is alive: a click changes the link.
+    // The page still works: a click changes the link.
     let before = page.url();
     page.click("link", "Board");
     page.wait_for(&format!("location.href !== {}", json!(before)), PATIENCE);
 }
 
 #[test]
-fn files_that_killed_the_page_are_answered() {
+fn hostile_files_do_not_crash_page() {
+    // Files and links that could crash or hang a page without limits.
     let nest = format!("{{% set x = ['a'] %}}{}", "{% set x = [x,x,x,x,x,x,x,x,x,x] %}".repeat(12));
     let chain = |begin: &str, middle: &str, n: usize, end: &str| format!("{begin}{}{end}", middle.repeat(n));
     let cases: Vec<(&str, String)> = vec![
@@ -296,7 +298,7 @@ fn files_that_killed_the_page_are_answered() {
         visit(&page, &address(&[("view", "board"), ("snapshot", &format!("{}{name}.json", site.url))]));
         let links = page.eval("return [...document.querySelectorAll('a')].filter(a => !/^https?:/.test(a.href)).length", &[]);
         assert_eq!(links, json!(0), "{name}");
-        let words = ["not a snapshot", "later than the clock here", ""]
+        let words = ["not a snapshot", "later than the local clock", ""]
             [["deep", "late", "script"].iter().position(|n| *n == name).unwrap_or(2)];
         assert!(page.text().contains(words), "{name}: {}", page.text());
     }

@@ -1,4 +1,4 @@
-//! YAML as PyYAML's safe loader reads it, asked of PyYAML itself.
+//! YAML as PyYAML's safe loader reads it, compared with PyYAML itself.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use overtag::engine::yaml;
 use serde_json::{Value, json};
 
-/// Documents from which many others are made by small changes.
+/// Documents from which many others are made with small changes.
 const DOCUMENTS: &[&str] = &[
     "a: &a {x: 1, y: [1, 2]}\nb: &b\n  <<: *a\n  z: on\nc:\n  <<: [*b, *a]\n  '<<': q\n  y: 0777\n",
     "<<: [{a: 1}, {a: 2, c: 3}]\n<<: {c: 9}\nb: &b {<<: {d: 4}, <<: {d: 5}}\ne: {<<: *b, d: 6}\n",
@@ -60,7 +60,7 @@ const DOCUMENTS: &[&str] = &[
     "# only\n",
 ];
 
-/// Many documents: those above, and others with some characters more, less, or moved. The same ones each time.
+/// Many documents: those above, and others with characters added, removed or moved. The same ones each time.
 fn documents() -> Vec<String> {
     const PARTS: [&str; 40] = [
         "a", "b", ":", " ", "-", "\n", "  ", "'", "\"", "{", "}", "[", "]", ",", "#", "&", "*", "!", "|", ">", "%", "@", "?",
@@ -92,7 +92,7 @@ fn documents() -> Vec<String> {
     out
 }
 
-/// What PyYAML makes of each document: its value with texts for keys, or `{"error"}`, and then what libyaml makes of it, if anything.
+/// How PyYAML reads each document: its value with text keys, or `{"error"}` and then libyaml's value, if it has one.
 /// A number that JSON does not hold is `{"text": …}`.
 fn pyyaml(documents: &[String]) -> Vec<Value> {
     const SCRIPT: &str = r#"
@@ -164,12 +164,12 @@ fn documents_read_as_pyyaml_reads_them() {
                 refused += usize::from(theirs.get("error").is_none());
                 assert!(error.location.to_string().starts_with("t.yaml, line "), "{text:?}: {error}");
             }
-            // To Python the keys 1 and true are one.
+            // For Python the keys `1` and `true` are the same.
             (theirs, Ok(ours), None) => {
                 assert!(is_same(theirs, &ours.value), "{text:?}\nPyYAML {theirs}\nours   {}", ours.value);
                 same += 1;
             }
-            // libyaml, which Heat uses where it is installed, takes some more.
+            // libyaml, which Heat uses if it is installed, accepts more.
             (_, Ok(ours), Some(error)) => {
                 let lenient = theirs.get("lenient").is_some_and(|lenient| is_same(lenient, &ours.value));
                 assert!(lenient, "{text:?} is {} for us; PyYAML: {error}", ours.value);
@@ -180,22 +180,25 @@ fn documents_read_as_pyyaml_reads_them() {
 }
 
 #[test]
-fn keys_that_stand_twice_are_told_with_their_place() {
+fn duplicate_keys_are_reported_with_place() {
     let document = yaml::parse("e.yaml", "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\na: 2\n").expect("YAML");
     assert_eq!(document.value, json!({ "a": 2, "b": { "c": 3 , "d": 2 } }));
     let reported: Vec<String> = document.notices.iter().map(ToString::to_string).collect();
-    assert!(reported[0].contains("`c` stands twice") && reported[0].contains("e.yaml, line 5, column 3: `c: 3`"), "{reported:?}");
-    assert!(reported[1].contains("`a` stands twice") && reported[1].contains("line 6, column 1"), "{reported:?}");
+    assert!(
+        reported[0].contains("`c` appears twice") && reported[0].contains("e.yaml, line 5, column 3: `c: 3`"),
+        "{reported:?}"
+    );
+    assert!(reported[1].contains("`a` appears twice") && reported[1].contains("line 6, column 1"), "{reported:?}");
     let document = yaml::parse("e.yaml", "x:\n  <<: [{a: 1, b: 2}, {a: 3, b: 2}]\n").expect("YAML");
     assert_eq!(document.value, json!({ "x": { "a": 1, "b": 2 } }));
     assert_eq!(document.notices.len(), 1, "{:?}", document.notices);
     assert!(document.notices[0].to_string().contains("`a` is merged from several mappings"), "{:?}", document.notices);
-    // What is merged is meant to be overridden.
+    // A merged key may be overridden without a notice.
     assert!(yaml::parse("e.yaml", "x: {<<: {a: 1}, a: 2}").expect("YAML").notices.is_empty());
 }
 
 #[test]
-fn what_would_take_for_ever_is_refused_at_once() {
+fn exploding_documents_are_refused_at_once() {
     let nested = |n: usize, open: &str| open.repeat(n);
     let alias = format!("a: &a \"{}\"\nb: [{}]", "x".repeat(1_000_000), "*a,".repeat(6_000));
     let bomb = (1..40).fold("a0: &a0 [x]\n".to_owned(), |text, i| {
@@ -223,7 +226,7 @@ fn what_would_take_for_ever_is_refused_at_once() {
 }
 
 #[test]
-fn what_is_written_reads_back_by_another_reader() {
+fn written_yaml_reads_back_unchanged() {
     let odd = [
         "on",
         "1e10",

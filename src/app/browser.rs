@@ -131,7 +131,7 @@ async fn read_all(files: Option<web_sys::FileList>) -> Vec<Result<Source, String
     let mut out = Vec::new();
     let Some(files) = files else { return out };
     if files.length() > FILES {
-        return vec![Err(format!("{} files are too many at once: give up to {FILES}", files.length()))];
+        return vec![Err(format!("cannot read {} files at once: give at most {FILES}", files.length()))];
     }
     for file in (0..files.length()).filter_map(|i| files.get(i)) {
         let name = file.name();

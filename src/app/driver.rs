@@ -502,7 +502,7 @@ impl Loader {
         let host = host_of(&address);
         let may = host == browser::host() || !is_private(&host) || is_private(&browser::host());
         if !may && self.store.allowed.with_untracked(|a| !a.contains(&host)) {
-            return Err(format!("{host} is on a private network, and a public page is not led there"));
+            return Err(format!("{host} is on a private network, and this page is not"));
         }
         web::fetch(&address, stopper).await
     }
@@ -523,7 +523,7 @@ impl Loader {
         }
         if prepared.sides.len() < 2 {
             let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
-            return end(Err(Error::usage("there is only one side", Location::Choice("channels".to_owned()), hint)));
+            return end(Err(Error::usage("there is only one side to compare", Location::Choice("channels".to_owned()), hint)));
         }
         if let Some(plan) = prepared.plan() {
             let blocked = self.blocked(prepared, plan, snapshot.as_deref());
@@ -670,7 +670,7 @@ impl Loader {
                     }
                     wants
                         .into_iter()
-                        .for_each(|want| pipeline.take(want, "", 0, Err("cancelled before it was known".to_owned())));
+                        .for_each(|want| pipeline.take(want, "", 0, Err("cancelled before a response arrived".to_owned())));
                 }
             }
         });
@@ -719,7 +719,7 @@ impl Loader {
             && self.store.results.with_untracked(|r| !r.stages.is_empty());
         // A board that is being asked for is not asked for again from its beginning.
         if prepared.settings.view == View::Board && self.store.phase.with_untracked(|p| *p == Phase::Busy) && is_under_way {
-            return self.store.said.set("The board is being asked for already.".to_owned());
+            return self.store.said.set("The board is already loading.".to_owned());
         }
         self.stop();
         self.store.by_clock.set(by_clock);

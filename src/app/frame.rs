@@ -117,7 +117,7 @@ pub fn App() -> impl IntoView {
             <h2 id="keys-title">"Keys"</h2>
             <dl>
                 <dt><kbd>"/"</kbd></dt><dd>"search"</dd>
-                <dt><kbd>"j"</kbd><kbd>"k"</kbd></dt><dd>"next row, row before"</dd>
+                <dt><kbd>"j"</kbd><kbd>"k"</kbd></dt><dd>"next row, previous row"</dd>
                 <dt><kbd>"o"</kbd></dt><dd>"open the row, or the cell"</dd>
                 <dt><kbd>"e"</kbd></dt><dd>"only what is wrong"</dd>
                 <dt><kbd>"r"</kbd></dt><dd>"refresh"</dd>
@@ -228,10 +228,10 @@ fn Notices(store: Store) -> impl IntoView {
             let named = hosts.join(", ");
             Some(view! {
                 <div class="notice" data-kind="warning">
-                    <p>"This link asks a registry on your own network, " <code>{named}</code> ". Nothing was sent yet."</p>
+                    <p>"This link queries a registry on your own network, " <code>{named}</code> ". No request was sent yet."</p>
                     {match browser::is_framed() {
                         // A click in a frame may be meant for the page around it.
-                        true => view! { <a href=browser::whole_address() target="_blank" rel="noopener">"Open it in its own window to allow this"</a> }.into_any(),
+                        true => view! { <a href=browser::whole_address() target="_blank" rel="noopener">"Open this page in its own window to allow the registry"</a> }.into_any(),
                         false => view! {
                             <button
                                 class="button"

@@ -30,7 +30,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let grid = Grid::new(&settings, &plan);
     if grid.members.is_empty() {
         let hint = "loosen roles, services, include or exclude, or give a template that uses tag";
-        return Err(Error::new(Kind::No, "no image follows the channel", "", hint));
+        return Err(Error::new(Kind::No, "no image uses the channel's tag", "", hint));
     }
     let snapshot = snapshot_in(&files)?;
     // What a snapshot holds of labels costs nothing.
@@ -103,9 +103,9 @@ fn history_trouble(queries: &[Query], facts: &Facts) -> Option<Error> {
             ))
         }
         None if queries.is_empty() => Some(Error::usage(
-            "nothing here tells the history of these tags",
+            "no source reports the history of these tags",
             "--history",
-            "give --dlrn, or a snapshot that --since carries on",
+            "give --dlrn, or a snapshot that you extend with --since",
         )),
         None => None,
     }
@@ -121,9 +121,9 @@ fn require_whole(channels: &[String], stages: &[Stage]) -> Result<(), Error> {
     let certain = counts.torn + counts.absent + counts.unresolved > 0 || stage.state != State::Unknown;
     let kind = if certain { Kind::No } else { Kind::Registry };
     let hint = match stage.state {
-        State::Unproven => "look at the board: nothing tells for which build these images stand",
+        State::Unproven => "look at the board: nothing shows which build these images point to",
         _ if certain => "wait for the promotion, or look at the board",
-        _ => "retry; the board says what failed",
+        _ => "retry; the board shows what failed",
     };
     Err(Error::new(kind, stage.sentence().trim_end_matches('.'), stage.channel.as_str(), hint))
 }
@@ -138,5 +138,5 @@ fn report_failures(cells: &[Image], rows: &[Known]) -> Result<(), Error> {
     let mut failures = output::failures(failed.iter().copied(), &format!("{} cells", rows.len()));
     let last = failures.pop();
     failures.iter().for_each(|failure| say(failure));
-    last.map_or(Ok(()), |last| Err(Error { hint: "retry; the board says what is not known".to_owned(), ..last }))
+    last.map_or(Ok(()), |last| Err(Error { hint: "retry; the board shows what is not known".to_owned(), ..last }))
 }

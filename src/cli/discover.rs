@@ -29,7 +29,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         imagename: name.clone(),
         short: name.clone(),
         reference: Ok(reference),
-        why: "it was asked for".to_owned(),
+        why: "you requested it".to_owned(),
         params: Vec::new(),
         services: Vec::new(),
     };
@@ -39,7 +39,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let run = native::drive(run, &progress())?;
     let (rows, _) = run.summarize();
     let Some(row) = rows.into_iter().next().flatten().map(Arc::unwrap_or_clone) else {
-        return Err(Error::new(Kind::Registry, "the registry was not asked", name, "retry"));
+        return Err(Error::new(Kind::Registry, "the registry was not queried", name, "retry"));
     };
     match row.status {
         Status::Resolved => print(&format!("{}\n", row.tag)),

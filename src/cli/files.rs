@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Source, Error> {
 /// Reads a text file from the web.
 pub fn fetch(url: &str) -> Result<Source, Error> {
     let bytes = native::fetch(url, LIMIT)
-        .map_err(|why| Error::new(Kind::Registry, format!("it cannot be read ({why})"), url, "check the address"))?;
+        .map_err(|why| Error::new(Kind::Registry, format!("the file cannot be read ({why})"), url, "check the address"))?;
     text(url.to_owned(), bytes)
 }
 
@@ -129,7 +129,7 @@ fn place_of(path: &Path) -> Result<Place, Error> {
             return Ok(Place::Descriptor(number));
         }
         if folder.starts_with("/proc") {
-            return Err(wrong("this belongs to another process, or is not a file", "give a path of your own"));
+            return Err(wrong("this belongs to another process, or is not a file", "give another path"));
         }
         let full = folder.join(&name);
         match fs::read_link(&full) {
@@ -142,7 +142,7 @@ fn place_of(path: &Path) -> Result<Place, Error> {
             }
         }
     }
-    Err(wrong("its links lead in a circle", "correct the links"))
+    Err(wrong("its symbolic links form a loop", "correct the links"))
 }
 
 /// Whether a text for `to`, or for standard output, would be written to the file at `path`.
@@ -240,7 +240,7 @@ impl<'a> Ready<'a> {
     fn new(place: &'a Path, text: &str) -> io::Result<Self> {
         if is_mounted(place)? {
             let message =
-                "it is mounted by itself, so that it cannot be replaced as a whole; mount its folder, or write to /dev/stdout";
+                "it is a mount point, which cannot be replaced as a whole; mount its folder instead, or write to /dev/stdout";
             return Err(io::Error::new(ErrorKind::ResourceBusy, message));
         }
         remove_old(place);
@@ -264,7 +264,7 @@ fn keep_owner(file: &File, old: &Metadata) -> io::Result<()> {
     let is = file.metadata()?;
     if (is.uid(), is.gid()) != (old.uid(), old.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid())).map_err(|e| {
-            let message = format!("it belongs to user {} and group {}, which cannot be kept: {e}", old.uid(), old.gid());
+            let message = format!("its owner (user {}, group {}) cannot be kept: {e}", old.uid(), old.gid());
             io::Error::new(e.kind(), message)
         })?;
     }
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_file_that_cannot_be_moved_puts_the_first_back() {
+    fn failed_second_file_restores_the_first() {
         let folder = tempfile::tempdir().expect("a folder");
         for is_new in [false, true] {
             let (first, second) = (folder.path().join("first"), folder.path().join("second"));

@@ -44,7 +44,11 @@ pub fn address(invocation: &Invocation, key: &str, url: &str) -> Result<String, 
     // A link is not to name files of this machine.
     url::join(base, url).ok_or_else(|| {
         let hint = "give the whole link, or name it by its own flag";
-        Error::usage("this is an address beside a page, and the link names no page", format!("{key}={}", clean(url)), hint)
+        Error::usage(
+            "this address is relative to a page, and the link does not name a page",
+            format!("{key}={}", clean(url)),
+            hint,
+        )
     })
 }
 
@@ -179,7 +183,7 @@ pub fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&
             let texts: Vec<Result<(String, String), String>> = std::thread::scope(|scope| {
                 let one = |want| scope.spawn(move || fetch(want, want.key()).map_err(|e| e.message));
                 let all: Vec<_> = few.iter().map(one).collect();
-                all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("it was given up".to_owned()))).collect()
+                all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("the request stopped unexpectedly".to_owned()))).collect()
             });
             for (want, read) in few.iter().zip(texts) {
                 let from = read.as_ref().map_or("", |(from, _)| from).to_owned();

@@ -30,7 +30,11 @@ pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Lo
     }
     let is_asked = |place: &str| repositories.iter().any(|r| format!("{r}/").starts_with(&format!("{place}/")));
     for (place, why) in authfile.unusable().filter(|(place, _)| is_asked(place)) {
-        say(&Error::usage(format!("no login for {}", clean(place)), why, "log in with podman login, or go on without"));
+        say(&Error::usage(
+            format!("no login for {}", clean(place)),
+            why,
+            "log in with podman login, or continue without a login",
+        ));
     }
     Ok(authfile.logins)
 }
@@ -40,7 +44,7 @@ pub fn logins(invocation: &Invocation, repositories: &[Repository]) -> Result<Lo
 fn query(helper: &Helper) -> Result<Option<String>, String> {
     let is_name = helper.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if !is_name {
-        return Err("that is not the name of a program".to_owned());
+        return Err("its name is not a program's name".to_owned());
     }
     let mut command = Command::new(format!("docker-credential-{}", helper.name));
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -61,18 +65,18 @@ fn query(helper: &Helper) -> Result<Option<String>, String> {
             Some(status) => break status,
             None if start.elapsed() > LIMIT => {
                 _ = child.kill();
-                return Err(format!("it did not answer within {} s", LIMIT.as_secs()));
+                return Err(format!("it timed out after {} s", LIMIT.as_secs()));
             }
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     };
     let left = LIMIT.saturating_sub(start.elapsed()).min(GRACE);
-    let text = answer.recv_timeout(left).map_err(|_| "it does not end its answer".to_owned())?;
+    let text = answer.recv_timeout(left).map_err(|_| "it did not end its output".to_owned())?;
     match status.success() {
         true => Ok(Some(text)),
         false if text.contains("credentials not found") => Ok(None),
         // What may hold a secret is not shown.
-        false if text.contains(['{', '"']) => Err(format!("it failed ({status})")),
-        false => Err(format!("it failed: {}", text.trim().chars().take(200).collect::<String>())),
+        false if text.contains(['{', '"']) => Err(format!("it ended with {status}")),
+        false => Err(format!("it reported: {}", text.trim().chars().take(200).collect::<String>())),
     }
 }

@@ -30,7 +30,7 @@ pub fn since(invocation: &Invocation) -> Result<Option<Snapshot>, Error> {
     match files::read(path).and_then(|source| Snapshot::read(&source.text, &source.name)) {
         Ok(older) => Ok(Some(older)),
         Err(error) if files::is_same(path, invocation.output.as_deref()) => {
-            let hint = "it is not written over; read it with the overtag that wrote it, or move it away to start a new history";
+            let hint = "it is not overwritten; read it with the overtag that wrote it, or move it away to start a new history";
             Err(Error { hint: hint.to_owned(), ..error })
         }
         // It stays as it is, and must not end a job that is to write another file.

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_hosts_are_told_from_public_ones() {
+    fn private_hosts_are_recognised() {
         for host in [
             "a.intranet",
             "a.corp",

@@ -62,12 +62,12 @@ impl Client {
             match location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308)) {
                 None => return Ok(response),
                 Some(_) if request.method == Method::Post => {
-                    return Err(Failure::RedirectRefused("a login is sent to no other place".to_owned()));
+                    return Err(Failure::RedirectRefused("a login is not sent to another address".to_owned()));
                 }
                 Some(location) => request = redirect::redirected(&request, &location).map_err(Failure::RedirectRefused)?,
             }
         }
-        Err(Failure::RedirectRefused("there is no end of it".to_owned()))
+        Err(Failure::RedirectRefused("too many redirects".to_owned()))
     }
 
     /// The agent for an address, and its proxy where that is handed the whole address.
@@ -136,7 +136,7 @@ impl Client {
             let queries = response.status == 401 && response.challenge.is_some();
             if response.status == 407 || is_page && !queries {
                 let message =
-                    format!("the proxy {}, or a server that is no registry, answered {}", proxy.place(), response.status);
+                    format!("the proxy {}, or a server that is not a registry, returned {}", proxy.place(), response.status);
                 return Err(Failure::Network(message));
             }
         }
@@ -171,13 +171,13 @@ fn decoded(mut body: Vec<u8>, encoding: &str, limit: usize) -> Result<Vec<u8>, F
             return Ok(body);
         }
         if !matches!(coding.as_str(), "gzip" | "x-gzip") {
-            let message = format!("the answer is encoded as {}, which was not asked for", clean(&coding));
+            let message = format!("the response is encoded as {}, which was not requested", clean(&coding));
             return Err(Failure::Network(message));
         }
         let mut plain = Vec::new();
         let read = flate2::read::MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1).read_to_end(&mut plain);
         match read {
-            Err(_) => return Err(Failure::Network("the answer is not encoded as its headers say".to_owned())),
+            Err(_) => return Err(Failure::Network("the response is not encoded as its headers say".to_owned())),
             Ok(_) if plain.len() > limit => return Err(Failure::TooLarge(limit)),
             Ok(_) => body = plain,
         }
@@ -222,10 +222,10 @@ pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
         }
         return match outcome {
             Ok(response) if response.status == 200 => Ok(response.body),
-            Ok(response) => Err(format!("the server answered {}", response.status)),
+            Ok(response) => Err(format!("the server returned {}", response.status)),
             Err(Failure::Network(why) | Failure::RedirectRefused(why)) => Err(why),
             Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
-            Err(_) => Err("the server did not answer in time".to_owned()),
+            Err(_) => Err("the server timed out".to_owned()),
         };
     }
 }

@@ -173,7 +173,7 @@ impl Proxies {
                 None => Ok(None),
                 Some((text, name)) => Proxy::parse(&text)
                     .map(Some)
-                    .ok_or_else(|| Error::usage("this names no proxy", name, "give http://HOST:PORT, or unset it")),
+                    .ok_or_else(|| Error::usage("this is not a proxy's address", name, "give http://HOST:PORT, or unset it")),
             }
         };
         let list = value("no_proxy").or_else(|| value("NO_PROXY")).unwrap_or_default();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_an_error() {
+    fn invalid_proxy_variable_is_error() {
         for text in ["http://", "http://h:port", "ftp://h:1", "http://h:1:2", "://", "h:", "http://[::1:80", "a b"] {
             let get = |name: &str| (name == "https_proxy").then(|| text.to_owned());
             let proxies = Proxies::read(get);
@@ -289,7 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cgi_program_does_not_read_http_proxy_in_upper_case() {
+    fn cgi_program_ignores_uppercase_http_proxy() {
+        // A CGI program gets a client's `Proxy:` header as `HTTP_PROXY`, so it must not count.
         let http = ("HTTP_PROXY", "http://p:1");
         assert_eq!(through(&[http], "http://h/"), Some("http://p:1".to_owned()));
         assert_eq!(through(&[http, ("REQUEST_METHOD", "GET")], "http://h/"), None);

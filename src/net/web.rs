@@ -122,7 +122,7 @@ async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<R
 
 /// Reads a body piece by piece, and of one that is too large no more than the limit: a hostile server does not report its length.
 async fn read_body(stream: Option<ReadableStream>, limit: usize) -> Result<Vec<u8>, Failure> {
-    let broken = |_| Failure::Network("the answer broke off".to_owned());
+    let broken = |_| Failure::Network("the response broke off".to_owned());
     let mut body = Vec::new();
     let Some(stream) = stream else { return Ok(body) };
     let reader = ReadableStreamDefaultReader::new(&stream).map_err(broken)?;
@@ -161,14 +161,14 @@ pub async fn fetch(url: &str, stopper: &Stopper) -> Result<String, String> {
         let host = url::origin(url);
         return match outcome {
             Ok(response) if response.status == 200 => String::from_utf8(response.body).map_err(|_| "it is not UTF-8".to_owned()),
-            Ok(response) => Err(format!("the server answered {}", response.status)),
+            Ok(response) => Err(format!("the server returned {}", response.status)),
             Err(Failure::Network(_)) => Err(format!(
-                "the browser got no answer from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)"
+                "no response from {host}: it is down, its name is wrong, or it does not allow this page to read it (CORS)"
             )),
             Err(Failure::Offline) => Err("this computer is offline".to_owned()),
-            Err(Failure::RedirectRefused(why)) => Err(format!("the server sends us elsewhere, and {why}")),
+            Err(Failure::RedirectRefused(why)) => Err(format!("redirect refused: {why}")),
             Err(Failure::TooLarge(limit)) => Err(format!("it is larger than {} MiB", limit >> 20)),
-            Err(Failure::Timeout | Failure::Cancelled) => Err("the server did not answer in time".to_owned()),
+            Err(Failure::Timeout | Failure::Cancelled) => Err("the server timed out".to_owned()),
         };
     }
 }

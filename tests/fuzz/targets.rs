@@ -32,7 +32,7 @@ use url::{Host, Url};
 /// Reads some bytes, and panics where a promise is broken.
 pub type Target = fn(&[u8]);
 
-/// Each by the name of its folder in the corpus.
+/// Each target, by the name of its folder in the corpus.
 pub const ALL: [(&str, Target); 10] = [
     ("authfile", authfile),
     ("challenge", challenge),
@@ -260,7 +260,7 @@ fn manifest(data: &[u8]) {
             assert!(media_type.starts_with("application/vnd."));
             sound(manifest);
         }
-        // What a client is told, from the first question on.
+        // What a client answers, from its first request on.
         let answer = |query: &Query, digest: Option<&str>| {
             let server = server(Dialect::COMMON, caller);
             let mut exchanged = Vec::new();
@@ -330,7 +330,7 @@ fn sound(manifest: &Manifest) {
     }
 }
 
-/// Nothing is asked twice, and nobody but the registry is asked.
+/// No request is sent twice, and none goes to another host than the registry.
 fn asked(request: &Request, before: &[Exchange]) {
     assert_eq!(origin(&request.url), ENDPOINT);
     assert_eq!(Url::parse(&request.url).expect("an address").origin(), Url::parse(ENDPOINT).expect("an address").origin());
@@ -382,7 +382,7 @@ fn quay(data: &[u8]) {
                                 .eq(names.into_iter().take(3 + usize::from(!exchanged.is_empty())))
                         );
                     } else if matches!(query, Query::Tags { .. } | Query::History { .. }) {
-                        // Pages that do not fit together are read anew, so often and no more.
+                        // Pages that do not fit together are read again, a limited number of times.
                         asked(&request, &[]);
                         assert!(exchanged.len() < 200);
                     } else {

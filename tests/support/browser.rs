@@ -43,9 +43,9 @@ pub struct Options {
     pub window: (u32, u32),
     /// Device pixels to a CSS pixel: 2 with half the window is a zoom of 200 %.
     pub scale: f64,
-    /// Whether the page is told that the person prefers dark colours (light, if not).
+    /// Whether the person prefers dark colours (`prefers-color-scheme`; light, if not).
     pub dark: bool,
-    /// Whether the page is told that the person prefers reduced motion.
+    /// Whether the person prefers reduced motion (`prefers-reduced-motion`).
     pub reduced_motion: bool,
     /// `MAP registry.example 127.0.0.1`, for names that no resolver knows.
     pub host_resolver_rules: Option<String>,
@@ -215,7 +215,7 @@ impl fmt::Display for Message {
     }
 }
 
-/// A control as assistive technology is told of it.
+/// A control as assistive technology sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// Its role.
@@ -268,7 +268,7 @@ impl Page {
         self.ok(self.post("/url", &json!({ "url": url })), &format!("could not open {url}"));
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     #[track_caller]
     pub fn reload(&self) {
         self.ok(self.post("/refresh", &json!({})), "could not reload");
@@ -451,7 +451,7 @@ impl Page {
     /// A record is a visible row: column header → text, as assistive technology
     /// reads it (nothing hidden, no `aria-hidden`; blanks made one). Titles
     /// (`title` attributes) in a cell are under `COLUMN@title`, joined by blanks.
-    /// A row of one cell across the columns is no record: its text is added to
+    /// A row with one cell across all columns is not a record: its text is added to
     /// the record above it, under `@detail`.
     #[track_caller]
     pub fn table(&self, name: &str) -> Vec<BTreeMap<String, String>> {
@@ -726,7 +726,7 @@ impl Page {
         }
     }
 
-    /// Says that there is no such element, and which ones of the role there are.
+    /// The refusal that no such element was found, with the elements of that role.
     fn none(&self, role: &str, name: &str) -> Refused {
         let names = self.found(role, "").unwrap_or_default();
         let names: Vec<String> = names.into_iter().map(|c| c.name).collect();
@@ -736,7 +736,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // Chromium ends in good order, and its profile can be removed.
+        // Chromium ends cleanly, so that its profile can be removed.
         let _ = self.driver.call("DELETE", &self.session, &Value::Null);
     }
 }
@@ -800,8 +800,8 @@ fn reference(element: &str) -> Value {
     json!({ ELEMENT: element })
 }
 
-/// Tells a role from a CSS selector: names of elements that are no roles, and
-/// all that has a sign in it, are CSS.
+/// Whether a text is a role and not a CSS selector: element names that are not
+/// roles, and all texts with punctuation, are CSS.
 fn is_role(text: &str) -> bool {
     const ELEMENTS: [&str; 14] =
         ["a", "body", "details", "dialog", "div", "h1", "h2", "input", "label", "p", "select", "span", "summary", "textarea"];

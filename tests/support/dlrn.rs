@@ -21,7 +21,7 @@ pub struct Dlrn {
     _server: Guarded,
 }
 
-/// What DLRN knows a package's hash by: the commit, the packaging's commit, and what extends both.
+/// How DLRN identifies a build of a package: the commit, the packaging's commit, and the extended hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Hashes<'a> {
     /// 40 digits.
@@ -33,7 +33,7 @@ pub struct Hashes<'a> {
 }
 
 impl Dlrn {
-    /// Starts a server that knows nothing.
+    /// Starts a server with an empty database.
     #[track_caller]
     pub fn start() -> Dlrn {
         assert!(Path::new(PYTHON).is_file(), "DLRN is not installed: run make test, which does it");
@@ -50,14 +50,14 @@ impl Dlrn {
         format!("http://{}", self.host)
     }
 
-    /// Has a channel stand for a hash from then on; of an aggregate, `hashes` are those of one of its packages.
+    /// Makes a channel point to a hash from then on; with an aggregate, `hashes` are those of one of its packages.
     #[track_caller]
     pub fn promote(&self, channel: &str, hashes: Hashes<'_>, aggregate: Option<&str>, at: u64) {
         let promotion = json!({ "channel": channel, "commit": commit(hashes), "aggregate": aggregate, "at": at });
         add(self.folder.path(), &json!({ "promotions": [promotion], "votes": [] }));
     }
 
-    /// Takes the vote of a job: `success`, `failure` or `running`.
+    /// Adds the vote of a job: `success`, `failure` or `running`.
     #[track_caller]
     pub fn vote(&self, hashes: Hashes<'_>, aggregate: Option<&str>, job: &str, result: &str, at: u64) {
         let vote = json!({

@@ -1,4 +1,4 @@
-//! What the integration tests stand on: a real registry, a proxy that can
+//! What the integration tests are built on: a real registry, a proxy that can
 //! misbehave, a plain web host, and a real browser.
 //!
 //! But for [`shown`], nothing here knows the product. Each part listens on a free loopback port,
@@ -8,8 +8,8 @@
 //!
 //! * [`registry`]: Debian's `docker-registry` with seeded images, and the right
 //!   answers beside it
-//! * [`proxy`]: counts, delays and spoils requests before an upstream, or
-//!   stands alone as a fake server
+//! * [`proxy`]: counts, delays and breaks requests in front of an upstream, or
+//!   is a fake server by itself
 //! * [`site`]: a static web host below a sub-path
 //! * [`nginx`]: Debian's `nginx` before a registry or a folder: CORS, limits,
 //!   passwords, TLS

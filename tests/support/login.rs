@@ -126,7 +126,7 @@ pub struct Settings {
     /// The status of a refusal; `None`: a token that allows nothing, as Docker
     /// Hub and quay give it. A wrong password is always 401.
     pub refusal: Option<u16>,
-    /// The lifetime in seconds that the answer tells, if it tells one.
+    /// The lifetime in seconds that the answer names, if it names one.
     pub expires_in: Option<u64>,
     /// For how many seconds the registry really takes a token; 0: never.
     pub valid: u32,
@@ -217,7 +217,7 @@ impl Tokens {
         change(&mut self.shared.lock().settings);
     }
 
-    /// Makes all tokens bad that were issued so far; only with [`behind_nginx`].
+    /// Revokes all tokens that were issued so far; only with [`behind_nginx`].
     pub fn revoke(&self) {
         self.shared.lock().issued.values_mut().for_each(|left| *left = Some(0));
     }
@@ -327,7 +327,7 @@ impl Shared {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs().cast_signed();
         let access: Vec<_> = repo.iter().map(|r| json!({ "type": "repository", "name": r, "actions": ["pull"] })).collect();
         let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [self.chain] });
-        // Each is another one, so that what is spent is one token alone.
+        // Each token is different, so that only one is used up at a time.
         let id = self.lock().issued.len();
         let claims = json!({
             "iss": ISSUER, "sub": USER, "aud": SERVICE, "jti": id.to_string(), "access": access,

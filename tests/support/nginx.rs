@@ -34,20 +34,20 @@ pub struct Nginx {
     _folder: TempDir,
 }
 
-/// How an nginx is to be. `FOLDER` in its texts stands for a folder of its own.
+/// The setup of an nginx. `FOLDER` in its texts is replaced by a folder of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// What stands in `http { … }` before the server.
+    /// What is in `http { … }` before the server.
     pub http: String,
-    /// What stands in `server { … }` after `listen`.
+    /// What is in `server { … }` after `listen`.
     pub server: String,
     /// Names and contents of files in `FOLDER`.
     pub files: Vec<(String, String)>,
-    /// The names of its certificate; without any there is no TLS.
+    /// The names of its certificate; without names it does not use TLS.
     pub names: Vec<String>,
 }
 
-/// What a refusal for too many requests says about when to come again.
+/// The `Retry-After` of a refusal for too many requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
     /// So many seconds.
@@ -190,7 +190,7 @@ pub fn spaces(hosts: &[(&str, &str)]) -> String {
     format!("--ip-address-space-overrides={}", each.join(","))
 }
 
-/// The lines that the page offers to who runs a registry: the preflight is
+/// The lines that the page offers to registry administrators: the preflight is
 /// answered, headers are exposed, and each answer has them.
 pub fn cors_lines(origin: &str, more: &str, upstream: &str) -> String {
     format!(
@@ -304,7 +304,7 @@ fn limit(
         Some(RetryAfter::Seconds(n)) => {
             format!(r#"add_header Retry-After "{n}" always; default_type {kind}; return {status} '{body}\n';"#)
         }
-        // nginx can tell a time ahead in `Expires` alone, and that only with a success: a server of its own does, and the status
+        // nginx can compute a later time only in `Expires`, and only for a success. A second server does that, and the status
         // of the refusal stays.
         Some(RetryAfter::Date(n)) => {
             let _ = write!(

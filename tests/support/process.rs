@@ -1,4 +1,4 @@
-//! Runs a server beside the test and ends it with the test.
+//! Runs a server during the test and ends it with the test.
 //!
 //! Dropping is not enough: what a test binary keeps in a `static` is never
 //! dropped, and a killed test drops nothing. So the server runs in a process
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Starts the server with our pipe away from it, then waits for the pipe's end.
+/// Starts the server without our pipe, then waits for the pipe's end.
 ///
 /// The shell lets go of its own output so that the reader sees the end of the
 /// server's output when the server is gone, not when the shell is. It waits for

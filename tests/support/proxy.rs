@@ -1,5 +1,5 @@
-//! A proxy that counts, delays and spoils requests, or a fake server that
-//! answers all by itself and notes what nobody expected.
+//! A proxy that counts, delays and breaks requests, or a fake server that
+//! answers by itself and records unexpected requests.
 //!
 //! A request is in the log, with its status, before the client has the answer:
 //! a client that is done can be counted at once. What has no fault passes
@@ -83,7 +83,7 @@ impl Fault {
         Fault::Status(status, with_cors("application/json"), body.to_string().into_bytes())
     }
 
-    /// Answers as a registry does when it lacks what was asked for, or refuses.
+    /// Answers with a registry's error: a missing tag or repository, or a refusal.
     pub fn registry_error(status: u16, code: &str) -> Fault {
         let error = serde_json::json!({ "code": code, "message": code.to_lowercase() });
         Fault::json(status, &serde_json::json!({ "errors": [error] }))
@@ -146,7 +146,7 @@ pub struct Logged {
     pub method: String,
     /// The request's target: path and query.
     pub path: String,
-    /// The status that was answered; `None` while there is no answer, and for
+    /// The status of the answer; `None` before there is one, and for
     /// ever if the connection was closed without one.
     pub status: Option<u16>,
     /// How many bytes the `Accept` header had, if there was one.
@@ -271,7 +271,7 @@ impl Proxy {
         self.shared.lock().log.len()
     }
 
-    /// Returns how many requests so far were such.
+    /// Returns how many requests so far fit a condition.
     pub fn count_where(&self, such: impl Fn(&Logged) -> bool) -> usize {
         self.shared.lock().log.iter().filter(|l| such(l)).count()
     }

@@ -1,8 +1,8 @@
 //! A double of Quay as an anonymous caller meets it: `/api/v1` with its CORS headers, its one compulsory header, its rate limit
 //! and its time machine, and a `/v2` that no page can read.
 //!
-//! It holds state, so that a tag can move while a client reads. It notes what nobody expected: an unknown path or parameter,
-//! another method, credentials, a browser without the header. [`Quay::assert_clean`] raises what was noted, and so does the end
+//! It has state, so that a tag can move while a client reads. It records unexpected requests: an unknown path or parameter,
+//! another method, credentials, a browser without the header. [`Quay::assert_clean`] panics if there were any; so does the end
 //! of the double, unless its thread panics already (a `static` has no end: call it there).
 //!
 //! Its clock stands still: at the seed's time, or when it was started. [`Quay::promote`] and [`Quay::set_now`] move it.
@@ -24,9 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long dead tags are kept where nobody chose otherwise: two weeks.
+/// How long dead tags are kept by default: two weeks.
 pub const TWO_WEEKS: u64 = 14 * DAY;
-/// How many tags a repository's own answer holds: the newest.
+/// How many tags an overview of a repository has: the newest ones.
 pub const NEWEST: usize = 500;
 /// How many repositories are on a page.
 pub const PAGE: usize = 100;
@@ -35,17 +35,17 @@ pub const DEEP: usize = 540;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
-/// The hash, counted from the newest, that a buried or outrun channel stands for.
+/// The hash, counted from the newest, that a buried or outrun channel points to.
 const FAR_BACK: usize = 530;
 
-/// What may be asked of the API.
+/// The kinds of requests that the API has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Q1: the repositories of a namespace.
     Repositories,
     /// Q2: a repository with its newest tags.
     Repository,
-    /// Q3: tags, dead ones too unless told otherwise.
+    /// Q3: tags, dead ones too by default.
     Tags,
     /// Q4: a manifest by digest.
     Manifest,
@@ -121,7 +121,7 @@ impl Manifest {
     }
 
     fn new(json: &Value, media: &'static str, labels: Vec<(String, String)>, children: Vec<Manifest>) -> Manifest {
-        // Indented: whoever parses and prints anew gets another digest.
+        // Indented, so that parsing and printing it again gives another digest.
         let text = serde_json::to_string_pretty(json).expect("a JSON value can be printed");
         Manifest { digest: digest(&text), text, labels, children, media, created: 1_559_131_200 }
     }
@@ -131,12 +131,12 @@ impl Manifest {
     }
 }
 
-/// One life of a tag: the time it stood for one digest.
+/// One period of a tag: the time while it pointed to one digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagPeriod {
     /// The tag.
     pub name: String,
-    /// What it stood for.
+    /// The digest that it pointed to.
     pub digest: String,
     /// Since when, in seconds UTC.
     pub start_ts: u64,
@@ -147,7 +147,7 @@ pub struct TagPeriod {
 }
 
 impl TagPeriod {
-    /// Says whether the tag stood for it then.
+    /// Returns whether the tag pointed to it at that time.
     pub fn is_active(&self, now: u64) -> bool {
         self.end_ts.is_none_or(|end| end > now)
     }
@@ -164,7 +164,7 @@ pub struct Repository {
     pub tag_expiration_s: u64,
     /// `NORMAL`, `READ_ONLY`, `MIRROR` or `ORG_MIRROR`.
     pub state: &'static str,
-    /// Tags of which an old Quay does not tell the digest.
+    /// Tags that an old Quay lists without a digest.
     pub undigested: BTreeSet<String>,
     /// Labels that somebody gave a manifest in Quay's page, by digest.
     pub added: BTreeMap<String, Vec<(String, String)>>,
@@ -197,7 +197,7 @@ impl Repository {
         digest
     }
 
-    /// Has a tag stand for a digest from then on; ends the life before.
+    /// Makes a tag point to a digest from then on, and ends the period before.
     #[track_caller]
     pub fn tag(&mut self, tag: &str, digest: &str, at: u64) {
         assert!(self.manifests.contains_key(digest), "{} has no manifest {digest} for {tag}", self.path);
@@ -206,7 +206,7 @@ impl Repository {
         self.periods.push(TagPeriod { name, digest, start_ts: at, end_ts: None, reversion: false });
     }
 
-    /// As [`Repository::tag`], but the life before does not end: a tag that is alive twice (quay#4966).
+    /// As [`Repository::tag`], but the period before does not end: the tag is active twice (quay#4966).
     pub fn tag_twice(&mut self, tag: &str, digest: &str, at: u64) {
         let (name, digest) = (tag.to_owned(), digest.to_owned());
         self.periods.push(TagPeriod { name, digest, start_ts: at, end_ts: None, reversion: false });
@@ -219,19 +219,19 @@ impl Repository {
         self.periods.last_mut().expect("one was just added").reversion = true;
     }
 
-    /// Ends the life of a tag: deleted, or to expire if that is in the future.
+    /// Ends the period of a tag: it is deleted, or it expires if that is in the future.
     pub fn end(&mut self, tag: &str, at: u64) {
         for period in self.periods.iter_mut().filter(|l| l.name == tag && l.is_active(at)) {
             period.end_ts = Some(at);
         }
     }
 
-    /// What a tag stands for at that time.
+    /// The period of a tag at that time.
     pub fn period(&self, tag: &str, now: u64) -> Option<&TagPeriod> {
         self.periods.iter().rev().find(|l| l.name == tag && l.is_active(now))
     }
 
-    /// Returns a manifest by digest, however dead.
+    /// Returns a manifest by digest, also if no active tag points to it.
     pub fn manifest(&self, digest: &str) -> Option<&Manifest> {
         self.manifests.get(digest)
     }
@@ -252,7 +252,7 @@ impl Repository {
         periods
     }
 
-    /// A manifest that an active tag stands for, or an index that one stands for; Quay knows no others.
+    /// A manifest that an active tag or its index points to; Quay serves no others.
     fn alive(&self, digest: &str, now: u64) -> Option<&Manifest> {
         let is_held = |m: &Manifest| m.digest == digest || m.children.iter().any(|c| c.digest == digest);
         let mut active = self.periods.iter().filter(|l| l.is_active(now));
@@ -276,7 +276,7 @@ pub struct Seed {
 /// What makes a seeded image a special one; there is at least one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing.
+    /// Nothing special.
     Plain,
     /// Has the five newest hashes only, and neither `current-tripleo` nor `current-tripleo-rdo`.
     New,
@@ -311,7 +311,7 @@ pub struct Image {
     pub path: String,
     /// What is special about it.
     pub role: Role,
-    /// Each moving tag that anonymous callers can see, and the hash it stands for.
+    /// Each moving tag that anonymous callers can see, and the hash that it points to.
     pub channels: BTreeMap<String, String>,
     /// What is in it, if it exists.
     pub repository: Option<Repository>,
@@ -319,27 +319,27 @@ pub struct Image {
 }
 
 impl Image {
-    /// Says whether anonymous callers may read it.
+    /// Returns whether anonymous callers may read it.
     pub fn is_readable(&self) -> bool {
         self.repository.as_ref().is_some_and(|r| r.public)
     }
 
-    /// Returns the hash tag that a channel stands for.
+    /// Returns the hash tag that a channel points to.
     pub fn hash(&self, channel: &str) -> Option<&str> {
         self.channels.get(channel).map(String::as_str)
     }
 
-    /// Returns what a tag stands for, and since when; a private image's too.
+    /// Returns the digest that a tag points to, and since when; a private image's too.
     pub fn period(&self, tag: &str) -> Option<&TagPeriod> {
         self.repository.as_ref()?.period(tag, self.now)
     }
 
-    /// Returns the digest that a tag stands for; a private image's too.
+    /// Returns the digest that a tag points to; a private image's too.
     pub fn digest(&self, tag: &str) -> Option<&str> {
         self.period(tag).map(|l| l.digest.as_str())
     }
 
-    /// Returns the value of a label of what a tag stands for, of each platform alike.
+    /// Returns the value of a label of the image that a tag points to, the same for each platform.
     pub fn label(&self, tag: &str, label: &str) -> Option<&str> {
         let manifest = self.repository.as_ref()?.manifest(self.digest(tag)?)?;
         let labels = &manifest.children.first().unwrap_or(manifest).labels;
@@ -391,7 +391,7 @@ impl Seed {
         self.images.values().filter(move |i| i.channels.contains_key(channel))
     }
 
-    /// Returns the hash that most of a channel's images stand for, and how many of them stand for another.
+    /// Returns the hash that most of a channel's images point to, and how many of them point to another.
     #[track_caller]
     pub fn majority(&self, channel: &str) -> (&str, usize) {
         let mut votes = BTreeMap::<&str, usize>::new();
@@ -404,7 +404,7 @@ impl Seed {
         (hash, all - most)
     }
 
-    /// Returns what Quay is to hold.
+    /// Returns the repositories for [`Quay::start`].
     pub fn repositories(&self) -> Vec<Repository> {
         self.images.values().filter_map(|i| i.repository.clone()).collect()
     }
@@ -563,7 +563,7 @@ impl Quay {
     }
 
     /// Serves `/v2/` to everybody, as a Quay up to 3.11 does: lists in order of rows, 50 a page, with a token. With a status it is a
-    /// proxy-cache organisation whose upstream answers so; 0 is no answer in time.
+    /// proxy-cache organisation whose upstream gives that status; 0 is a timeout.
     pub fn serve_v2(&self, upstream: Option<u16>) {
         let mut state = self.lock();
         (state.v2, state.v2_allowed) = (Some(upstream), true);
@@ -636,12 +636,12 @@ impl Quay {
         self.proxy.log_text()
     }
 
-    /// Returns what was noted so far, and forgets it.
+    /// Returns what was recorded so far, and clears it.
     pub fn take_complaints(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().complaints)
     }
 
-    /// Panics when something was noted.
+    /// Panics if something was recorded.
     #[track_caller]
     pub fn assert_clean(&self) {
         let complaints = self.lock().complaints.join("\n");
@@ -786,7 +786,7 @@ fn respond(shared: &Mutex<State>, seen: &Seen) -> Fault {
 }
 
 impl State {
-    /// What nobody expected about a request.
+    /// What is unexpected in a request.
     fn complaints_about(&self, seen: &Seen, call: Option<&Call>) -> Vec<String> {
         let mut found = Vec::new();
         let mut note = |what: String| found.push(what);
@@ -912,7 +912,7 @@ impl State {
                 }
                 (period.name.clone(), tag)
             };
-            // Of a tag that is alive twice the older row is what remains.
+            // For a tag that is active twice, the older row remains.
             let newest = repository.active(self.now).into_iter().take(NEWEST);
             body["tags"] = Value::Object(newest.map(one).collect());
         }
@@ -998,7 +998,7 @@ impl State {
     }
 }
 
-/// A list as Quay gave it up to 3.11; whatever is no token, `last=TAG` too, is the first page.
+/// A list as Quay sent it up to 3.11. Anything that is not a token, `last=TAG` too, gives the first page.
 fn old_list(repository: &Repository, now: u64, query: &str) -> Fault {
     let mut tags: Vec<&str> = Vec::new();
     for period in repository.periods.iter().filter(|l| l.is_active(now)) {

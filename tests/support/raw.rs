@@ -54,7 +54,7 @@ impl Raw {
         Raw { host, seen }
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Head> {
         self.seen.lock().expect("no holder of this lock panics").clone()
     }

@@ -21,22 +21,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The channels and how many hashes behind the newest each one stands.
+/// The channels, and how many hashes each one is behind the newest.
 pub const CHANNELS: [(&str, usize); 5] =
     [("current", 0), ("consistent", 1), ("tripleo-ci-testing", 2), (PROMOTED, 5), ("current-tripleo-rdo", 9)];
-/// The channel that new images lack and that is torn.
+/// The channel that is torn, and that new images do not have.
 pub const PROMOTED: &str = "current-tripleo";
 /// How many hash tags a promoted image has.
 pub const HASHES: usize = 30;
 /// The namespace of the seeded images.
 pub const NAMESPACE: &str = "tripleomaster";
-/// What stands before each short name.
+/// The prefix of each short name.
 pub const PREFIX: &str = "centos-binary-";
 /// The namespace of the images with version tags.
 pub const VERSIONS: &str = "versions";
 /// The tags of the images with version tags; `latest` is [`LATEST`].
 pub const VERSION_TAGS: [&str; 4] = ["1.2.9", "1.2.10", "1.2.10-rc1", "v2.0.0"];
-/// What `latest` stands for among [`VERSION_TAGS`].
+/// The one of [`VERSION_TAGS`] that `latest` points to.
 pub const LATEST: &str = "v2.0.0";
 /// The label that names an image's own hash tag.
 pub const LABEL: &str = "rdo_version";
@@ -73,7 +73,7 @@ pub struct Seed {
     /// Not promoted yet: the five newest hashes only, no `current-tripleo`, no
     /// `current-tripleo-rdo`.
     pub new: Vec<String>,
-    /// `current-tripleo` stands one hash further back than elsewhere.
+    /// `current-tripleo` is one hash further back than elsewhere.
     pub torn: Vec<String>,
     /// OCI image manifests.
     pub oci: Vec<String>,
@@ -94,15 +94,15 @@ pub struct Image {
     pub short: String,
     /// The repository's whole name.
     pub repo: String,
-    /// What its tags stand for.
+    /// The form of its images.
     pub kind: Kind,
-    /// Each moving tag and the hash or version tag it stands for.
+    /// Each moving tag, and the hash or version tag that it points to.
     pub channels: BTreeMap<String, String>,
     /// Every tag, the moving ones too.
     pub tags: BTreeMap<String, Tag>,
 }
 
-/// What a tag stands for.
+/// What a tag points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// The digest of the manifest, list or index.
@@ -127,17 +127,17 @@ pub enum Kind {
 }
 
 impl Image {
-    /// Returns the digest that a tag stands for.
+    /// Returns the digest that a tag points to.
     pub fn digest(&self, tag: &str) -> Option<&str> {
         self.tags.get(tag).map(|t| t.digest.as_str())
     }
 
-    /// Returns the hash tag that a channel stands for.
+    /// Returns the hash tag that a channel points to.
     pub fn hash(&self, channel: &str) -> Option<&str> {
         self.channels.get(channel).map(String::as_str)
     }
 
-    /// Returns the value of a label of what a tag stands for.
+    /// Returns the value of a label of the image that a tag points to.
     pub fn label(&self, tag: &str, label: &str) -> Option<&str> {
         self.tags.get(tag)?.labels.as_ref()?.get(label).map(String::as_str)
     }
@@ -155,8 +155,8 @@ impl Seed {
         self.images.values().filter(move |i| i.channels.contains_key(channel))
     }
 
-    /// Returns the hash that most of a channel's images stand for, and how many
-    /// of them stand for another.
+    /// Returns the hash that most of a channel's images point to, and how many
+    /// of them point to another.
     #[track_caller]
     pub fn majority(&self, channel: &str) -> (&str, usize) {
         let mut votes = BTreeMap::<&str, usize>::new();
@@ -266,7 +266,7 @@ impl Seed {
         Plan { short: short.to_owned(), repo, kind, builds, moving }
     }
 
-    /// Names the seed: other data, or another way to make it, is another folder.
+    /// The name of the seed's folder: other data has another name.
     fn fingerprint(&self) -> String {
         let mut text = String::new();
         for image in self.images.values().chain(self.versions.values()) {
@@ -427,7 +427,7 @@ fn descriptor(media: &str, content: &[u8]) -> Value {
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
-    // Indented, as registries hold them: whoever parses and prints anew gets
+    // Indented, as registries store them: parsing and printing it again gives
     // another digest, and a test sees it.
     serde_json::to_vec_pretty(value).expect("a JSON value can be printed")
 }
@@ -459,7 +459,7 @@ impl Registry {
     /// Starts a registry with all the seeded images; `names` are short names.
     ///
     /// The data is in a folder of its own below `cache`, one for each set of
-    /// names, made by whoever comes first while others wait.
+    /// names, made by the first process while others wait.
     #[track_caller]
     pub fn start(cache: &Path, names: &[&str]) -> Registry {
         let (seed, plans) = Seed::new(names);
@@ -503,7 +503,7 @@ impl Registry {
     }
 
     /// Pushes an image to a [`Registry::scratch`] under these tags, in place of
-    /// what they stood for, and returns its digest. `labels` are as in the
+    /// what they pointed to, and returns its digest. `labels` are as in the
     /// configuration; another `build` is another digest.
     #[track_caller]
     pub fn push(&self, repo: &str, tags: &[&str], kind: Kind, labels: Option<&[(&str, &str)]>, build: usize) -> String {
@@ -620,7 +620,7 @@ fn seed_folder(data: &Path, plans: &[Plan]) {
     clear();
 }
 
-/// Returns how much room a folder's file system has, if that can be told.
+/// Returns how much space a folder's file system has, if that is known.
 fn bytes_free(folder: &Path) -> Option<u64> {
     let mut df = Command::new("df");
     let output = df.args(["--output=avail", "-B1"]).arg(folder).output().ok()?;

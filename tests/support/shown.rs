@@ -17,16 +17,16 @@ use crate::registry::{Image, NAMESPACE, PREFIX, PROMOTED, Registry, Seed};
 use crate::site::Site;
 use crate::{CACHE, names, template};
 
-/// How long a run may take on a busy machine: an image may be asked for a minute (`http::IMAGE_LIMIT`).
+/// How long a run may take on a busy machine: requests for one image may take a minute (`http::IMAGE_LIMIT`).
 pub const LIMIT: Duration = Duration::from_secs(90);
-/// No name is known: what a test forgets to bring is missed, not fetched from the world.
+/// No host name resolves: what a test forgets to provide fails, and is not fetched from the internet.
 pub const NO_NAMES: &str = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
 /// The buttons of the three files.
 pub const CONTAINERS: &str = "Download overcloud_containers.yaml";
 pub const ENVIRONMENT: &str = "Download overcloud_images.yaml";
 pub const LIST: &str = "Download image list";
 
-/// A browser that knows no name, and finds all motion done at once.
+/// A browser that resolves no host name, with reduced motion.
 pub fn options() -> Options {
     Options { host_resolver_rules: Some(NO_NAMES.to_owned()), reduced_motion: true, ..Options::default() }
 }
@@ -237,12 +237,12 @@ pub fn console_errors(page: &Page) -> Vec<String> {
     page.console_errors().into_iter().filter(|e| !is_absence(e)).collect()
 }
 
-/// Keeps a picture for who wants to look.
+/// Saves a screenshot.
 pub fn screenshot(page: &Page, name: &str) {
     page.screenshot(&Path::new("target/screenshots").join(format!("{name}.png")));
 }
 
-/// Has axe find nothing.
+/// Asserts that axe finds nothing.
 pub fn assert_accessible(page: &Page, what: &str) {
     let axe = fs::read_to_string("target/tools/npm-axe-core/node_modules/axe-core/axe.min.js");
     let violations = page.axe(&axe.expect("axe is there: run make test, which fetches it"));

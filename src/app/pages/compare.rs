@@ -55,10 +55,10 @@ pub fn Compare(
 ) -> impl IntoView {
     let changes = Memo::new(move |_| store.sides.get().map(|sides| (sides.clone(), compare(&sides[0], &sides[1]))));
     let said = move || match (store.phase.get(), changes.get()) {
-        (Phase::Stuck(_), _) => "Nothing can be compared.".to_owned(),
-        (Phase::Blocked(_), _) => "This link asks a registry on a private network.".to_owned(),
+        (Phase::Stuck(_), _) => "Cannot compare the two sides.".to_owned(),
+        (Phase::Blocked(_), _) => "This link queries a registry on a private network.".to_owned(),
         (Phase::Done, Some((sides, changes))) => reported(&sides, &changes),
-        _ => "Asking for both sides …".to_owned(),
+        _ => "Querying both sides …".to_owned(),
     };
     Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
     Effect::new(move |_| {
@@ -95,7 +95,7 @@ fn reported(sides: &[Side; 2], changes: &[(String, Change)]) -> String {
         .filter(|(n, word)| *n > 0 && *word != "unchanged")
         .map(|(n, word)| format!("{n} {word}"))
         .collect();
-    let message = if parts.is_empty() { "nothing differs,".to_owned() } else { parts.join(", ") };
+    let message = if parts.is_empty() { "no change in any".to_owned() } else { parts.join(", ") };
     format!("From {} to {}: {message} of {}.", name(&sides[0].name), name(&sides[1].name), images(changes.len()))
 }
 
@@ -146,7 +146,7 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
         let n = side.entries.values().filter(|e| matches!(e, Entry::Unknown(_))).count();
         (n > 0).then(|| {
             let text = format!(
-                "{} of {} could not be asked, and {} not in its files below.",
+                "{} of {} could not be checked, and {} not in its files below.",
                 images(n),
                 name(&side.name),
                 if n == 1 { "is" } else { "are" }
@@ -173,13 +173,14 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
         let code = |text: String| view! { <pre class="code" tabindex="0" role="region" aria-label=format!("Difference of {file}")><code>{text.lines().take(LINES).map(line).collect_view()}</code></pre> };
         let body = match text.is_empty() {
             true => view! { <p class="quiet">"They are the same."</p> }.into_any(),
-            false if text.lines().count() > LINES => view! { <p class="quiet">{format!("These are the first {LINES} lines of {}.", text.lines().count())}</p> {code(text)} }.into_any(),
+            false if text.lines().count() > LINES => view! { <p class="quiet">{format!("Showing the first {LINES} of {} lines.", text.lines().count())}</p> {code(text)} }.into_any(),
             false => code(text).into_any(),
         };
         view! { <details class="preview fold"><summary><h2>{format!("Difference of {file}")}</h2></summary>{body}</details> }
     };
     let files = diffs(&sides[0], &sides[1]);
-    let kinds = if files.is_empty() { "The two files are of different kinds: parameters stand beside images." } else { "" };
+    let kinds =
+        if files.is_empty() { "The two files are of different kinds: one lists images, the other parameters." } else { "" };
     let shown: Vec<(usize, &'static str)> = counted.into_iter().zip(WORDS).filter(|(n, _)| *n > 0).collect();
     let (from, to) = (name(&sides[0].name), name(&sides[1].name));
     view! {
@@ -196,7 +197,7 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
                 <tbody>{move || rows().into_iter().take(ROWS).map(row).collect_view()}</tbody>
             </table>
         </div>
-        {move || Some(rows().len()).filter(|n| *n > ROWS).map(|n| view! { <p class="quiet">{format!("These are the first {ROWS} of {n}; search finds the others.")}</p> })}
+        {move || Some(rows().len()).filter(|n| *n > ROWS).map(|n| view! { <p class="quiet">{format!("Showing the first {ROWS} of {n}; search to find the others.")}</p> })}
         <p class="quiet">{kinds}</p>
         {unasked}
         {files.into_iter().map(diff).collect_view()}

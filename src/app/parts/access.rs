@@ -33,7 +33,7 @@ pub fn Lines(
         wasm_bindgen_futures::spawn_local(async move {
             let is_done = browser::copy(&text).await;
             let said =
-                if is_done { format!("Copied: {title}.") } else { "The browser gives no clipboard; mark the lines.".to_owned() };
+                if is_done { format!("Copied: {title}.") } else { "No clipboard access. Select and copy the lines.".to_owned() };
             store.said.set(said);
         });
     };
@@ -137,13 +137,13 @@ pub fn Logins(
             loader.retry();
         };
         let message = match locked {
-            LoginState::Needed => format!("{host} keeps some images to those who log in, or does not have them."),
+            LoginState::Needed => format!("{host} requires a login for some images, or does not have them."),
             LoginState::Refused => format!("{host} refuses this login for some images."),
         };
         view! {
             <form class="login" aria-label=format!("Log in to {host}") autocomplete="off" on:submit=submit>
                 <p>{message}</p>
-                {is_plain.then(|| view! { <p>{format!("It is reached by http://{host}, which is not encrypted: everybody on the way can read what you type.")}</p> })}
+                {is_plain.then(|| view! { <p>{format!("The connection to http://{host} is not encrypted: anyone on the network path can read what you type.")}</p> })}
                 <label class="field">
                     <span>"User"</span>
                     // Not a login of this page's own origin: browsers fill those in by themselves, and a link may name any registry.
@@ -161,7 +161,7 @@ pub fn Logins(
                     />
                 </label>
                 <button class="button" type="submit" disabled=move || user.with(String::is_empty) || store.is_busy()>{format!("Log in to {host}")}</button>
-                <p class="quiet">"Kept in the memory of this page until it is closed, sent to this registry and its token service alone, in no link and no file."</p>
+                <p class="quiet">"This page keeps the login in memory until you close it, and sends it only to this registry and its token service. It is never in a link or file."</p>
             </form>
         }
     };
@@ -181,11 +181,11 @@ pub fn Source(
             Some(stale) => (Some("warning"), stale),
             None => {
                 let (at, ago) = (utc(snapshot.fetched()), age(now.saturating_sub(snapshot.fetched())));
-                (None, format!("Read from a snapshot of {at}, {ago} ago; no registry was asked"))
+                (None, format!("Read from a snapshot of {at}, {ago} ago; no registry was queried"))
             }
         };
-        let incomplete =
-            (snapshot.incomplete > 0).then(|| format!(" It is incomplete: {} could not be asked.", images(snapshot.incomplete)));
+        let incomplete = (snapshot.incomplete > 0)
+            .then(|| format!(" It is incomplete: {} could not be checked.", images(snapshot.incomplete)));
         let is_own = store.files.with(|f| f.snapshot.is_some());
         let trouble = store
             .snapshot_trouble
@@ -206,7 +206,7 @@ pub fn Unread(
     let troubles = Memo::new(move |_| store.results.with(|r| r.pipeline.troubles.clone()));
     let notices = Memo::new(move |_| store.results.with(|r| r.pipeline.notices.clone()));
     move || {
-        let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" Nothing is concluded from that; the command line reads it without a browser (overtag board)."</p></div> };
+        let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" The board ignores it. To read it without a browser, run overtag board."</p></div> };
         let notice = |text: String| view! { <div class="notice" data-kind="warning"><p>{text}</p></div> };
         view! { {notices.get().into_iter().map(notice).collect_view()} {troubles.get().into_iter().map(trouble).collect_view()} }
     }

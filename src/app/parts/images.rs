@@ -330,7 +330,7 @@ pub fn Detail(
             })
         })
         .unwrap_or_default();
-    let mut facts: Vec<(&'static str, Vec<String>)> = vec![("Asked for", vec![image.imagename.clone()])];
+    let mut facts: Vec<(&'static str, Vec<String>)> = vec![("Requested", vec![image.imagename.clone()])];
     if let Some(row) = &row {
         if let Some(written) = row.written.as_ref().filter(|w| **w != image.imagename) {
             facts.push(("Written as", vec![written.clone()]));
@@ -357,7 +357,7 @@ pub fn Detail(
             facts.push(("Other tags seen", seen));
         }
     }
-    facts.push(("Why it is in", vec![image.why.clone()]));
+    facts.push(("Why it is included", vec![image.why.clone()]));
     if !image.params.is_empty() {
         facts.push(("Heat parameters", image.params.clone()));
     }
@@ -366,7 +366,7 @@ pub fn Detail(
             "resolved" | "absent" | "unresolved" | "error" => "Why",
             other => other,
         };
-        let is_prose = matches!(name, "Why" | "Why it is in");
+        let is_prose = matches!(name, "Why" | "Why it is included");
         let class = if is_prose { "" } else { "mono" };
         view! { <dt>{name}</dt><dd class=class>{lines.into_iter().map(|l| view! { <div>{l}</div> }).collect_view()}</dd> }
     };
@@ -381,8 +381,8 @@ fn line_of(exchange: &crate::engine::registry::Exchange) -> String {
     let path = exchange.request.url.splitn(4, '/').nth(3).unwrap_or(&exchange.request.url);
     let answer = match &exchange.outcome {
         Ok(response) => response.status.to_string(),
-        Err(Failure::Timeout) => "no answer in time".to_owned(),
-        Err(Failure::Network(_)) => "no answer".to_owned(),
+        Err(Failure::Timeout) => "timed out".to_owned(),
+        Err(Failure::Network(_)) => "no response".to_owned(),
         Err(Failure::Offline) => "offline".to_owned(),
         Err(Failure::RedirectRefused(_)) => "redirect refused".to_owned(),
         Err(Failure::TooLarge(_)) => "too large".to_owned(),

@@ -33,12 +33,12 @@ pub fn Progress(
         match phase {
             Phase::Busy if asked == 0 => format!("Reading the {}", store.reads()),
             Phase::Busy if known == asked && !r.stages.is_empty() => {
-                format!("{asked} cells known, reading on, {} requests", r.requests)
+                format!("{asked} cells known, still reading, {} requests", r.requests)
             }
             Phase::Busy if !r.stages.is_empty() => format!("{known} of {asked} cells, {} requests", r.requests),
             Phase::Busy => format!("{known} of {asked}, {:.1} requests an image", r.requests as f64 / asked as f64),
             Phase::Stuck(error) => error.to_string(),
-            Phase::Blocked(hosts) => format!("Nothing was sent yet to {}", hosts.join(", ")),
+            Phase::Blocked(hosts) => format!("No request was sent yet to {}", hosts.join(", ")),
             Phase::Done => {
                 let errors = if r.summary.error > 0 { format!(", {} in error", r.summary.error) } else { String::new() };
                 let (time, took) = (utc(r.as_of), r.took as f64 / 1000.0);

@@ -278,7 +278,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
         let of_set = |e: &&Error| matches!(&e.location, Location::Choice(key) if definition(key).is_none());
         let known = draft.get().into_iter().find_map(|p| {
             let name = p.split('=').next().unwrap_or_default().to_owned();
-            definition(&name).map(|_| format!("{name} has a field of its own, or is no substitution."))
+            definition(&name).map(|_| format!("{name} has its own field, or is not a substitution."))
         });
         known.or_else(|| prepared.wrong.iter().find(of_set).map(ToString::to_string))
     });
@@ -376,7 +376,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
             <details class="fold">
                 <summary>"Pipeline " <span class="gist">{pipeline}</span></summary>
                 <div class="rows">
-                    <p class="help">"For the board: when channels were promoted, and what holds them."</p>
+                    <p class="help">"For the board: when channels were promoted, and what blocks the next promotion."</p>
                     <Text store=store key="dlrn" label="DLRN's API, or a file of its promotions" placeholder="https://…/api-centos9-antelope" wide=true />
                     <Text store=store key="criteria" label="The promoter's file" placeholder="https://…/master.yaml" wide=true />
                     <Text store=store key="zuul" label="Zuul's API with its tenant" placeholder="https://…/zuul/api/tenant/…" wide=true />
@@ -385,7 +385,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
             <details class="fold">
                 <summary>"Snapshot " <span class="gist">{taken}</span></summary>
                 <div class="rows">
-                    <p class="help">"What overtag snapshot wrote is read in place of the registries. A file can also be dropped on the page."</p>
+                    <p class="help">"A file from overtag snapshot is read in place of the registries. You can also drop one on the page."</p>
                     <Text store=store key="snapshot" label="Snapshot address" placeholder="snapshot.json" wide=true />
                     <Upload
                         store=store

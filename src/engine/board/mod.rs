@@ -44,7 +44,7 @@ impl Grid {
                     grid.others.push((image.imagename.clone(), "the template names its digest".to_owned()));
                 }
                 Ok(reference) if reference.tag != settings.tag() => {
-                    grid.others.push((image.imagename.clone(), format!("it has a tag of its own, {}", reference.tag)));
+                    grid.others.push((image.imagename.clone(), format!("it has its own tag, {}", reference.tag)));
                 }
                 _ => grid.members.push(i),
             }
@@ -128,10 +128,10 @@ impl Lag {
         let before = &self.before;
         let mut rest = String::new();
         if self.missing > 0 {
-            rest.push_str(&format!(", and lacks {} of its images", self.missing));
+            rest.push_str(&format!(", missing {} of its images", self.missing));
         }
         if self.more > 0 {
-            rest.push_str(&format!(", and has {} that it lacks", self.more));
+            rest.push_str(&format!(", with {} that it does not have", self.more));
         }
         if self.unknown > 0 && self.same + self.differ > 0 {
             rest.push_str(&format!(", {} not known", self.unknown));
@@ -139,9 +139,9 @@ impl Lag {
         if self.differ == 0 {
             return match self.same {
                 0 if self.missing == 0 => format!("nothing to compare with {before}"),
-                0 => format!("lacks the {} of {before}", images(self.missing)),
-                _ if rest.is_empty() => format!("level with {before}"),
-                same => format!("level with {before} in {}{rest}", images(same)),
+                0 => format!("missing {} that {before} has", images(self.missing)),
+                _ if rest.is_empty() => format!("in sync with {before}"),
+                same => format!("in sync with {before} in {}{rest}", images(same)),
             };
         }
         let mut out = match self.promotions {
@@ -265,14 +265,14 @@ impl Stage {
         };
         let mut out = match (&self.hash, self.state) {
             (_, State::Unknown) if counts.error == counts.asked => {
-                return format!("Unknown: none of {} could be asked.", images(counts.asked));
+                return format!("Unknown: none of {} could be checked.", images(counts.asked));
             }
             (_, State::Empty) => format!("Empty: none of {} is promoted to it", images(counts.asked)),
             (Some(hash), State::Whole) => format!("Whole: all {} at {}", images(counts.asked), at(hash)),
             (Some(hash), state) => format!("{}: {} at {}", capital(state.word()), of(counts.at_hash).to_lowercase(), at(hash)),
             (None, state) => {
                 let there = counts.asked - counts.absent - counts.error - counts.unresolved;
-                format!("{}: {} there, for which hash is not known", capital(state.word()), of(there).to_lowercase())
+                format!("{}: {} present, hash not known", capital(state.word()), of(there).to_lowercase())
             }
         };
         let unproven = if self.hash.is_some() { counts.unproven } else { 0 };
@@ -282,7 +282,7 @@ impl Stage {
             (counts.absent - counts.no_public_repository, "not promoted"),
             (counts.no_public_repository, "without a public repository (missing or private)"),
             (counts.unresolved, "unresolved"),
-            (counts.error, "could not be asked"),
+            (counts.error, "could not be checked"),
         ];
         if self.state == State::Empty && counts.no_public_repository > 0 {
             out.push_str(&format!("; {} without a public repository (missing or private)", counts.no_public_repository));

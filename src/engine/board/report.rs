@@ -104,7 +104,7 @@ impl BoardReport<'_> {
         if !self.timeline.events.is_empty() {
             out.push_str("\nPromotions, newest first\n");
             for event in &self.timeline.events {
-                let images = event.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {of} images"));
+                let images = event.images.map_or("reported by DLRN".to_owned(), |(n, of)| format!("{n} of {of} images"));
                 let earlier = if event.or_earlier { ", or earlier" } else { "" };
                 let back = if event.is_rollback { ", rolled back" } else { "" };
                 out.push_str(&format!(
@@ -119,7 +119,7 @@ impl BoardReport<'_> {
             }
         }
         if self.has_pipeline() {
-            out.push_str("\nWhat holds them\n");
+            out.push_str("\nPromotion blockers\n");
             for stage in self.stages {
                 out.push_str(&format!("{}\n", self.why_lines(&stage.channel).join("\n")));
             }
@@ -150,7 +150,7 @@ impl BoardReport<'_> {
                 lines.extend(builds.into_iter().map(line));
                 lines
             }
-            WhyNot::InSync(label) => vec![format!("{channel}: Nothing: it has the hash of {label}.")],
+            WhyNot::InSync(label) => vec![format!("{channel}: No blockers: in sync with {label}.")],
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let mut lines = vec![format!("{channel}: {passed} of {of} jobs passed for {} of {label}.", short(&hash))];
                 lines.extend(blockers.into_iter().map(line));

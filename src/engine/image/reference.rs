@@ -70,7 +70,7 @@ impl Reference {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) if is_digest(digest) => (rest, Some(digest.to_owned())),
-            Some((_, digest)) => return Err(format!("`{digest}` is no digest")),
+            Some((_, digest)) => return Err(format!("`{digest}` is not a digest")),
             None => (text, None),
         };
         let after = rest.rfind('/').map_or(0, |i| i + 1);
@@ -79,7 +79,7 @@ impl Reference {
             None => (rest, "latest"),
         };
         if !is_tag(tag) {
-            return Err(format!("`{tag}` is no tag"));
+            return Err(format!("`{tag}` is not a tag"));
         }
         let (host, path) = match name.split_once('/') {
             Some((first, path)) if first == "localhost" || first.contains(['.', ':']) => (first, path.to_owned()),
@@ -87,11 +87,11 @@ impl Reference {
             None => (HUB, format!("library/{name}")),
         };
         if !is_host(host) {
-            return Err(format!("`{}` is no host", crate::engine::error::clean(host)));
+            return Err(format!("`{}` is not a host", crate::engine::error::clean(host)));
         }
         let path = if host == HUB && !path.contains('/') { format!("library/{path}") } else { path };
         if path.is_empty() || path.len() > 255 || !path.split('/').all(is_component) {
-            return Err(format!("`{name}` is no name of a repository"));
+            return Err(format!("`{name}` is not a repository name"));
         }
         Ok(Self { name: name.to_owned(), repository: Repository { host: host.to_owned(), path }, tag: tag.to_owned(), digest })
     }

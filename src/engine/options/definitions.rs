@@ -83,7 +83,7 @@ impl Definition {
     /// ```
     /// use overtag::engine::options::definitions::definition;
     /// let help = definition("missing").unwrap().help();
-    /// assert_eq!(help, "What becomes of an image without the tag: drop, keep, fail [default: drop]");
+    /// assert_eq!(help, "What to do with an image without the tag: drop, keep, fail [default: drop]");
     /// ```
     pub fn help(&self) -> String {
         let words = if let Kind::Word(words) = self.kind { format!(": {}", words().join(", ")) } else { String::new() };
@@ -112,13 +112,13 @@ pub const DEFINITIONS: &[Definition] = &[
     Definition { key: "include", value: "REGEX", group: Group::Scope, kind: Kind::Pattern, default: None, help: "Only images whose name matches one of these (Python's re.search); excludes are then ignored" },
     Definition { key: "exclude", value: "REGEX", group: Group::Scope, kind: Kind::Pattern, default: None, help: "No images whose name matches one of these" },
     Definition { key: "role", value: "NAME[:COUNT]", group: Group::Scope, kind: Kind::Name, default: None, help: "Only images that the services of these roles need" },
-    Definition { key: "service", value: "NAME", group: Group::Scope, kind: Kind::Name, default: None, help: "Only images that these services need, beside those of the roles" },
-    Definition { key: "push_destination", value: "HOST/PATH", group: Group::Output, kind: Kind::Text, default: None, help: "Where the environment points instead" },
+    Definition { key: "service", value: "NAME", group: Group::Scope, kind: Kind::Name, default: None, help: "Only images that these services need, in addition to those of the roles" },
+    Definition { key: "push_destination", value: "HOST/PATH", group: Group::Output, kind: Kind::Text, default: None, help: "Where the environment points, instead of the registry" },
     Definition { key: "append_tag", value: "TEXT", group: Group::Output, kind: Kind::Text, default: None, help: "What the environment adds to each tag" },
-    Definition { key: "endpoint", value: "HOST=URL", group: Group::Source, kind: Kind::HostAddress, default: None, help: "Where the API of the registry HOST is reached [default: https://HOST, http on loopback]" },
-    Definition { key: "api", value: "KIND", group: Group::Source, kind: Kind::Word(api_words), default: Some("auto"), help: "By which API registries are asked" },
+    Definition { key: "endpoint", value: "HOST=URL", group: Group::Source, kind: Kind::HostAddress, default: None, help: "Where to reach the API of registry HOST [default: https://HOST, http on loopback]" },
+    Definition { key: "api", value: "KIND", group: Group::Source, kind: Kind::Word(api_words), default: Some("auto"), help: "The registry API to use" },
     Definition { key: "channels", value: "TAGS", group: Group::Channel, kind: Kind::List, default: Some(DEFAULT_CHANNELS), help: "The channels of a board, in the order of promotion; of a comparison, from and to" },
-    Definition { key: "late", value: "DAYS[,DAYS]", group: Group::Channel, kind: Kind::Text, default: Some(DEFAULT_LATE), help: "After how many days without a promotion a channel is late, and very late" },
+    Definition { key: "late", value: "DAYS[,DAYS]", group: Group::Channel, kind: Kind::Text, default: Some(DEFAULT_LATE), help: "Days without a promotion after which a channel is late, and very late" },
     Definition { key: "dlrn", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "DLRN's API, or a file of its promotions: when channels were promoted, and which jobs passed" },
     Definition { key: "criteria", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "The promoter's file: which jobs a channel's candidate must pass" },
     Definition { key: "zuul", value: "URL", group: Group::Source, kind: Kind::Address, default: None, help: "Zuul's API with its tenant: the last results of those jobs" },
@@ -136,7 +136,7 @@ pub const DEFINITIONS: &[Definition] = &[
 pub const DEFAULT_PIN: &str = "label,sibling,digest";
 /// TripleO's channels in the order of promotion; all of its releases have them.
 pub const DEFAULT_CHANNELS: &str = "tripleo-ci-testing,current-tripleo,current-tripleo-rdo";
-/// After how many days without a promotion a channel is late, and very late, when nothing else is chosen.
+/// Days without a promotion after which a channel is late, and very late, when nothing else is chosen.
 pub const DEFAULT_LATE: &str = "3,7";
 /// The labels that are read when none is chosen.
 pub const DEFAULT_LABEL: &str = "rdo_version,tcib_build_tag";

@@ -26,7 +26,7 @@ impl Label {
             } else if c == '{' {
                 let (name, after) = rest[1..].split_once('}').ok_or("a brace is not closed")?;
                 if name.is_empty() || name.contains(['{', '!', ':']) {
-                    return Err(format!("`{{{name}}}` is no label"));
+                    return Err(format!("`{{{name}}}` is not a label"));
                 }
                 parts.push((std::mem::take(&mut plain), Some(name.to_owned())));
                 rest = after;

@@ -29,7 +29,7 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
             if value != "1" {
                 let hint = "open it with a newer overtag";
                 notices.push(Error::usage(
-                    format!("this link is of version {value}, and this overtag reads version 1"),
+                    format!("this link has version {value}, but this overtag reads only version 1"),
                     Location::LinkVersion,
                     hint,
                 ));
@@ -38,24 +38,24 @@ pub fn read(link: &str) -> (Choices, Vec<Error>) {
             notices.push(Error::usage(
                 "the link has a value without a name",
                 format!("{key}={value}"),
-                "it is ignored; a substitution is written set.NAME",
+                "it is ignored; write a substitution as set.NAME",
             ));
         } else if known.is_none() && !key.starts_with("set.")
             || known.is_some_and(|d| !d.is_substitution()) && key.starts_with("set.")
         {
             let names = DEFINITIONS.iter().map(|d| d.key);
             let hint = match nearest(&key, names) {
-                Some(near) => format!("did you mean {near}? A substitution of a template is written set.{name}"),
-                None => format!("it is ignored; a substitution of a template is written set.{name}"),
+                Some(near) => format!("did you mean {near}? Write a template substitution as set.{name}"),
+                None => format!("it is ignored; write a template substitution as set.{name}"),
             };
             notices.push(Error::usage("the link has an unknown name", format!("{key}={value}"), hint));
         } else if known.is_some_and(|d| d.is_repeatable()) {
             choices.add(&name, value);
         } else if !seen.insert(name.clone()) {
             notices.push(Error::usage(
-                "a name stands twice in the link",
+                "a name appears twice in the link",
                 Location::Repeated(format!("{key}={value}")),
-                "the first one counts",
+                "the first value is used",
             ));
         } else {
             choices.put(&name, value);

@@ -74,7 +74,7 @@ fn escape(chars: &[char], at: usize, in_set: bool) -> Result<(String, usize), St
             };
             let text = digits(at + 2, wanted, 16);
             if text.len() < wanted {
-                Err(format!("`\\{c}` wants {wanted} hexadecimal digits"))
+                Err(format!("`\\{c}` needs {wanted} hexadecimal digits"))
             } else {
                 code(&text, 16, 2 + wanted)
             }
@@ -86,14 +86,14 @@ fn escape(chars: &[char], at: usize, in_set: bool) -> Result<(String, usize), St
                 let text = digits(at + 1, 3, 8);
                 match u32::from_str_radix(&text, 8) {
                     Ok(0..=0o377) => code(&text, 8, 1 + text.len()),
-                    _ => Err(format!("`\\{c}{}` is no character", text.get(1..).unwrap_or(""))),
+                    _ => Err(format!("`\\{c}{}` is not a character", text.get(1..).unwrap_or(""))),
                 }
             }
         },
         'b' if in_set => Ok((r"\x08".to_owned(), 2)),
         'A' | 'b' | 'B' if !in_set => Ok((format!("\\{c}"), 2)),
         'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'a' | 'f' | 'n' | 'r' | 't' | 'v' => Ok((format!("\\{c}"), 2)),
-        c if c.is_ascii_alphabetic() => Err(format!("`\\{c}` means nothing")),
+        c if c.is_ascii_alphabetic() => Err(format!("`\\{c}` is not a valid escape")),
         // To the crate these two are the edges of a word.
         '<' | '>' => Ok((c.to_string(), 2)),
         c => Ok((format!("\\{c}"), 2)),
@@ -259,7 +259,7 @@ impl Checker<'_> {
             let is_global = self.at(end) == Some(')');
             check_flags(&flags, is_global)?;
             if is_global && !self.is_start {
-                return Err(format!("`(?{flags})` must stand at the start"));
+                return Err(format!("`(?{flags})` must be at the start"));
             }
             let (on, off) = flags.split_once('-').unwrap_or((&flags, ""));
             new.is_verbose = (new.is_verbose || on.contains('x')) && !off.contains('x');
@@ -280,7 +280,7 @@ impl Checker<'_> {
         let end = self.find(i, '>');
         let name = self.text(i + 4, end);
         if name.starts_with(|c: char| c.is_numeric()) || name.is_empty() || name.contains(|c| !is_word(c)) {
-            return Err(format!("`{name}` is no name of a group"));
+            return Err(format!("`{name}` is not a group name"));
         }
         if self.names.insert(name.clone(), self.groups.len()).is_some() {
             return Err(format!("two groups have the name `{name}`"));
@@ -366,7 +366,7 @@ fn check_flags(flags: &str, is_global: bool) -> Result<(), String> {
     let is_wrong = on.contains(|c| !"aimsux".contains(c))
         || on.contains('a') && on.contains('u')
         || off.is_some_and(|off| is_global || off.is_empty() || off.contains(|c| !"imsx".contains(c) || on.contains(c)));
-    if is_wrong { Err(format!("the flags of `(?{flags}` mean nothing")) } else { Ok(()) }
+    if is_wrong { Err(format!("the flags of `(?{flags}` are not valid")) } else { Ok(()) }
 }
 
 /// The length of `{m}`, `{m,}`, `{,n}` or `{m,n}`; none where the brace is only itself.
@@ -463,7 +463,7 @@ fn extension(chars: &[char], at: usize) -> Result<(String, usize), String> {
     let kinds = ["P<", "P=", ":", "=", "!", "<=", "<!", "#", "(", ">"];
     let ahead: String = chars[at + 2..].iter().take(2).collect();
     if !kinds.iter().any(|k| ahead.starts_with(k)) {
-        return Err(format!("`(?{ahead}` means nothing"));
+        return Err(format!("`(?{ahead}` is not a valid group"));
     }
     Ok(("(".to_owned(), 1))
 }

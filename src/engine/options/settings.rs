@@ -160,7 +160,7 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn bad(&mut self, key: &str, value: &str, hint: impl Into<String>) {
-        self.wrong.push(Error::usage(format!("the value `{value}` is not understood"), Location::Choice(key.to_owned()), hint));
+        self.wrong.push(Error::usage(format!("invalid value `{value}`"), Location::Choice(key.to_owned()), hint));
     }
 
     /// The value of a choice; none where it is empty.
@@ -220,7 +220,7 @@ impl<'a> Checker<'a> {
         let named = DEFINITIONS.iter().filter(|d| d.is_substitution()).filter_map(|d| Some((d.key, choices.get(d.key)?)));
         for (name, value) in named.chain(choices.set.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
             if value.contains(|c: char| c.is_control() || matches!(c, '"' | '\\')) && name != "tag" {
-                self.bad(name, value, "leave out quotes, backslashes and control characters, which break out of the YAML");
+                self.bad(name, value, "leave out quotes, backslashes and control characters, which break the YAML");
                 continue;
             }
             substitutions.insert(name.to_owned(), Value::from_text(value));

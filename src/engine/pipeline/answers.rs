@@ -22,7 +22,7 @@ fn text(value: &Value, key: &str) -> String {
 
 fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
     let list = value.as_array().or_else(|| value.get(key).and_then(Value::as_array));
-    list.ok_or_else(|| "the answer is no list".to_owned())
+    list.ok_or_else(|| "the response is not a list".to_owned())
 }
 
 /// Reads what `/api/promotions` answers, or a file of it: a list, or an object whose `promotions` are one. What has neither time nor
@@ -31,7 +31,7 @@ fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
 /// # Errors
 /// What is no such JSON.
 pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
+    let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let read = |p: &Value| {
         let (commit, distro, aggregate) = (text(p, "commit_hash"), text(p, "distro_hash"), text(p, "aggregate_hash"));
         let is_hash = |text: &String| TagClass::of(text).is_hash();
@@ -81,7 +81,7 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
 /// # Errors
 /// What is no such JSON.
 pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
+    let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
     let read = |v: &Value| {
         let job = clean(&text(v, "job_id"));
@@ -104,7 +104,7 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
 /// # Errors
 /// What is no such JSON.
 pub fn read_build(body: &str) -> Result<Option<Build>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the answer is no JSON".to_owned())?;
+    let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);
     let url = |b: &Value| url::web_link(&text(b, "log_url")).unwrap_or_default();
     let read = |b: &Value| Build { result: clean(&text(b, "result")), at: time(b), url: url(b) };

@@ -29,7 +29,7 @@ impl Pipeline {
         let is_name = |value: &Value| value.as_str().is_some_and(|name| clean(name) == name);
         let is_names = |value: &Value| value.as_array().is_some_and(|list| list.len() <= JOBS && list.iter().all(is_name));
         let Some(Value::Object(channels)) = file.get("promotions") else {
-            return Err("it has no `promotions`, as a promoter's file has".to_owned());
+            return Err("this is not a promoter's file: it has no `promotions`".to_owned());
         };
         if channels.len() > CHANNELS {
             return Err(format!("it has {} channels; at most {CHANNELS} are allowed", channels.len()));
@@ -41,20 +41,20 @@ impl Pipeline {
                 continue;
             }
             match value.get("criteria") {
-                None | Some(Value::Null) => tell(format!("`{of}` has no `criteria`, so that it must pass nothing")),
+                None | Some(Value::Null) => tell(format!("`{of}` has no `criteria`, so no job is required")),
                 Some(list) if is_names(list) => {}
-                Some(_) => tell(format!("the criteria of `{of}` are not all names of jobs; only those that are count")),
+                Some(_) => tell(format!("the criteria of `{of}` are not all job names; the others are ignored")),
             }
             let jobs = texts(value.get("criteria"));
             let others = value.get("alternative_criteria").filter(|others| !others.is_null());
             match others.map(Value::as_object) {
-                Some(None) => tell(format!("the alternative criteria of `{of}` are not a mapping and do not count")),
+                Some(None) => tell(format!("the alternative criteria of `{of}` are not a mapping and are ignored")),
                 others => {
                     for (job, list) in others.flatten().into_iter().flatten() {
                         if !jobs.contains(job) {
                             tell(format!("`{of}` has an alternative for {}, which is not among its criteria", clean(job)));
                         } else if !list.is_null() && !is_names(list) {
-                            tell(format!("the alternatives for {} of `{of}` are not all names of jobs", clean(job)));
+                            tell(format!("the alternatives for {} of `{of}` are not all job names", clean(job)));
                         }
                     }
                 }
@@ -93,22 +93,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_promoters_file_says_and_we_do_not_follow_is_told() {
+    fn ignored_criteria_settings_are_reported() {
         for (file, words) in [
             ("promotions: {a: [x]}", "`a` has no `criteria`"),
             ("promotions: {a: {}}", "`a` has no `criteria`"),
-            ("promotions: {a: {criteria: x}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a: {criteria: x}}", "the criteria of `a` are not all job names"),
             ("promotions: {a b: {criteria: [x]}}", "`a b` is not a tag"),
-            ("promotions: {a: {criteria: [\"x\\ty\"]}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a: {criteria: [\"x\\ty\"]}}", "the criteria of `a` are not all job names"),
             ("promotions: {a: {criteria: [x], candidate_label: \"b\\nc\"}}", "the `candidate_label` of `a` is not a tag"),
-            ("promotions: {a: {criteria: [x, 1]}}", "the criteria of `a` are not all names of jobs"),
+            ("promotions: {a: {criteria: [x, 1]}}", "the criteria of `a` are not all job names"),
             ("promotions: {a: {criteria: [x], alternative_criteria: [y]}}", "the alternative criteria of `a` are not a mapping"),
             ("promotions: {a: {criteria: [x], alternative_criteria: {y: [z]}}}", "an alternative for y, which is not among"),
             ("promotions: {a: {criteria: [x], alternative_criteria: {x: [1]}}}", "the alternatives for x of `a`"),
             ("promotions: {a: {criteria: [x], candidate_label: [b]}}", "the `candidate_label` of `a`"),
             ("api_url: ftp://x\npromotions: {a: {criteria: [x]}}", "`api_url` is ignored: it is not an address"),
             ("base_url: 3\npromotions: {a: {criteria: [x]}}", "`base_url` is ignored: it is not an address"),
-            ("promotions: {a: {criteria: [x], criteria: [y]}}", "`criteria` stands twice"),
+            ("promotions: {a: {criteria: [x], criteria: [y]}}", "`criteria` appears twice"),
             ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
         ] {
             let mut pipeline = Pipeline::default();

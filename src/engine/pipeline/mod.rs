@@ -321,7 +321,7 @@ impl Pipeline {
         let late: Vec<String> =
             new.extract_if(.., |p| p.at > latest).map(|p| format!("{} at {}", p.channel, utc(p.at))).collect();
         if let Some(first) = late.first() {
-            let message = format!("{} promotions are later than the clock here and are ignored, the first: {first}", late.len());
+            let message = format!("{} promotions are later than the local clock and are ignored, the first: {first}", late.len());
             self.notices.push(clean(&format!("{message}: {url}: compare the clocks")));
         }
         if new.len() > KEPT {
@@ -345,7 +345,7 @@ impl Pipeline {
     fn in_time<'t>(&mut self, times: impl Iterator<Item = &'t mut u64>, latest: u64, url: &str) {
         let late = times.filter(|at| **at > latest).map(|at| *at = latest).count();
         if late > 0 {
-            self.notices.push(clean(&format!("{late} times are later than the clock here: {url}: compare the clocks")));
+            self.notices.push(clean(&format!("{late} times are later than the local clock: {url}: compare the clocks")));
         }
     }
 
@@ -385,13 +385,13 @@ impl Pipeline {
         let unknown = |message: String| WhyNot::Unknown { message, builds: Vec::new() };
         let Some(criteria) = self.criteria.get(channel) else {
             return unknown(match self.criteria.is_empty() {
-                false => format!("The promoter's file says nothing of {channel}."),
-                true => "To know what holds it, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them.".to_owned(),
+                false => format!("The promoter's file does not list {channel}."),
+                true => "To see what blocks it, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them.".to_owned(),
             });
         };
         let Some((label, hash)) = self.candidate(settings, channel, hash_of) else {
             let label = self.label(settings, channel).unwrap_or_default();
-            return unknown(format!("Its candidate is what {label} stands for, and that is not known."));
+            return unknown(format!("Its candidate is the hash that {label} points to, which is not known."));
         };
         if hash_of(channel).as_ref() == Some(&hash) {
             return WhyNot::InSync(label);
@@ -400,8 +400,8 @@ impl Pipeline {
             let trouble = |part: &str| self.troubles.iter().find(|(url, _)| url.contains(part));
             let trouble = trouble("_status?").or_else(|| trouble("/api/promotions")).map(|(url, why)| format!("{url}: {why}"));
             let message = trouble.unwrap_or_else(|| match self.vote_query(&hash) {
-                Some(_) => "only DLRN's API (dlrn=) tells that, no file of promotions".to_owned(),
-                None => "no promotion that DLRN told names this hash, so that its votes cannot be asked for".to_owned(),
+                Some(_) => "only DLRN's API (dlrn=) reports that, not a promotions file".to_owned(),
+                None => "DLRN reported no promotion of this hash, so its votes cannot be queried".to_owned(),
             });
             let message = format!(
                 "The candidate {} of {label} must pass {} job{}; which it passed is not known: {}.",
@@ -517,7 +517,7 @@ impl Pipeline {
 fn last_build(build: Option<&Build>, now: u64) -> String {
     let since = |at: u64| age(now.saturating_sub(at));
     match build {
-        None => "Zuul knows no build of it".to_owned(),
+        None => "Zuul has no build of it".to_owned(),
         Some(build) if build.result.is_empty() => format!("its last build in Zuul has been running for {}", since(build.at)),
         Some(build) => format!("its last build in Zuul ended in {} {} ago", clean(&build.result), since(build.at)),
     }

@@ -218,8 +218,8 @@ impl Authfile {
     /// assert!(file.logins.has_host("quay.io") && !file.logins.has_host("r.example"));
     /// ```
     pub fn read(text: &str, name: &str) -> Result<Self, Error> {
-        let wrong = |message: &str| Error::usage(message, name, "give what podman login or docker login wrote");
-        let file: Value = serde_json::from_str(text).map_err(|e| wrong(&format!("the file is no JSON ({e})")))?;
+        let wrong = |message: &str| Error::usage(message, name, "give a file that podman login or docker login wrote");
+        let file: Value = serde_json::from_str(text).map_err(|e| wrong(&format!("the file is not JSON ({e})")))?;
         let object = |key: &str| file.get(key).and_then(Value::as_object);
         let mut out = Self { store: string(&file, "credsStore"), ..Self::default() };
         let is_one = ["auths", "credHelpers"].iter().any(|key| object(key).is_some()) || out.store.is_some();
@@ -246,7 +246,7 @@ impl Authfile {
                     let message = format!("{name} has an entry for it without auth, username and password, or identitytoken");
                     out.logins.unusable.insert(place.clone(), message);
                 }
-                Err(why) => _ = out.logins.unusable.insert(place.clone(), format!("{name} has an entry for it, and {why}")),
+                Err(why) => _ = out.logins.unusable.insert(place.clone(), format!("{name} has an unusable entry for it: {why}")),
             }
             out.keys.insert(place, key.clone());
         }
@@ -278,18 +278,17 @@ impl Authfile {
     /// Takes what a helper printed: `{"Username", "Secret"}`; or why it printed nothing of use.
     pub fn take(&mut self, helper: &Helper, printed: Result<String, String>) {
         let read = |text: String| {
-            let answer: Value = serde_json::from_str(&text).map_err(|_| "its answer is no JSON".to_owned())?;
+            let answer: Value = serde_json::from_str(&text).map_err(|_| "its output is not JSON".to_owned())?;
             match (string(&answer, "Username"), string(&answer, "Secret")) {
                 (Some(user), Some(secret)) if user == TOKEN => Ok(Login::refresh(&secret)),
                 (Some(user), Some(secret)) => Ok(Login::new(user, secret)),
-                _ => Err("its answer has no user and secret".to_owned()),
+                _ => Err("its output has no user and secret".to_owned()),
             }
         };
         match printed.and_then(read) {
             Ok(login) => self.logins.put(&helper.place, login),
             Err(why) => {
-                let message =
-                    format!("the credential helper docker-credential-{} has it, and {}", clean(&helper.name), clean(&why));
+                let message = format!("the credential helper docker-credential-{} failed: {}", clean(&helper.name), clean(&why));
                 self.logins.unusable.insert(helper.place.clone(), message);
             }
         }
@@ -369,17 +368,17 @@ pub fn token_request(
     login: Option<&Login>,
 ) -> Result<Request, RegistryError> {
     let astray = |why: String| RegistryError {
-        message: format!("the registry sends us elsewhere for a token, and {why}"),
-        hint: "ask whoever runs the registry".to_owned(),
+        message: format!("unusable token service: {why}"),
+        hint: "ask the registry's owner".to_owned(),
     };
     // docker, crane and skopeo take no relative one either: a realm is an address.
     if !realm.contains("://") {
-        return Err(astray(format!("`{}` is not a whole address", clean(realm))));
+        return Err(astray(format!("`{}` is not an absolute address", clean(realm))));
     }
     redirect::check_redirect(endpoint, realm).map_err(astray)?;
     let realm = realm.split('#').next().unwrap_or(realm);
     if login.is_some() && !redirect::shares_login(endpoint, realm) {
-        return Err(astray(format!("the login is for {} and not for {}", url::origin(endpoint), url::origin(realm))));
+        return Err(astray(format!("the login is for {}, not for {}", url::origin(endpoint), url::origin(realm))));
     }
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(service.map(|s| ("service", s)));
@@ -404,19 +403,19 @@ pub fn read_token(response: &Response, request: &Request) -> Result<Token, Regis
     if response.status != 200 {
         let (message, hint) = match (response.status, request.form.is_some(), request.authorization.is_some()) {
             (400 | 401 | 403, true, _) => {
-                ("the registry's token service refuses the login, an identity token", "log in again: it has expired")
+                ("the registry's token service refuses the identity token", "log in again: the token has expired")
             }
-            (404 | 405, true, _) => {
-                ("the registry's token service takes no identity token", "log in with a user and a password (podman login)")
-            }
+            (404 | 405, true, _) => (
+                "the registry's token service does not accept an identity token",
+                "log in with a user and a password (podman login)",
+            ),
             (400 | 401 | 403, _, true) => {
                 ("the registry's token service refuses the login", "check user and password, or log in again")
             }
-            (400 | 401 | 403, ..) => (
-                "it is private, or it is not there: the registry gives no token without a login",
-                "log in, or check the namespace",
-            ),
-            _ => ("the registry's token service is in trouble", "wait a little and retry"),
+            (400 | 401 | 403, ..) => {
+                ("it is private or does not exist: the registry gives no token without a login", "log in, or check the namespace")
+            }
+            _ => ("the registry's token service returned an error", "wait a little and retry"),
         };
         return Err(RegistryError { message: format!("{message} ({})", response.status), hint: hint.to_owned() });
     }
@@ -424,8 +423,8 @@ pub fn read_token(response: &Response, request: &Request) -> Result<Token, Regis
     // The two names mean the same. A token is sent in a header, and must be fit for it.
     let token = ["token", "access_token"].into_iter().find_map(|name| body.get(name)?.as_str().filter(|t| !t.is_empty()));
     let Some(token) = token.filter(|t| t.bytes().all(|b| b.is_ascii_graphic())) else {
-        let message = "the registry's token service answered without a token".to_owned();
-        return Err(RegistryError { message, hint: "ask whoever runs the registry".to_owned() });
+        let message = "the registry's token service returned no token".to_owned();
+        return Err(RegistryError { message, hint: "ask the registry's owner".to_owned() });
     };
     let seconds = body.get("expires_in").and_then(Value::as_u64).filter(|s| *s > 0).unwrap_or(60).min(86_400);
     Ok(Token { header: Secret::new(format!("Bearer {token}")), lifetime: Duration::from_millis(seconds * 800) })
@@ -463,7 +462,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_for_with_our_own_scope_and_a_login_goes_to_nobody_else() {
+    fn token_request_uses_own_scope_and_login() {
+        // The scope names the repository. A login goes only to hosts of the registry's domain.
         let login = Login::new("u", "p:w");
         let query = |realm: &str, login| {
             token_request("https://r.example.org", realm, Some("s x"), &repository("r.example.org/a/b"), login)
@@ -490,7 +490,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_under_both_names_and_renewed_early() {
+    fn token_is_read_and_renewed_early() {
+        // The field is `token` or `access_token`, and four fifths of the lifetime are used.
         let read = |status: u16, body: &str| {
             let request = Request::get(String::new(), 0);
             read_token(&Response { status, body: body.as_bytes().to_vec(), ..Response::default() }, &request)
@@ -504,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authfile_gives_each_host_its_own_login() {
+    fn authfile_gives_each_host_its_login() {
         let text = r#"{"auths": {"quay.io/ns": {"auth": "bnM6bnM="}, "quay.io": {"auth": "cTpx"},
                        "https://index.docker.io/v1/": {"auth": "aDpo"}, "helper.example": {}}}"#;
         let file = Authfile::read(text, "auth.json").expect("an authfile");
@@ -519,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_login_is_read_or_told() {
+    fn login_forms_are_read_or_rejected() {
         let basic = |user: &str, password: &str| Ok(Some(Login::new(user, password)));
         let refresh = |token: &str| Ok(Some(Login::refresh(token)));
         let status_and_code = |why: &str| Err(why.to_owned());
@@ -549,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_are_asked_for_what_they_have() {
+    fn helpers_are_asked_for_their_hosts() {
         let text = r#"{"auths": {"https://index.docker.io/v1/": {}, "own.example": {"auth": "dTpw"}}, "credsStore": "desktop",
                        "credHelpers": {"gcr.io": "gcloud", "quay.io/ns": "pass", "off.example": ""}}"#;
         let mut file = Authfile::read(text, "config.json").expect("an authfile");
@@ -576,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_is_posted_and_a_relative_realm_is_refused() {
+    fn refresh_token_is_posted_to_absolute_realm() {
         let login = Login::refresh("a b");
         let query =
             |realm: &str| token_request("https://r.example", realm, Some("s"), &repository("r.example/a/b"), Some(&login));
@@ -584,7 +585,7 @@ mod tests {
         assert_eq!((request.method, request.url.as_str()), (Method::Post, "https://r.example/token?x=1"));
         let want = "service=s&scope=repository%3Aa%2Fb%3Apull&grant_type=refresh_token&client_id=overtag&refresh_token=a+b";
         assert_eq!(request.form.as_ref().map(Secret::reveal), Some(want));
-        assert!(query("/token").expect_err("it is relative").message.contains("`/token` is not a whole address"));
+        assert!(query("/token").expect_err("it is relative").message.contains("`/token` is not an absolute address"));
         assert!(query("https://evil.example.net/token").is_err());
     }
 }

@@ -60,7 +60,7 @@ fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
         Query::Tags { repository } => tags_step(server, repository, exchanged),
         Query::Ping { .. } => ping_step(server, exchanged),
         Query::Overview { .. } | Query::History { .. } | Query::Repositories { .. } => {
-            Err(RegistryError { message: "only Quay tells this".to_owned(), hint: "ask a Quay".to_owned() })
+            Err(RegistryError { message: "only Quay's API reports this".to_owned(), hint: "query a Quay registry".to_owned() })
         }
     }
 }
@@ -204,14 +204,14 @@ fn by_digest(
         return answer(Answer::Manifest(Manifest::Index(None)));
     }
     if form.is_none() && is_final(response.status) {
-        let message = format!("the registry does not give the image's config ({})", status_and_code(response));
-        return answer(Answer::Refused(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
+        let message = format!("the registry does not return the image's config ({})", status_and_code(response));
+        return answer(Answer::Refused(RegistryError { message, hint: "ask the registry's owner".to_owned() }));
     }
     if response.status != 200 {
         return Err(refused(response));
     }
     if content_digest(&response.body) != digest {
-        return Err(malformed("the registry sent something else than what has this digest"));
+        return Err(malformed("the registry's response does not match this digest"));
     }
     match form {
         Some(_) => answer(Answer::Manifest(read_manifest(response)?.1)),
@@ -279,7 +279,7 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         last = Some(exchange);
     }
     let send = |url: String| match exchanged.len() {
-        PAGES.. => incomplete(&pages, "its pages do not come to an end"),
+        PAGES.. => incomplete(&pages, "its pages do not end"),
         _ => Ok(Step::Send(Request::get(url, LIST_LIMIT))),
     };
     // Behind the last tag of the newest page, whatever was asked for since.
@@ -303,7 +303,7 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         Ok(response) if matches!(response.status, 408 | 429 | 500..) => return Err(refused(response)),
         // A program sees a `Link` where there is one; so a server that knows no `last=` has no pages, unless its first one is full.
         Ok(_) if by == By::Guess && server.caller == Caller::Native && read_tags(pages[0])?.len() < PAGE => return whole(),
-        Ok(response) => return incomplete(&pages, &format!("it answers {} for the next page", status_and_code(response))),
+        Ok(response) => return incomplete(&pages, &format!("it returns {} for the next page", status_and_code(response))),
         Err(failure) => return Err(failed(failure)),
     };
     let brings_none = || -> Result<bool, RegistryError> {
@@ -313,10 +313,10 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
     };
     match linked(response, &last.request.url) {
         Some(_) if by == By::Last && brings_none()? => {
-            incomplete(&pages, "its next page is not served, and what comes behind the last tag is the same again")
+            incomplete(&pages, "its next page is not served, and a query for the tags after the last one returns the same tags")
         }
         Some(_) if by == By::Last => behind(),
-        Some(Ok(url)) if exchanged.iter().any(|e| e.request.url == url) => incomplete(&pages, "its pages lead in a circle"),
+        Some(Ok(url)) if exchanged.iter().any(|e| e.request.url == url) => incomplete(&pages, "its pages form a loop"),
         Some(Ok(url)) => send(url),
         Some(Err(_)) => behind(),
         None if has_link || brings_none()? => whole(),
@@ -337,21 +337,18 @@ fn no_tags(response: &Response) -> Result<Step, RegistryError> {
     if !is_final(response.status) {
         return Err(refused(response));
     }
-    let message = format!("the registry does not give the list of tags ({})", status_and_code(response));
+    let message = format!("the registry does not return the list of tags ({})", status_and_code(response));
     answer(Answer::Refused(RegistryError {
         message,
-        hint: "ask for a tag by its name, or by pin=digest; log in if a login may help".to_owned(),
+        hint: "give an exact tag, or use pin=digest; log in if a login can help".to_owned(),
     }))
 }
 
 /// A list that could not be read to its end, but for these pages.
 fn incomplete(pages: &[&Response], why: &str) -> Result<Step, RegistryError> {
     let read: usize = pages.iter().map(|page| read_tags(page).map_or(0, |tags| tags.len())).sum();
-    let message = format!("the list of tags could not be read to its end, but for {read} of them: {why}");
-    answer(Answer::Refused(RegistryError {
-        message,
-        hint: "ask whoever runs the registry; a proxy may stand before it".to_owned(),
-    }))
+    let message = format!("only {read} tags of the list could be read: {why}");
+    answer(Answer::Refused(RegistryError { message, hint: "ask the registry's owner; a proxy may be in front of it".to_owned() }))
 }
 
 /// The tags of one page.

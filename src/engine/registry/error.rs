@@ -48,8 +48,8 @@ pub fn upstream_failure(response: &Response) -> Result<(), RegistryError> {
     if text("/errors/0/code") != "MANIFEST_UNKNOWN" || !is_of_upstream || detail == "404" {
         return Ok(());
     }
-    let said = if is_status { format!("answered {detail}") } else { "could not be asked".to_owned() };
-    let message = format!("the registry passes on what another one has, and that one {said}");
+    let said = if is_status { format!("returned {detail}") } else { "could not be queried".to_owned() };
+    let message = format!("the registry is a proxy, and its upstream registry {said}");
     Err(RegistryError { message, hint: "wait a little and retry".to_owned() })
 }
 
@@ -63,7 +63,7 @@ pub fn status_and_code(response: &Response) -> String {
 
 /// An answer that cannot be read; `what` as a sentence without a full stop.
 pub fn malformed(message: &str) -> RegistryError {
-    RegistryError { message: message.to_owned(), hint: "ask whoever runs the registry; a proxy may stand before it".to_owned() }
+    RegistryError { message: message.to_owned(), hint: "ask the registry's owner; a proxy may be in front of it".to_owned() }
 }
 
 /// What a refusal means (the codes are those of distribution's specification).
@@ -72,16 +72,18 @@ pub fn refused(response: &Response) -> RegistryError {
     let status = response.status;
     let (message, hint) = match (status, code.as_str()) {
         (401 | 403, _) => (
-            "it is private, or it is not there: the registry does not say which",
+            "it is private or does not exist: the registry does not say which",
             "log in if it is private (--authfile on the command line), else check the namespace",
         ),
-        (429, _) => ("the registry lets no more requests through for now", "wait a little and retry"),
-        (408 | 500.., _) => ("the registry is in trouble", "wait a little and retry"),
-        (_, "NAME_INVALID") => ("the registry finds the name of the repository wrong", "check namespace, prefix and suffix"),
-        (_, "TAG_INVALID" | "MANIFEST_INVALID") => ("the registry finds the tag wrong", "check the tag"),
-        (_, "PAGINATION_NUMBER_INVALID") => ("the registry gives no list of tags in pages", "ask whoever runs the registry"),
-        (400, _) => ("the registry finds the question wrong", "check the name and the tag"),
-        _ => ("the registry gave an answer that says nothing of the image", "check the endpoint: is this a registry?"),
+        (429, _) => ("rate limited by the registry", "wait a little and retry"),
+        (408 | 500.., _) => ("the registry returned an error", "wait a little and retry"),
+        (_, "NAME_INVALID") => ("the registry rejects the repository name", "check namespace, prefix and suffix"),
+        (_, "TAG_INVALID" | "MANIFEST_INVALID") => ("the registry rejects the tag", "check the tag"),
+        (_, "PAGINATION_NUMBER_INVALID") => {
+            ("the registry does not return the list of tags in pages", "ask the registry's owner")
+        }
+        (400, _) => ("the registry rejects the request", "check the name and the tag"),
+        _ => ("the registry returned an unexpected response", "check the endpoint: is this a registry?"),
     };
     // HEAD has no body and so no code: without it both refusals read alike.
     let code: String = match status {
@@ -99,12 +101,12 @@ pub fn failed(failure: &Failure) -> RegistryError {
             format!("the registry could not be reached ({})", clean(why)),
             "check the network, the host's name and, in a browser, whether the registry allows this page (CORS)",
         ),
-        Failure::Timeout => ("the registry did not answer in time".to_owned(), "retry"),
+        Failure::Timeout => ("the registry timed out".to_owned(), "retry"),
         Failure::TooLarge(limit) => {
-            (format!("the answer is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?")
+            (format!("the response is larger than {} MiB", limit >> 20), "check the endpoint: is this a registry?")
         }
         Failure::Offline => ("this computer is offline".to_owned(), "connect it and retry"),
-        Failure::RedirectRefused(why) => (format!("the registry sends us elsewhere, and {why}"), "ask whoever runs the registry"),
+        Failure::RedirectRefused(why) => (format!("redirect refused: {why}"), "ask the registry's owner"),
         Failure::Cancelled => ("cancelled".to_owned(), "retry"),
     };
     RegistryError { message, hint: hint.to_owned() }

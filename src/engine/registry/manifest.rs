@@ -141,7 +141,7 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Registry
         let digest = digest_in(config).ok_or_else(|| malformed("the manifest names no config"))?;
         (Manifest::Image(digest), DOCKER_IMAGE)
     } else {
-        return Err(malformed("the registry sent JSON that is no manifest"));
+        return Err(malformed("the registry sent JSON that is not a manifest"));
     };
     let known = [DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX];
     let status_and_code = body.get("mediaType").and_then(Value::as_str);
@@ -154,7 +154,7 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Registry
 /// # Errors
 /// What is not JSON.
 pub fn read_config(body: &[u8]) -> Result<Config, RegistryError> {
-    let config: Value = serde_json::from_slice(body).map_err(|_| malformed("the image's config is no JSON"))?;
+    let config: Value = serde_json::from_slice(body).map_err(|_| malformed("the image's config is not JSON"))?;
     let labels = config.get("config").and_then(|c| c.get("Labels")).and_then(Value::as_object);
     let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
     // Builds that are to be the same each time say the beginning of time, or 1970.
@@ -168,7 +168,7 @@ pub fn checked_digest(response: &Response) -> Result<String, RegistryError> {
     match &response.digest {
         // What is not a digest of the kind that we compute says nothing: bare hexadecimals, quotes, another algorithm.
         Some(status_and_code) if is_digest(status_and_code) && *status_and_code != digest => {
-            Err(malformed(&format!("the registry says {} of a manifest that has {digest}", clean(status_and_code))))
+            Err(malformed(&format!("the registry reports {} for a manifest that has {digest}", clean(status_and_code))))
         }
         _ => Ok(digest),
     }

@@ -140,7 +140,7 @@ fn digest_answer(digest: &str, response: &Response) -> Result<Answer, RegistryEr
             (is, manifest) if is == digest => {
                 Ok(Answer::Tag(Ok(Found { digest: is, form: Form::All, manifest: Some(manifest), moved_at: None })))
             }
-            _ => Err(malformed("the registry answers with another manifest than was asked for")),
+            _ => Err(malformed("the registry returned a different manifest than requested")),
         },
         401 if speaks(response) => Ok(Answer::Tag(Err(NotFound::PrivateOrMissing))),
         404 if speaks(response) => Ok(Answer::Tag(Err(NotFound::Tag))),
@@ -197,7 +197,7 @@ fn request(url: String) -> Request {
 }
 
 fn json(body: &[u8]) -> Result<Value, RegistryError> {
-    serde_json::from_slice(body).map_err(|_| malformed("Quay's answer is no JSON"))
+    serde_json::from_slice(body).map_err(|_| malformed("Quay's response is not JSON"))
 }
 
 fn text(value: &Value, name: &str) -> Option<String> {
@@ -210,7 +210,7 @@ fn text(value: &Value, name: &str) -> Option<String> {
 /// What is not JSON, or has no tags. A tag without a digest (Quay 3.3 reports some) is one of which no more is known.
 pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
     let body = json(body)?;
-    let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's answer has no tags")) };
+    let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's response has no tags")) };
     let mut out = Overview { kept_for: body.get("tag_expiration_s").and_then(Value::as_u64), ..Overview::default() };
     // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
     out.whole = 2 * tags.len() < WINDOW;
@@ -246,7 +246,7 @@ impl RowOf {
 /// Reads a page of the list of tags, and whether there are more.
 fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), RegistryError> {
     let body = json(body)?;
-    let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's answer has no list of tags")) };
+    let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's response has no list of tags")) };
     let row = |row: &Value| {
         let number = |key: &str| row.get(key).and_then(Value::as_u64);
         let digest = text(row, "manifest_digest").filter(|d| is_digest(d));
@@ -315,7 +315,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
         }
         let (page, more) = read_page(&response.body)?;
         if page.len() > PAGE {
-            return Err(malformed("Quay gives more tags a page than it was asked for"));
+            return Err(malformed("Quay returned more tags per page than requested"));
         }
         let keys: Vec<_> = page.iter().map(RowOf::key).collect();
         let shows = |of: &HashSet<_>| keys.iter().any(|key| of.contains(key));
@@ -359,7 +359,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
         };
     }
     match (exchanged.len(), want) {
-        (PAGES.., _) => Err(malformed("the pages of Quay's list of tags do not come to an end")),
+        (PAGES.., _) => Err(malformed("the pages of Quay's list of tags do not end")),
         (_, Want::Go(page)) => Ok(Err(page.address(first))),
         (_, Want::Again) => Ok(Err(Page::FIRST.address(first))),
     }
@@ -372,7 +372,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
 pub fn read_data(body: &[u8]) -> Result<(String, Manifest), RegistryError> {
     let body = json(body)?;
     let digest =
-        text(&body, "digest").filter(|d| is_digest(d)).ok_or_else(|| malformed("Quay tells a manifest without a digest"))?;
+        text(&body, "digest").filter(|d| is_digest(d)).ok_or_else(|| malformed("Quay returned a manifest without a digest"))?;
     let data = text(&body, "manifest_data").unwrap_or_default().into_bytes();
     Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
 }
@@ -383,7 +383,7 @@ pub fn read_data(body: &[u8]) -> Result<(String, Manifest), RegistryError> {
 /// What is neither JSON nor a list.
 pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), RegistryError> {
     let body = json(body)?;
-    let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's answer has no labels")) };
+    let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's response has no labels")) };
     let mut out = BTreeMap::new();
     for own in [false, true] {
         let of = labels.iter().filter(|l| (text(l, "source_type").as_deref() == Some("manifest")) == own);
@@ -404,7 +404,7 @@ fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]
         }
         let body = json(&response.body)?;
         let Some(Value::Array(list)) = body.get("repositories") else {
-            return Err(malformed("Quay's answer has no repositories"));
+            return Err(malformed("Quay's response has no repositories"));
         };
         names.extend(list.iter().filter_map(|r| text(r, "name")));
         next = text(&body, "next_page");
@@ -412,7 +412,7 @@ fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]
     let first = list_request(server.endpoint, namespace);
     match (exchanged.len(), next) {
         (0, _) => Ok(Step::Send(first)),
-        (PAGES.., Some(_)) => Err(malformed("the pages of Quay's list of repositories do not come to an end")),
+        (PAGES.., Some(_)) => Err(malformed("the pages of Quay's list of repositories do not end")),
         (_, Some(token)) => Ok(Step::Send(request(format!("{}&next_page={}", first.url, encoded(&token))))),
         (_, None) => Ok(Step::Done(Ok(Answer::Repositories(names)))),
     }

@@ -10,13 +10,13 @@ use crate::engine::url::{Address, is_loopback, is_private, is_same_origin, join}
 /// Whether a server at `from` may send us to `to`; says in one phrase what is wrong otherwise.
 pub fn check_redirect(from: &str, to: &str) -> Result<(), String> {
     let (Some(from), Some(to)) = (Address::parse(from), Address::parse(to)) else {
-        return Err(format!("`{}` is no address", clean(to)));
+        return Err(format!("`{}` is not an address", clean(to)));
     };
     if from.scheme == "https" && to.scheme == "http" {
-        return Err(format!("{} is not encrypted, and {} is", to.origin(), from.origin()));
+        return Err(format!("{} is not encrypted, but {} is", to.origin(), from.origin()));
     }
     if is_private(to.host) && !is_private(from.host) {
-        return Err(format!("{} is in a private network, and {} is not", to.host, from.host));
+        return Err(format!("{} is on a private network, but {} is not", to.host, from.host));
     }
     Ok(())
 }
@@ -26,7 +26,7 @@ pub fn check_redirect(from: &str, to: &str) -> Result<(), String> {
 /// # Errors
 /// One phrase, where nobody should follow.
 pub fn redirected(request: &Request, location: &str) -> Result<Request, String> {
-    let url = join(&request.url, location).ok_or_else(|| format!("`{}` is no address", clean(location)))?;
+    let url = join(&request.url, location).ok_or_else(|| format!("`{}` is not an address", clean(location)))?;
     check_redirect(&request.url, &url)?;
     let stays = is_same_origin(&url, &request.url);
     Ok(Request { url, authorization: request.authorization.clone().filter(|_| stays), ..request.clone() })
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_led_astray() {
+    fn unsafe_redirect_is_refused() {
         let lead = |from: &str, to: &str| check_redirect(from, to).is_ok();
         assert!(lead("https://a.io/v2/", "https://b.io/x") && lead("http://127.0.0.1:5000/", "http://127.0.0.1:6000/"));
         assert!(lead("http://a.io/", "https://b.io/"));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_stays_behind() {
+    fn cross_host_redirect_drops_login() {
         let mut request = Request::get("https://a.io/v2/x/blobs/1".to_owned(), 1);
         request.authorization = Some(crate::engine::registry::http::Secret::new("Basic x"));
         let to = |location: &str| redirected(&request, location).map(|r| (r.url, r.authorization.is_some()));

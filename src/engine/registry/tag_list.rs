@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_read_whatever_its_items_are() {
+    fn tag_page_ignores_unusable_items() {
         let read = |text: &str| {
             serde_json::from_str::<Page>(text).ok().map(|page| page.into_tags().iter().map(str::to_owned).collect::<Vec<_>>())
         };

@@ -80,7 +80,7 @@ impl Lookup<'_> {
     pub(super) fn doubt(&self, repository: &Repository) -> &'static str {
         match self.facts.answers.get(&Query::Overview { repository: repository.clone() }) {
             Some(Ok(Answer::Overview(Ok(overview)))) if overview.all_expire => {
-                " (all its tags expire: if this is a proxy cache, ask by api=distribution)"
+                " (all its tags expire: if this is a proxy cache, use api=distribution)"
             }
             _ => "",
         }
@@ -110,15 +110,15 @@ impl Lookup<'_> {
                 let (namespace, name) = repository.split_first();
                 let namespace = namespace.to_owned();
                 let trouble = |message: String| {
-                    let hint = "log in and ask by api=distribution if it is private, else check the namespace".to_owned();
+                    let hint = "log in and use api=distribution if it is private, else check the namespace".to_owned();
                     Err(Stop::RegistryError(RegistryError { message, hint }))
                 };
                 match self.at(Query::Repositories { host: repository.host.clone(), namespace: namespace.clone() })? {
                     Answer::Repositories(names) if names.contains(name) => {
-                        return trouble("the registry lists it as public, and does not let it be read".to_owned());
+                        return trouble("the registry lists it as public, but denies access to it".to_owned());
                     }
                     Answer::Repositories(names) if names.is_empty() => {
-                        return trouble(format!("it is private, or not there: {namespace} has no public repository at all"));
+                        return trouble(format!("it is private or does not exist: {namespace} has no public repository at all"));
                     }
                     _ => {}
                 }
@@ -205,7 +205,7 @@ impl Lookup<'_> {
             let unknown = overview.undigested.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias).count();
             if best.is_none() && overview.whole && unknown > 0 {
                 let message = format!("the registry does not report what {unknown} of its immutable tags point to");
-                return Err(Stop::Refused(RegistryError { message, hint: "ask by api=distribution".to_owned() }));
+                return Err(Stop::Refused(RegistryError { message, hint: "use api=distribution".to_owned() }));
             }
             if best.is_some() || overview.whole {
                 let others = overview.others.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias);

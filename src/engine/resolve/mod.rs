@@ -220,8 +220,8 @@ impl Resolver {
         row.digest = Some(digest.to_owned());
         match lookup.at(Query::Tag { repository: repository.clone(), tag: digest.to_owned(), manifest: false })? {
             Answer::Tag(Ok(found)) if found.digest != digest => {
-                let message = format!("the registry answers to {digest} with {}", found.digest);
-                return Err(Stop::RegistryError(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
+                let message = format!("the registry returned another digest than {digest}: {}", found.digest);
+                return Err(Stop::RegistryError(RegistryError { message, hint: "ask the registry's owner".to_owned() }));
             }
             Answer::Tag(Ok(_)) => {
                 self.write(row, self.images[i].imagename.clone(), digest, PinnedBy::Exact, "the template names this digest")
@@ -244,8 +244,8 @@ impl Resolver {
         let mut best: Option<String> = None;
         for candidate in tags.iter() {
             let is_match = newest.is_found(candidate).map_err(|why| {
-                let message = format!("`{}` was given up on the tag {candidate}: {why}", newest.text);
-                Stop::RegistryError(RegistryError { message, hint: "write the regular expression more simply".to_owned() })
+                let message = format!("`{}` could not be matched against the tag {candidate}: {why}", newest.text);
+                Stop::RegistryError(RegistryError { message, hint: "simplify the regular expression".to_owned() })
             })?;
             if is_match && best.as_ref().is_none_or(|b| compare_versions(b, candidate).is_lt()) {
                 best = Some(candidate.to_owned());
@@ -292,10 +292,10 @@ impl Resolver {
     fn write_exact(&self, reference: &Reference, tag: &str, digest: &str, row: &mut Row) {
         row.hash = TagClass::of(tag).is_hash().then(|| tag.to_owned());
         if self.settings.pin.first() == Some(&Pin::Digest) {
-            let reason = "the digest of the tag that was asked for";
+            let reason = "the digest of the requested tag";
             self.write(row, reference.at_digest(digest), digest, PinnedBy::Digest, reason);
         } else {
-            let reason = "the tag that was asked for does not move, and it is there";
+            let reason = "the requested tag does not move, and it exists";
             self.write(row, reference.at_tag(tag), tag, PinnedBy::Exact, reason);
         }
     }
@@ -314,11 +314,11 @@ impl Resolver {
                 return;
             }
             PinnedBy::Digest => (reference.at_digest(&pinned.tag), "written by its digest"),
-            PinnedBy::Exact | PinnedBy::Channel => (reference.at_tag(&pinned.tag), "written as asked for"),
+            PinnedBy::Exact | PinnedBy::Channel => (reference.at_tag(&pinned.tag), "written as requested"),
             PinnedBy::Label => (reference.at_tag(&pinned.tag), "its label names this tag, and the tag has the channel's digest"),
             PinnedBy::Sibling => (reference.at_tag(&pinned.tag), "this tag has the channel's digest"),
         };
-        let reason = if tried.is_empty() { why.to_owned() } else { format!("{why}, for {tried}") };
+        let reason = if tried.is_empty() { why.to_owned() } else { format!("{why}, because {tried}") };
         self.write(row, name, &pinned.tag, pinned.by, reason);
     }
 
@@ -339,7 +339,7 @@ impl Resolver {
         let (absence, reason) = match missing {
             NotFound::Repository if has_tags() => {
                 let message =
-                    format!("the registry lists the tags of {repository}, and then says that it has no such repository");
+                    format!("the registry lists the tags of {repository}, but then says that it has no such repository");
                 return Err(Stop::RegistryError(RegistryError { message, hint: "retry".to_owned() }));
             }
             NotFound::Repository => (Absence::NoRepository, format!("{} has no repository {}", repository.host, repository.path)),

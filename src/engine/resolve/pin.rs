@@ -100,14 +100,14 @@ impl Resolver {
         match lookup.at(Query::Tag { repository, tag, manifest: true })? {
             Answer::Tag(Ok(read)) if read.digest == found.digest => Ok(()),
             Answer::Tag(Ok(read)) => {
-                let message = format!("a header names the digest {}, and the manifest has {}", found.digest, read.digest);
+                let message = format!("a header names the digest {}, but the manifest has {}", found.digest, read.digest);
                 Err(Stop::RegistryError(RegistryError {
                     message,
                     hint: "retry: it may have moved just now, or a cache mixes up repositories".to_owned(),
                 }))
             }
             _ => {
-                let message = "the registry has the tag, and then says that it has not".to_owned();
+                let message = "the registry has the tag, but then says that it does not exist".to_owned();
                 Err(Stop::RegistryError(RegistryError { message, hint: "retry".to_owned() }))
             }
         }
@@ -149,9 +149,8 @@ impl Resolver {
             return Ok(true);
         }
         let Ok(tags) = lookup.tags(repository)? else {
-            let message =
-                "the registry has the tag, and says that it has no such repository when it is asked for its tags".to_owned();
-            return Err(Stop::Refused(RegistryError { message, hint: "ask whoever runs the registry".to_owned() }));
+            let message = "the registry has the tag, but says that it has no such repository when its tags are listed".to_owned();
+            return Err(Stop::Refused(RegistryError { message, hint: "ask the registry's owner".to_owned() }));
         };
         let is_candidate = |t: &&str| **t != reference.tag && TagClass::of(t) < TagClass::DigestAlias;
         let mut candidates: Vec<&str> = tags.iter().filter(is_candidate).collect();
@@ -211,7 +210,7 @@ impl Resolver {
                     }
                     out.tried.push(format!("its label {} names {tag}, which has another digest", label.text));
                 }
-                None => out.tried.push(format!("its label {} names {tag}, which is not there", label.text)),
+                None => out.tried.push(format!("its label {} names {tag}, which does not exist", label.text)),
             }
         }
         Ok(false)

@@ -154,7 +154,7 @@ impl Run {
             let unusable = self.unusable_login(repository, response).filter(|_| !was_login);
             self.lock(repository, was_login);
             if let Some((why, hint)) = unusable {
-                let message = format!("the registry wants a login ({status}): {why}");
+                let message = format!("the registry requires a login ({status}): {why}");
                 return Decision::Refuse(RegistryError { message, hint: hint.to_owned() });
             }
             if self.client.caller == Caller::Browser && status == 401 && response.challenge.is_none() && !was_sent {
@@ -173,8 +173,8 @@ impl Run {
         host.api.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
         let is_refused = matches!(status, 401 | 403) && was_sent;
         if is_refused && host.auth.wants == Some(AuthChallenge::Basic) && !was_read {
-            let message = format!("the registry refuses the login, or keeps this from it ({status})");
-            let hint = "check user and password, and what they may read".to_owned();
+            let message = format!("the registry refuses the login, or denies it access ({status})");
+            let hint = "check user and password, and which images they can read".to_owned();
             return Decision::Refuse(RegistryError { message, hint });
         }
         Decision::Record
@@ -276,7 +276,7 @@ impl Run {
             && self.tag_lists().map(TagList::bytes).sum::<usize>() + list.bytes() > ALL_LISTS
         {
             let message = format!("the lists of tags of this run are larger than {} MiB together", ALL_LISTS >> 20);
-            let hint = "ask for fewer images at a time, or choose a pin that needs no list (label, digest)".to_owned();
+            let hint = "request fewer images at a time, or choose a pin that needs no list (label, digest)".to_owned();
             answer = Err(RegistryError { message, hint });
         }
         // What a body said is in the answer now.
@@ -327,7 +327,7 @@ pub(super) fn trouble_of(outcome: &Outcome) -> RegistryError {
 
 /// A failure of which a browser reports no reason.
 pub(super) fn unexplained() -> Failure {
-    Failure::Network("the browser does not say why".to_owned())
+    Failure::Network("the browser does not report why".to_owned())
 }
 
 /// Whether another try may change an answer.

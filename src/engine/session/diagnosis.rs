@@ -115,39 +115,39 @@ impl Cause {
         let origin = url::origin(endpoint);
         let (message, hint) = match self {
             Self::MixedContent => (
-                format!("this page is on https and may not ask {origin}, which is not encrypted (mixed content)"),
+                format!("this page is on https and cannot query {origin}, which is not encrypted (mixed content)"),
                 "serve the registry on https, or open this page on http".to_owned(),
             ),
             Self::Offline => ("this computer is offline".to_owned(), "connect it and retry".to_owned()),
             Self::CorsOff => (
                 format!("{host} answers, but does not allow this page to read it (CORS is not enabled)"),
-                "its owner can allow it, or the command line does the same without a browser".to_owned(),
+                "ask its owner to allow it, or use the command line, which needs no browser".to_owned(),
             ),
             Self::PreflightRefused => (
                 format!(
-                    "{host} wants a login, and refuses the browser's question for leave to send it (its OPTIONS is answered without CORS)"
+                    "{host} requires a login, but refuses the browser's preflight request (the response to OPTIONS has no CORS headers)"
                 ),
-                "its owner can put a proxy before it, or the command line does the same without a browser".to_owned(),
+                "ask its owner to put a proxy in front of it, or use the command line, which needs no browser".to_owned(),
             ),
             Self::TokenService(service) => (
                 format!(
-                    "{host} sends us to {service} for a token, which does not allow this page to read it (CORS is not enabled)"
+                    "{host} requires a token from {service}, which does not allow this page to read it (CORS is not enabled)"
                 ),
-                "its owner can allow it, or the command line does the same without a browser".to_owned(),
+                "ask its owner to allow it, or use the command line, which needs no browser".to_owned(),
             ),
             Self::Unexposed => (
                 format!(
-                    "it is private, or it is not there, and {host} hides from this page what login it wants (401, WWW-Authenticate is not exposed)"
+                    "it is private or does not exist, and {host} hides from this page which login it requires (401, WWW-Authenticate is not exposed)"
                 ),
-                "its owner can expose it, or the command line does the same without a browser".to_owned(),
+                "ask its owner to expose it, or use the command line, which needs no browser".to_owned(),
             ),
             Self::Unreachable => (
-                format!("nothing answers at {origin}"),
+                format!("no response from {origin}"),
                 "check the name, the port, the certificate and the network, and whether an extension blocks it".to_owned(),
             ),
             Self::LocalNetwork => (
-                format!("nothing answers at {origin}, or the browser keeps this page from your local network"),
-                "allow this page the local network in the browser's settings of the site, and check that the registry is up"
+                format!("no response from {origin}, or the browser blocks this page from your local network"),
+                "allow local network access for this page in the browser's site settings, and check that the registry is up"
                     .to_owned(),
             ),
         };
@@ -160,14 +160,14 @@ impl Cause {
             Self::MixedContent | Self::Offline | Self::Unreachable | Self::LocalNetwork => Vec::new(),
             Self::CorsOff if let Some(remedy) = (dialect.cors)(page) => vec![remedy],
             Self::CorsOff => vec![
-                Remedy { title: "The registry's config.yml, where it wants no login".to_owned(), lines: registry_lines(page) },
-                Remedy { title: "nginx before any registry".to_owned(), lines: nginx_lines(page, "/v2/") },
+                Remedy { title: "The registry's config.yml, if it requires no login".to_owned(), lines: registry_lines(page) },
+                Remedy { title: "nginx in front of any registry".to_owned(), lines: nginx_lines(page, "/v2/") },
             ],
             Self::PreflightRefused | Self::Unexposed => {
-                vec![Remedy { title: "nginx before the registry".to_owned(), lines: nginx_lines(page, "/v2/") }]
+                vec![Remedy { title: "nginx in front of the registry".to_owned(), lines: nginx_lines(page, "/v2/") }]
             }
             Self::TokenService(service) => {
-                vec![Remedy { title: format!("nginx before the token service {service}"), lines: nginx_lines(page, "/") }]
+                vec![Remedy { title: format!("nginx in front of the token service {service}"), lines: nginx_lines(page, "/") }]
             }
         }
     }
@@ -232,7 +232,7 @@ mod tests {
     };
 
     #[test]
-    fn every_branch_of_the_order_ends_in_its_cause() {
+    fn each_evidence_leads_to_its_cause() {
         let verdict = |sight, cause| assert_eq!(diagnose(sight), Next::Verdict(cause));
         let plain = "http://registry.example.org/v2/";
         verdict(FailureEvidence { url: plain, offline: true, answered: true, ..SIGHT }, Cause::MixedContent);

@@ -86,7 +86,7 @@ impl Run {
         }
         let left = self.budget.left(&query, now);
         if left.is_zero() {
-            let message = format!("it took longer than {} s in all", IMAGE_LIMIT.as_secs());
+            let message = format!("it timed out after {} s in total", IMAGE_LIMIT.as_secs());
             let last = self.budget.attempts(&query).last_trouble.take();
             let trouble = last.unwrap_or(RegistryError { message, hint: "retry".to_owned() });
             self.learn(query, Err(trouble));

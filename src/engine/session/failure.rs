@@ -121,8 +121,8 @@ impl Run {
     /// Decides what "too many requests" means where the host says to wait longer than an image may take.
     fn judge_long_wait(&mut self, flight: &Flight, outcome: &Outcome, reported: Duration) -> Verdict {
         let (name, status) = (&flight.host, outcome.as_ref().map_or(429, |r| r.status));
-        let message = format!("{name} lets no more requests through for {} s ({status})", reported.as_secs());
-        let trouble = RegistryError { message, hint: "retry then".to_owned() };
+        let message = format!("rate limited by {name} for {} s ({status})", reported.as_secs());
+        let trouble = RegistryError { message, hint: "retry after that time".to_owned() };
         let contact = &mut self.host(name).contact;
         contact.long_waits += 1;
         let about_host = if contact.long_waits >= 2 * FAILURES {

@@ -54,16 +54,14 @@ impl Run {
         match self.client.logins.of(&place) {
             None if self.is_lowered(&place, repository) && self.may_be_typed(&place) => None,
             _ if self.is_lowered(&place, repository) => Some((
-                format!("a login is sent over https only, and {} is not", self.endpoint(&repository.host)),
+                format!("a login is sent only over https, and {} does not use it", self.endpoint(&repository.host)),
                 match self.client.caller {
-                    Caller::Browser => "reach it by https",
-                    Caller::Native => {
-                        "reach it by https, or write its key in the authfile with http:// if its network is trusted"
-                    }
+                    Caller::Browser => "use https",
+                    Caller::Native => "use https, or write its key with http:// in the authfile if you trust its network",
                 },
             )),
             Some(Login::Refresh { password: None, .. }) if is_basic => {
-                Some(("it wants user and password, and there is an identity token alone".to_owned(), AGAIN))
+                Some(("it requires user and password, but there is only an identity token".to_owned(), AGAIN))
             }
             Some(_) => None,
             None => self.client.logins.unusable(&place).map(|why| (why.to_owned(), AGAIN)),

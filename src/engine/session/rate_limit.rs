@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_host_is_asked_slowly_and_a_fast_one_is_not_held_back() {
+    fn rate_limit_adapts_to_host_speed() {
         assert_eq!(through(300, 1e9, 1e9, None).1, 0);
         assert!(through(300, 1e9, 1e9, None).0 < 200);
         for (burst, reported) in [(1.0, None), (25.0, None), (5.0, Some(Duration::from_secs(1)))] {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_takes_nothing_is_given_up() {
+    fn host_refusing_everything_is_given_up() {
         let mut rate_limit = RateLimit::new(6, 12);
         rate_limit.rate_limited(0, 0, None, 0.0);
         assert!(!rate_limit.is_hopeless(59_999) && rate_limit.is_hopeless(60_000));

@@ -61,7 +61,7 @@ impl Run {
             queries.push(query.clone());
             self.learn(
                 query,
-                Err(RegistryError { message: "cancelled before it was known".to_owned(), hint: "retry".to_owned() }),
+                Err(RegistryError { message: "cancelled before a response arrived".to_owned(), hint: "retry".to_owned() }),
             );
             self.queue.clear_ready();
         }

@@ -12,7 +12,7 @@ impl Snapshot {
     pub fn answer(&self, query: &Query) -> Result<Answer, RegistryError> {
         let Some(repository) = query.repository() else { return self.answer_for_host(query) };
         let Some(kept) = self.repositories.get(&repository.to_string()) else {
-            return Err(trouble(format!("the snapshot of {} does not hold this repository", self.fetched_at)));
+            return Err(trouble(format!("the snapshot of {} does not contain this repository", self.fetched_at)));
         };
         let moved_at = |tag: &String| kept.moved.get(tag).copied();
         match query {
@@ -34,7 +34,7 @@ impl Snapshot {
                 (None, None) => Err(self.unknown(kept, "all of its tags")),
             },
             Query::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
-            _ => Err(self.unknown(kept, "what its tags stood for before")),
+            _ => Err(self.unknown(kept, "the history of its tags")),
         }
     }
 
@@ -60,7 +60,7 @@ impl Snapshot {
             (None, Some(Some(digest))) => Ok(Ok(digest.clone())),
             (None, Some(None)) => Ok(Err(NotFound::Tag)),
             (None, None) if kept.whole && !self.lists(kept, tag) => Ok(Err(NotFound::Tag)),
-            (None, None) => Err(self.unknown(kept, &format!("of the tag {tag}"))),
+            (None, None) => Err(self.unknown(kept, &format!("the tag {tag}"))),
         }
     }
 
@@ -89,7 +89,7 @@ impl Snapshot {
     fn unknown(&self, kept: &Kept, message: &str) -> RegistryError {
         match &kept.error {
             Some(error) => trouble(format!("when the snapshot was taken: {error}")),
-            None => trouble(format!("the snapshot of {} does not tell {message}", self.fetched_at)),
+            None => trouble(format!("the snapshot of {} does not contain {message}", self.fetched_at)),
         }
     }
 }
@@ -107,6 +107,6 @@ impl Kept {
 }
 
 fn trouble(message: String) -> RegistryError {
-    let hint = "take a new snapshot with these choices (overtag snapshot), or ask the registry".to_owned();
+    let hint = "take a new snapshot with these choices (overtag snapshot), or query the registry".to_owned();
     RegistryError { message, hint }
 }

@@ -26,7 +26,7 @@ impl Snapshot {
         let head: Head = serde_json::from_str(text).map_err(|e| wrong(format!("this is not a snapshot ({e})")))?;
         if head.overtag_snapshot != VERSION {
             let message =
-                format!("the snapshot is of version {}, and this overtag reads version {VERSION}", head.overtag_snapshot);
+                format!("the snapshot has version {}, but this overtag reads only version {VERSION}", head.overtag_snapshot);
             return Err(Error::usage(message, name, "read it with a newer overtag"));
         }
         let mut read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
@@ -78,7 +78,12 @@ impl Snapshot {
             return Ok(text);
         }
         let (is, most) = (text.len().div_ceil(1 << 20), LIST_LIMIT >> 20);
-        let message = format!("the snapshot would have {is} MiB, and none of more than {most} MiB is read");
-        Err(Error::new(Kind::Usage, message, "snapshot", "take one of fewer images, or begin its history anew (without --since)"))
+        let message = format!("the snapshot would have {is} MiB; overtag reads at most {most} MiB");
+        Err(Error::new(
+            Kind::Usage,
+            message,
+            "snapshot",
+            "take a snapshot of fewer images, or start a new history (without --since)",
+        ))
     }
 }

@@ -111,7 +111,7 @@ impl Kept {
                     _ = tag.map(|tag| self.tags.entry(tag.clone()).or_default());
                 } else {
                     self.silent = true;
-                    self.error.get_or_insert_with(|| "nothing there says that it is a registry".to_owned());
+                    self.error.get_or_insert_with(|| "the response does not come from a registry".to_owned());
                 }
             }
             NotFound::PrivateOrMissing => {
@@ -121,7 +121,7 @@ impl Kept {
                 let is_reported = matches!(facts.answers.get(&list), Some(Ok(Answer::Repositories(names)))
                     if !names.is_empty() && !names.contains(name));
                 if !is_reported {
-                    self.error.get_or_insert_with(|| "it is private, or not there".to_owned());
+                    self.error.get_or_insert_with(|| "it is private or does not exist".to_owned());
                 }
             }
         }
@@ -131,7 +131,7 @@ impl Kept {
     fn withdraw_absence(&mut self) {
         if self.absent && (self.whole || self.tags.values().any(Option::is_some)) {
             self.absent = false;
-            let message = "the registry has the repository, and says that it has not when it is asked for more";
+            let message = "the registry has the repository, but says that it does not exist on a later query";
             self.no_list.get_or_insert_with(|| message.to_owned());
         }
     }

@@ -146,10 +146,10 @@ impl Snapshot {
     /// What to say where it is later than `now`, seconds since 1970, by more than clocks differ, or holds promotions that are.
     pub fn ahead_of(&self, now: u64) -> Option<String> {
         let latest = now.saturating_add(time::CLOCKS_DIFFER);
-        let clock = || format!("later than the clock here ({})", time::utc(now));
+        let clock = || format!("later than the local clock ({})", time::utc(now));
         if self.fetched > latest {
             let at = &self.fetched_at;
-            return Some(format!("The snapshot is of {at}, {}: how old it is cannot be told; compare the clocks", clock()));
+            return Some(format!("The snapshot is of {at}, {}: its age is not known; compare the clocks", clock()));
         }
         let periods = self.repositories.values().flat_map(|kept| kept.history.values().flatten());
         let last = periods.map(|period| period.start).max().filter(|at| *at > latest)?;

@@ -29,24 +29,24 @@ pub fn read(name: &str, rendered: &str, notices: &mut Vec<Error>) -> Result<Vec<
     notices.extend(duplicates);
     let Some(Value::Array(list)) = document.get(LIST) else {
         let message = match document.get("container_images") {
-            Some(_) => format!("there is `container_images`, which is an output, and no list `{LIST}`"),
+            Some(_) => format!("there is `container_images`, which is an output, but no list `{LIST}`"),
             None => format!("there is no list `{LIST}`"),
         };
         return Err(wrong(message, name));
     };
     let entry = |(i, value): (usize, &Value)| {
         let at = || format!("{name}, entry {}", i + 1);
-        let Value::Object(map) = value else { return Err(wrong("an entry is no mapping".to_owned(), at())) };
+        let Value::Object(map) = value else { return Err(wrong("an entry is not a mapping".to_owned(), at())) };
         let mut rest = map.clone();
         let Some(Value::String(imagename)) = rest.remove("imagename") else {
-            return Err(wrong("an entry has no text `imagename`".to_owned(), at()));
+            return Err(wrong("an entry has no string `imagename`".to_owned(), at()));
         };
         let mut texts = |key: &str| match rest.remove(key) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
                 Ok(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             }
-            Some(_) => Err(wrong(format!("`{key}` of {imagename} is no list of texts"), at())),
+            Some(_) => Err(wrong(format!("`{key}` of {imagename} is not a list of strings"), at())),
         };
         let (params, services) = (texts("params")?, texts("services")?);
         Ok(Entry { imagename, params, services, rest })

@@ -74,18 +74,18 @@ fn not_followed(sections: &Map<String, Value>) -> impl Iterator<Item = (String, 
         let (message, hint) = match key.as_str() {
             // A role may have its own, as `ComputeContainerImagePrepare`.
             key if key.ends_with("ContainerImagePrepare") => (
-                "registries, tags and filters that it names do not count",
-                "give its namespace, prefix, tag and filters as options; to run its entries is still to come",
+                "its registries, tags and filters are not used",
+                "give its namespace, prefix, tag and filters as options; its entries cannot be run yet",
             ),
-            "DockerRegistryMirror" => ("the registry itself is asked", "ask the mirror with endpoint=HOST=URL"),
-            "ContainerImageRegistryCredentials" => ("its logins do not count", "log in on the page, or give --authfile"),
+            "DockerRegistryMirror" => ("the registry itself is queried", "query the mirror with endpoint=HOST=URL"),
+            "ContainerImageRegistryCredentials" => ("its logins are not used", "log in on the page, or give --authfile"),
             _ => return None,
         };
-        Some((format!("`{}` is not read: {message}", clean(key)), hint))
+        Some((format!("`{}` is ignored: {message}", clean(key)), hint))
     });
     let parameters = keys("parameters")
         .filter(move |key| counts(key))
-        .map(|key| (format!("`{}` does not count among `parameters`", clean(key)), "move it to `parameter_defaults`"));
+        .map(|key| (format!("`{}` is ignored in `parameters`", clean(key)), "move it to `parameter_defaults`"));
     let strategies = keys("parameter_merge_strategies").filter(move |key| counts(key) || key.as_str() == "default").map(|key| {
         let of = if key == "default" { "`default`".to_owned() } else { format!("of `{}`", clean(key)) };
         (format!("the merge strategy {of} is not applied: the last value replaces the others"), "give the whole list in one file")
@@ -171,7 +171,7 @@ pub fn deployed_services(
     let names: Vec<&str> = files.environments.iter().map(|e| e.name.as_str()).collect();
     if release.era == Era::Docker && files.environments.is_empty() {
         if let Some(roles) = &files.roles {
-            let message = format!("the roles file does not count: {} filters by roles only with an environment", release.name);
+            let message = format!("the roles file is ignored: {} filters by roles only with an environment", release.name);
             notices.push(Error::usage(message, &roles.name, "give an environment that maps the services (-e)"));
         }
         return Ok(None);
@@ -183,7 +183,7 @@ pub fn deployed_services(
         None => default_roles(release),
     };
     if roles.is_empty() {
-        let message = "all images stay: there is no role that an environment could count".to_owned();
+        let message = "all images are kept: there are no roles for the environments to count".to_owned();
         notices.push(Error::usage(message, names.join(", "), "give a roles file (-r)"));
         return Ok(None);
     }
@@ -199,7 +199,7 @@ pub fn deployed_services(
         // Other parameters end so too (`NovaReservedHostCount`); one of a role is near a role's name, or deploys something.
         let near = nearest(role, names_of()).filter(|_| !release.roles().roles.contains_key(role));
         if near.is_some() || message == "Count" && parameter(role, message).and_then(integer).is_some_and(|n| n > 0) {
-            let message = format!("`{}` does not count: there is no role {}", clean(key), clean(role));
+            let message = format!("`{}` is ignored: there is no role {}", clean(key), clean(role));
             let hint =
                 near.map_or_else(|| "give a roles file that has it (-r)".to_owned(), |near| format!("did you mean {near}?"));
             notices.push(Error::template(message, names.join(", "), hint));
@@ -223,7 +223,7 @@ pub fn deployed_services(
         }
         let services = match parameter(&role.name, "Services") {
             Some(list) => texts(list).ok_or_else(|| {
-                let message = format!("{}Services is not a list of texts", role.name);
+                let message = format!("{}Services is not a list of strings", role.name);
                 Error::template(message, names.join(", "), "give a list of Heat resource types")
             })?,
             None => role.services,
@@ -272,10 +272,10 @@ fn read_roles(file: &Source, notices: &mut Vec<Error>) -> Result<Vec<Deployed>, 
         let name = value.get("name").and_then(Value::as_str).ok_or_else(|| wrong(format!("role {} has no name", i + 1)))?;
         let services = match value.get("ServicesDefault") {
             None | Some(Value::Null) => Vec::new(),
-            Some(list) => texts(list).ok_or_else(|| wrong(format!("ServicesDefault of {name} is not a list of texts")))?,
+            Some(list) => texts(list).ok_or_else(|| wrong(format!("ServicesDefault of {name} is not a list of strings")))?,
         };
         if roles.iter().any(|role| role.name == name) {
-            notices.push(wrong(format!("the role {} stands twice; the last one that is deployed counts", clean(name))));
+            notices.push(wrong(format!("the role {} appears twice; the last one that is deployed is used", clean(name))));
         }
         let count = value.get("CountDefault").cloned().unwrap_or(Value::from(0));
         roles.push(Deployed { name: name.to_owned(), count, services });
@@ -327,7 +327,7 @@ pub fn set_neutron_driver(
     };
     if let Some(driver) = driver {
         if chosen && given != driver {
-            let message = format!("neutron_driver={} does not count: by the environments it is {driver}", clean(&given));
+            let message = format!("neutron_driver={} is ignored: the environments set {driver}", clean(&given));
             notices.push(Error::usage(
                 message,
                 Location::Choice("neutron_driver".to_owned()),

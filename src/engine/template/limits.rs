@@ -94,10 +94,10 @@ impl Guarded {
             let is_statement = matches!(tokens.last(), Some((Token::BlockStart, ..)));
             elifs += usize::from(is_statement && matches!(token, Token::Ident("elif")));
             if in_tag > TOKENS {
-                return refused(format!("an expression of more than {TOKENS} words and signs is not read"), start);
+                return refused(format!("an expression has more than {TOKENS} tokens"), start);
             }
             if elifs > ELIFS {
-                return refused(format!("a template with more than {ELIFS} `elif` is not read"), start);
+                return refused(format!("the template has more than {ELIFS} `elif`"), start);
             }
             tokens.push((token, start, end));
         }
@@ -110,7 +110,7 @@ impl Guarded {
             match scanner.see(place) {
                 Seen::Nothing => {}
                 Seen::Operator => {
-                    return refused("a file that is included is named by a text or a variable alone".to_owned(), *start);
+                    return refused("an included file must be named by a string or a variable".to_owned(), *start);
                 }
                 Seen::Operand { from, is_factor } => {
                     let filter = if is_factor { FACTOR } else { CHECKED };
@@ -367,7 +367,7 @@ impl Guard {
         }
         let parts = PARTS - left;
         if self.measured.fetch_add(parts, Ordering::Relaxed) + parts > MEASURED {
-            return wrong(format!("the template looks at more than {MEASURED} parts of lists and mappings"));
+            return wrong(format!("the template reads more than {MEASURED} parts of lists and mappings"));
         }
         Ok(())
     }
@@ -379,7 +379,7 @@ impl Guard {
     pub fn check_factor(&self, value: &Value) -> Result<(), Error> {
         match value.kind() {
             ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
-                Err(Error::new(ErrorKind::InvalidOperation, "a list is not repeated by `*` here; write it out"))
+                Err(Error::new(ErrorKind::InvalidOperation, "`*` cannot repeat a list here; write it out"))
             }
             _ => Ok(()),
         }
@@ -437,7 +437,7 @@ pub fn check_call(name: &str, text: &str, args: &[Value]) -> Result<(), Error> {
         _ => (0, 0),
     };
     if made > CALL || compared > COMPARED {
-        let message = format!("`{name}` would make too much of what it is given");
+        let message = format!("`{name}` would produce too much output");
         return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
     Ok(())
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operand_is_measured_and_no_name() {
+    fn guards_wrap_operands_but_not_names() {
         for (source, want) in [
             ("a {{ b }} c", "a {{ b° }} c"),
             ("{{ a.b['c'].d(e, f=g)|h(i)|j }}", "{{ a.b['c'].d(e°, f=g°)°|h(i°)°|j° }}"),
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_found_in_the_source() {
+    fn guarded_position_maps_to_source() {
         let source = "{{ a ~ b }}{{ cd }}";
         let guarded = Guarded::new(source, 7).expect("short");
         assert_eq!(guarded.text, "{{ a|__checked(7) ~ b|__checked(8) }}{{ cd|__checked(9) }}");
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused_with_its_place() {
+    fn overlong_expression_is_refused_with_place() {
         let at = |source: String| Guarded::new(&source, 0).expect_err("too long").at;
         assert_eq!(at(format!("a{{{{ 1{} }}}}", " + 1".repeat(600))), 4 + 2 * 1000);
         assert!(at(format!("{{% if a %}}{}{{% endif %}}", "{% elif b %}".repeat(301))) > 3000);

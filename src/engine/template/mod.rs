@@ -73,7 +73,7 @@ pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<Strin
     for source in [template].into_iter().chain(includes) {
         let first = sources.iter().map(|(_, guarded)| guarded.operands.len()).sum();
         let guarded = Guarded::new(&source.text, first)
-            .map_err(|refused| Error::template(refused.message, position(source, refused.at), "write it more simply"))?;
+            .map_err(|refused| Error::template(refused.message, position(source, refused.at), "simplify it"))?;
         sources.push((source, guarded));
     }
     let variables: BTreeMap<&str, Jinja> = variables.iter().map(|(name, value)| (name.as_str(), to_jinja(value))).collect();
@@ -86,7 +86,7 @@ pub fn render(template: &Source, includes: &[Source], variables: &BTreeMap<Strin
         if undefined.iter().any(|(known, _)| *known == name) || undefined.len() == REPORTED {
             continue;
         }
-        let message = format!("`{}` is not defined and prints as nothing", clean(name));
+        let message = format!("`{}` is not defined and prints nothing", clean(name));
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let hint = if is_name { format!("give it with set.{name}") } else { "correct the template".to_owned() };
         undefined.push((name, Error::template(message, position(source, from), hint)));
@@ -170,7 +170,7 @@ impl Includes {
             }
             if self.asked.len() > INCLUDES {
                 let message = format!("the template includes more than {INCLUDES} files");
-                return Err(Error::template(message, self.template.as_str(), "write what they have in common into one"));
+                return Err(Error::template(message, self.template.as_str(), "merge some of them"));
             }
             return Ok(Some(name));
         }
@@ -389,15 +389,15 @@ fn explain(error: &minijinja::Error, sources: &[(&Source, Guarded)]) -> Error {
     let at = located(inner, sources);
     match inner.kind() {
         ErrorKind::OutOfFuel => {
-            Error::template("the template does not come to an end", at, format!("it may take {FUEL} steps; look for a loop"))
+            Error::template("the template does not end", at, format!("the limit is {FUEL} steps; check for a loop"))
         }
         ErrorKind::WriteFailure => Error::template(
             "the template writes too much",
             at,
-            format!("it may write {} MiB; look for a loop", OUTPUT_LIMIT >> 20),
+            format!("the limit is {} MiB; check for a loop", OUTPUT_LIMIT >> 20),
         ),
         ErrorKind::TemplateNotFound => {
-            let message = inner.detail().unwrap_or("an included template is not there").to_owned();
+            let message = inner.detail().unwrap_or("an included template does not exist").to_owned();
             Error::template(message, at, "give the included file beside the template")
         }
         kind => {

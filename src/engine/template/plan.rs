@@ -87,7 +87,7 @@ impl Plan {
         if let Some(chosen) = filter.as_ref().filter(|_| !has_files) {
             for service in settings.services.iter().filter(|service| !own.contains(service.as_str()) && chosen.contains(*service))
             {
-                let message = format!("no image is for the service {}", clean(service));
+                let message = format!("no image is listed for the service {}", clean(service));
                 let near = nearest(service, own.iter().copied()).map(|near| format!("did you mean {near}?"));
                 warnings.push(Error::usage(
                     message,
@@ -99,7 +99,7 @@ impl Plan {
         let mut plan = Self { entries: Vec::new(), images: Vec::new(), image_of: Vec::new(), out: Vec::new(), warnings };
         if entries.len() > ENTRIES {
             let message = format!("the template lists {} images", entries.len());
-            return Err(Error::template(message, &source.name, format!("it may list {ENTRIES}; look for a loop")));
+            return Err(Error::template(message, &source.name, format!("the limit is {ENTRIES}; check for a loop")));
         }
         let mut known: HashMap<String, usize> = HashMap::new();
         for entry in entries {
@@ -128,12 +128,12 @@ impl Plan {
             plan.entries.push(entry);
         }
         if has_files && !(settings.roles.is_empty() && settings.services.is_empty()) {
-            let hint = "a roles file and environments decide alone; leave out the one or the other";
-            plan.warnings.push(Error::usage("roles and services that were chosen do not count", "role= and service=", hint));
+            let hint = "a roles file and environments override them; leave out one or the other";
+            plan.warnings.push(Error::usage("the chosen roles and services are ignored", "role= and service=", hint));
         }
         if !settings.include.is_empty() && !settings.exclude.is_empty() {
-            let hint = "an include decides alone, as for tripleo-common; leave out the one or the other";
-            plan.warnings.push(Error::usage("the excludes do not count", "include= and exclude=", hint));
+            let hint = "an include overrides them, as in tripleo-common; leave out one or the other";
+            plan.warnings.push(Error::usage("the excludes are ignored", "include= and exclude=", hint));
         }
         plan.warnings = bounded(plan.warnings);
         Ok(plan)
@@ -168,7 +168,7 @@ fn decide(entry: &Entry, settings: &Settings, filter: Option<&BTreeSet<String>>)
     let found = |pattern: &crate::engine::options::pattern::Pattern| {
         pattern.is_found(&entry.imagename).map_err(|why| {
             let place = format!("`{}` on {}", clean(&pattern.text), clean(&entry.imagename));
-            Error::new(Kind::Usage, format!("a regular expression was given up: {why}"), place, "write it more simply")
+            Error::new(Kind::Usage, format!("a regular expression could not be matched: {why}"), place, "simplify it")
         })
     };
     let mut reasons = Vec::new();
@@ -176,7 +176,7 @@ fn decide(entry: &Entry, settings: &Settings, filter: Option<&BTreeSet<String>>)
         match entry.services.iter().find(|s| filter.contains(*s)) {
             Some(service) => reasons.push(format!("its service {service} is deployed")),
             None if entry.services.is_empty() => {
-                let why = "no service needs it, and only images of deployed services are asked for";
+                let why = "no service needs it, and only images of deployed services are requested";
                 return Ok(Decision::Out(why.to_owned()));
             }
             None => return Ok(Decision::Out(format!("none of its services is deployed: {}", entry.services.join(", ")))),

@@ -48,7 +48,7 @@ pub struct Document {
 /// use overtag::engine::yaml::parse;
 /// let document = parse("x", "a: &a {n: 010}\nb: {<<: *a, on: 'on'}\nb: {<<: *a, off: 1_000}").unwrap();
 /// assert_eq!(document.value["b"], serde_json::json!({"n": 8, "false": 1000}));
-/// assert!(document.notices[0].to_string().starts_with("the key `b` stands twice; the last one counts: x, line 3, column 1"));
+/// assert!(document.notices[0].to_string().starts_with("the key `b` appears twice; the last one is used: x, line 3, column 1"));
 /// ```
 ///
 /// # Errors
@@ -193,7 +193,7 @@ impl Reader<'_, '_> {
                     && value.contains(self.mask)
                 {
                     if *style == ScalarStyle::Plain && value.starts_with(self.mask) {
-                        return Err(fault("a comma follows a tag without a blank", start_mark));
+                        return Err(fault("a comma follows a tag without a space", start_mark));
                     }
                     *value = value.replace(self.mask, "!");
                 }
@@ -235,7 +235,7 @@ impl Reader<'_, '_> {
             EventData::Alias { anchor } => {
                 let (value, size) = match self.anchors.get(&anchor) {
                     Some(Some(known)) => known,
-                    Some(None) => return Err(fault("an alias names what it is inside of", at)),
+                    Some(None) => return Err(fault("an alias refers to a value that contains it", at)),
                     None => return Err(fault(format!("there is no anchor `{}` before this alias", clean(&anchor)), at)),
                 };
                 self.repeated += size;
@@ -313,7 +313,7 @@ impl Reader<'_, '_> {
                 (Key::Text(key), value) => {
                     total += key.len();
                     if own.insert(key.clone(), value).is_some() {
-                        self.notice(format!("the key `{}` stands twice; the last one counts", clean(&key)), at);
+                        self.notice(format!("the key `{}` appears twice; the last one is used", clean(&key)), at);
                     }
                 }
                 (Key::Merge, Value::Object(map)) => merged.extend(map),
@@ -321,7 +321,7 @@ impl Reader<'_, '_> {
                     let mut of_list = Map::new();
                     for value in list {
                         let Value::Object(map) = value else {
-                            return Err(fault("`<<` merges a list that has something else than mappings in it", value_at));
+                            return Err(fault("`<<` merges a list that contains something other than mappings", value_at));
                         };
                         for (key, value) in map {
                             self.merge_one(&mut of_list, key, value, value_at);
@@ -342,7 +342,7 @@ impl Reader<'_, '_> {
             Some(first) if *first == value => {}
             Some(_) => {
                 let message =
-                    format!("the key `{}` is merged from several mappings of a list; the first one counts", clean(&key));
+                    format!("the key `{}` is merged from several mappings of a list; the first one is used", clean(&key));
                 self.notice(message, at);
             }
         }
@@ -352,7 +352,7 @@ impl Reader<'_, '_> {
     fn notice(&mut self, message: String, at: Mark) {
         match self.duplicates.len() {
             0..NOTICES => self.duplicates.push(fault(message, at)),
-            NOTICES => self.duplicates.push(fault("more keys stand twice from here on", at)),
+            NOTICES => self.duplicates.push(fault("more keys appear twice from here on", at)),
             _ => {}
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn scalar_value(text: &str, is_plain: bool, tag: Option<&str>) -> Res
     match (core_tag(tag)?, tag.is_some()) {
         (None, false) if !is_plain => Ok(as_text()),
         (None, _) => match text {
-            "<<" | "=" => Err(format!("a plain `{text}` is a key of its own kind; quote it")),
+            "<<" | "=" => Err(format!("a plain `{text}` has a special meaning; quote it")),
             _ => Ok(implicit(text)?.unwrap_or_else(as_text)),
         },
         (Some("str" | "timestamp"), _) => Ok(as_text()),

@@ -41,10 +41,10 @@ pub fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
                 view! { <p class="quiet">{message}</p> <ul class="blockers">{builds.into_iter().map(blocker).collect_view()}</ul> }
                     .into_any()
             }
-            WhyNot::InSync(label) => view! { <p>{format!("Nothing: it has the hash of {label}.")}</p> }.into_any(),
+            WhyNot::InSync(label) => view! { <p>{format!("No blockers: in sync with {label}.")}</p> }.into_any(),
             WhyNot::Held { label, hash, passed, of, blockers } => {
                 let rest =
-                    if blockers.is_empty() { " Nothing holds it but the promoter itself.".to_owned() } else { String::new() };
+                    if blockers.is_empty() { " It waits only for the promoter.".to_owned() } else { String::new() };
                 view! {
                     <p>{format!("{passed} of {of} jobs passed for ")}<Hash text=hash />{format!(" of {label}.{rest}")}</p>
                     <ul class="blockers">{blockers.into_iter().map(blocker).collect_view()}</ul>
@@ -56,14 +56,14 @@ pub fn Reasons(store: Store, reasons: Signal<Reasons>) -> impl IntoView {
     };
     let all = move || match reasons.get() {
         Some(all) => all.into_iter().map(of).collect_view().into_any(),
-        None => view! { <p class="quiet">"It is told when the board is known."</p> }.into_any(),
+        None => view! { <p class="quiet">"Available when the board has loaded."</p> }.into_any(),
     };
     let is_reported = Memo::new(move |_| has_pipeline(store));
     view! {
         <section class="reasons" aria-labelledby="reasons-title">
-            <h2 id="reasons-title">"What holds them"</h2>
+            <h2 id="reasons-title">"Promotion blockers"</h2>
             <Unread store=store />
-            <Show when=move || is_reported.get() fallback=|| view! { <p class="quiet">"Which jobs a candidate has to pass, and which it passed, is told where the promoter's file (criteria=) and DLRN's API (dlrn=) are given, or a snapshot that has them."</p> }>
+            <Show when=move || is_reported.get() fallback=|| view! { <p class="quiet">"To see which jobs a candidate must pass, give the promoter's file (criteria=) and DLRN's API (dlrn=), or a snapshot that has them."</p> }>
                 {all}
             </Show>
         </section>

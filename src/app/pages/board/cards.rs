@@ -39,7 +39,7 @@ pub fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, 
                     let said = if browser::copy(&text).await {
                         format!("{} was copied.", short(&text))
                     } else {
-                        format!("The browser gives no clipboard; here it is: {text}")
+                        format!("No clipboard access. Copy it yourself: {text}")
                     };
                     store.said.set(said);
                 });

@@ -51,14 +51,14 @@ pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
         let reference = image.reference.ok().map(|r| crate::engine::image::reference::Reference { tag: channel.clone(), ..r });
         let dates = row.as_ref().filter(|r| r.status == Status::Resolved).map(|r| match r.moved_at {
             Some(at) => format!("{channel} was pushed at {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
-            None => "This registry does not say when it was pushed.".to_owned(),
+            None => "This registry does not report when it was pushed.".to_owned(),
         });
         let commands = match (&reference, &row) {
             (Some(reference), Some(row)) if row.digest.is_some() => pulls(reference, row).join("\n") + "\n",
             _ => String::new(),
         };
         let siblings = siblings(loader, reference.as_ref(), row.as_deref());
-        let siblings = (!siblings.is_empty()).then(|| view! { <h3>"Tags of the same digest, of those that were asked for"</h3><ul class="mono">{siblings.into_iter().map(|t| view! { <li>{t}</li> }).collect_view()}</ul> });
+        let siblings = (!siblings.is_empty()).then(|| view! { <h3>"Queried tags with the same digest"</h3><ul class="mono">{siblings.into_iter().map(|t| view! { <li>{t}</li> }).collect_view()}</ul> });
         Some(view! {
             {dates.map(|text| view! { <p>{text}</p> })}
             <Detail store=store loader=loader i=i row=row />

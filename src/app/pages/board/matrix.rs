@@ -94,11 +94,11 @@ pub fn Toolbar(store: Store) -> impl IntoView {
         if notifies.get_untracked() {
             notifies.set(false);
             browser::remember(NOTIFY, "");
-            return store.said.set("You are not notified any more.".to_owned());
+            return store.said.set("Notifications are off.".to_owned());
         }
         wasm_bindgen_futures::spawn_local(async move {
             // The first one shows that it works.
-            let text = "You are told when a channel moves or tears, as long as this page is open.";
+            let text = "You are notified when a channel moves or becomes torn, while this page is open.";
             let is_reported = browser::may_notify().await && browser::notify("overtag", "overtag", text);
             if is_reported {
                 notifies.set(true);
@@ -107,7 +107,9 @@ pub fn Toolbar(store: Store) -> impl IntoView {
                     store.choose(|c| c.put("refresh", "60"));
                 }
             }
-            store.said.set(if is_reported { text } else { "The browser does not let this page notify you." }.to_owned());
+            store.said.set(
+                if is_reported { text } else { "The browser blocks notifications. Allow them in its site settings." }.to_owned(),
+            );
         });
     };
     let has_dates = Memo::new(move |_| store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some())));
@@ -123,7 +125,7 @@ pub fn Toolbar(store: Store) -> impl IntoView {
                     "Worst first"
                 </button>
                 <Show when=by_age>
-                    <button class="toggle" type="button" aria-pressed=is("sort", "age") on:click=move |_| toggle(store, "sort", "age")>"Youngest first"</button>
+                    <button class="toggle" type="button" aria-pressed=is("sort", "age") on:click=move |_| toggle(store, "sort", "age")>"Newest first"</button>
                 </Show>
             </div>
             <button class="toggle" type="button" aria-pressed=move || notifies.get().to_string() on:click=query>"Notify me"</button>
@@ -248,7 +250,7 @@ pub fn Matrix(store: Store, embed: bool) -> impl IntoView {
     let nothing = move || {
         let has_filter = store.choices.with(|c| c.get("q").is_some() || c.get("status").is_some());
         match store.results.with(|r| r.rows.iter().any(Option::is_none)) {
-            true => "Nothing is known to be wrong so far.",
+            true => "Nothing is wrong so far.",
             false if embed && !has_filter => "Nothing is wrong.",
             false => "No row matches the search and the filters.",
         }

@@ -31,7 +31,7 @@ use crate::engine::board::{Stage, State};
 fn answer(stages: &[Stage]) -> String {
     let known = stages.iter().filter(|s| s.state != State::Waiting).count();
     if known < stages.len() {
-        return "Asking the registry …".to_owned();
+        return "Querying the registry …".to_owned();
     }
     let whole = stages.iter().filter(|s| s.state == State::Whole).count();
     let not: Vec<String> =
@@ -62,10 +62,10 @@ pub fn Board(
     let stages = Memo::new(move |_| store.results.with(|r| r.stages.clone()));
     let has_rows = move || store.results.with(|r| !r.rows.is_empty()) && stages.with(|s| !s.is_empty());
     let said = move || match store.phase.get() {
-        Phase::Stuck(_) => "Nothing can be asked.".to_owned(),
-        Phase::Blocked(_) => "This link asks a registry on a private network.".to_owned(),
+        Phase::Stuck(_) => "Cannot query the registry.".to_owned(),
+        Phase::Blocked(_) => "This link queries a registry on a private network.".to_owned(),
         Phase::Busy if !has_rows() => format!("Reading the {} …", store.reads()),
-        _ if !has_rows() => "No image follows a channel.".to_owned(),
+        _ if !has_rows() => "No image uses a channel's tag.".to_owned(),
         _ => stages.with(|s| answer(s)),
     };
     // Title and icon show the state to those who see the tab alone.
@@ -129,7 +129,7 @@ pub fn Board(
             <Warnings store=store loader=loader />
             <Show when=move || !has_rows() && store.phase.get() == Phase::Done>
                 <div class="empty">
-                    <p>"The filters leave no image, or the template gives none of them the channel's tag."</p>
+                    <p>"The filters exclude every image, or no image in the template uses the channel's tag."</p>
                     <Show when=move || !embed>
                         <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
                     </Show>

@@ -39,18 +39,18 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
         let channels = store.prepared.with(|p| p.grid.channels.clone());
         if timeline.events.is_empty() {
             let text = match store.is_busy() {
-                true => "It is told when the board is known.",
-                false if is_asked() => "The registry tells no history of these tags.",
+                true => "Available when the board has loaded.",
+                false if is_asked() => "The registry reports no history of these tags.",
                 false if can_ask.get() => "",
                 false => {
-                    "Nothing here tells the history of these tags. DLRN's promotions (dlrn=) do, or a snapshot that overtag snapshot --since carries on."
+                    "No source reports the history of these tags. Give DLRN's promotions (dlrn=), or a snapshot that you extend with overtag snapshot --since."
                 }
             };
             return view! { <p class="quiet">{text}</p> }.into_any();
         }
-        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("Nothing older than {} is told ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
+        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("No history is available before {} ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
         let row = move |e: crate::engine::board::timeline::Event| {
-            let images = e.images.map_or("told by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
+            let images = e.images.map_or("reported by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let earlier = e.or_earlier.then_some(", or earlier");
             let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));
             let back = e.is_rollback.then(|| view! { " " <span class="chip" data-note="torn">"rolled back"</span> });
@@ -73,7 +73,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
                     <tbody>{timeline.events.iter().take(EVENTS).cloned().map(row).collect_view()}</tbody>
                 </table>
             </div>
-            {(timeline.events.len() > EVENTS).then(|| view! { <p class="quiet">{format!("These are the newest {EVENTS} of {}; overtag board --format json tells all.", timeline.events.len())}</p> })}
+            {(timeline.events.len() > EVENTS).then(|| view! { <p class="quiet">{format!("Showing the newest {EVENTS} of {}; overtag board --format json lists all.", timeline.events.len())}</p> })}
         }
         .into_any()
     };
@@ -82,7 +82,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
             <h2 id="times-title">"Promotions"</h2>
             {trouble}
             <Show when=move || can_ask.get()>
-                <p><button class="button" type="button" on:click=query>"Read the history"</button> <span class="quiet">" Three images of each channel are asked for what their tags stood for."</span></p>
+                <p><button class="button" type="button" on:click=query>"Read the history"</button> <span class="quiet">" This queries the tag history of three images per channel."</span></p>
             </Show>
             {list}
         </section>
@@ -124,7 +124,7 @@ pub fn Drawing(events: Vec<crate::engine::board::timeline::Event>, horizon: Opti
     let edge = horizon.map(|h| {
         view! { <path class="horizon" d=format!("M{0:.1} 0V{1}", at(h), high - 16)></path><rect class="beyond" x="0" y="0" width=format!("{:.1}", at(h).max(0.0)) height=(high - 16).to_string()></rect> }
     });
-    let label = format!("Timeline of {} promotions; the table below tells them", events.len());
+    let label = format!("Timeline of {} promotions; the table below lists them", events.len());
     view! {
         <svg class="timeline" role="img" aria-label=label viewBox=format!("0 0 {WIDE} {high}")>
             {edge}
