@@ -15,7 +15,7 @@
 //! ```
 //! use overtag::engine::demo;
 //! use overtag::engine::options::{link, settings::Settings};
-//! use overtag::engine::output::{Outcome, Provenance};
+//! use overtag::engine::output::{ENVIRONMENT, Outcome, Provenance};
 //! use overtag::engine::registry::{auth::Logins, http::Moment};
 //! use overtag::engine::resolve::{Facts, Resolver};
 //! use overtag::engine::session::{Client, Next, Run};
@@ -37,7 +37,7 @@
 //! }
 //!
 //! // What is known becomes the Heat environment.
-//! let environment = Outcome::of_run(&settings, &plan, &run).environment(&Provenance::new(&choices, &files, moment.unix));
+//! let environment = Outcome::of_run(&settings, &plan, &run).write(&ENVIRONMENT, &Provenance::new(&choices, &files, moment.unix));
 //! assert!(environment.contains("ContainerNovaApiImage: registry.demo.example/tripleodemo/openstack-nova-api:a078ca61"));
 //! # Ok::<(), overtag::engine::error::Error>(())
 //! ```

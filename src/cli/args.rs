@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::engine::error::clean;
 use crate::engine::options::definitions::{Choices, DEFINITIONS, Group, definition};
 use crate::engine::options::link;
+use crate::engine::output::{OUTPUTS, Output};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +43,8 @@ pub struct Invocation {
     pub roles_file: Option<PathBuf>,
     /// `--environment-file`, in order.
     pub environment_files: Vec<PathBuf>,
-    /// `--output-images-file`
-    pub output_images_file: Option<PathBuf>,
-    /// `--output-env-file`
-    pub output_env_file: Option<PathBuf>,
+    /// Files, and the path that was given for each.
+    pub outputs: Vec<(&'static Output, PathBuf)>,
     /// `--format`, where one was given.
     pub format: String,
     /// `--require-whole`
@@ -72,9 +71,9 @@ pub struct Invocation {
 
 const ABOUT: &str = "Which container images, at exactly which tags, does a channel mean right now?
 
-overtag renders a template of the overcloud's images, asks the registry which of them carry the channel's tag, \
-resolves that moving tag to an immutable one, and writes the files that a deployment needs. Every choice can also \
-come as a link of the page (--link); a flag given beside it wins.";
+overtag renders a template of the overcloud's images, queries the registry for those that carry the channel's tag, \
+resolves that moving tag to an immutable one, and writes the files that a deployment needs. You can also give \
+every choice as a link of the page (--link); a flag beside it overrides the link.";
 
 const EXAMPLES: &str = "Examples:
   overtag prepare                                     the demo: a made-up release, no network
@@ -91,9 +90,9 @@ const EXAMPLES: &str = "Examples:
 
 Exit status:
   0  done
-  1  the answer is no: an image is missing under --missing fail, or none is left
-  2  wrong usage, or a bad template, told with file, line and column
-  3  the registry could not be asked: which host, what it said, what to try";
+  1  a condition failed: an image is missing under --missing fail, or none is left
+  2  wrong usage, or a bad template, reported with file, line and column
+  3  a registry could not be queried: which host, its response, what to try";
 
 fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help).action(ArgAction::Set)
@@ -129,12 +128,12 @@ fn selectors(command: Command) -> Command {
     }
     command
         .arg(
-            flag("set", "NAME=VALUE", "Any other substitution of the template; true and false mean what they say")
+            flag("set", "NAME=VALUE", "Any other substitution of the template; true and false are booleans")
                 .action(ArgAction::Append)
                 .help_heading("Source"),
         )
         .arg(
-            path("template-file", "A template in place of a built-in one; what it includes is read from its folder")
+            path("template-file", "A template in place of a built-in one; included files are read from its folder")
                 .help_heading("Source"),
         )
         .arg(
@@ -145,7 +144,7 @@ fn selectors(command: Command) -> Command {
         )
         .arg(path("roles-file", "A roles file in place of the release's default roles").short('r').help_heading("Scope"))
         .arg(
-            path("authfile", "Logins, as podman login or docker login wrote them; each goes to its own registry alone")
+            path("authfile", "Logins as written by podman login or docker login; each is sent only to its own registry")
                 .help_heading("Source"),
         )
         .arg(flag("tag-from-label", "LABEL", "Means --label LABEL --pin label,channel").help_heading("Channel"))
@@ -153,17 +152,16 @@ fn selectors(command: Command) -> Command {
 
 fn prepare() -> Command {
     selectors(Command::new("prepare").about("Write overcloud_containers.yaml and the Heat environment"))
-        .arg(path("output-images-file", "Where overcloud_containers.yaml goes").help_heading("Output"))
-        .arg(path("output-env-file", "Where the Heat environment goes [default: standard output]").help_heading("Output"))
+        .args(OUTPUTS.iter().filter_map(|output| output.flag).map(|(name, help)| path(name, help).help_heading("Output")))
         .arg(
             flag("format", "FORMAT", "files, or json: a report on standard output in place of the files")
                 .value_parser(["files", "json"])
                 .default_value("files")
                 .help_heading("Output"),
         )
-        .arg(switch("no-registry", "Ask no registry: tags stay as the template has them").help_heading("Source"))
+        .arg(switch("no-registry", "Query no registry: tags stay as the template has them").help_heading("Source"))
         .arg(
-            switch("allow-partial", "Write files although images could not be asked; their head then says INCOMPLETE")
+            switch("allow-partial", "Write files even if images could not be checked; their head then says INCOMPLETE")
                 .help_heading("Output"),
         )
         .after_help(EXAMPLES)
@@ -171,62 +169,62 @@ fn prepare() -> Command {
 
 fn discover() -> Command {
     selectors(Command::new("discover").about("Print the tag that an image's label names"))
-        .arg(flag("image", "NAME[:TAG]", "The image; without a tag, latest").required(true))
-        .after_help("There is no fallback: without the label, or without the tag that it names, the status is 1.")
+        .arg(flag("image", "NAME[:TAG]", "The image [default tag: latest]").required(true))
+        .after_help("There is no fallback: if the label, or the tag that it names, is missing, the exit status is 1.")
 }
 
 fn list_images() -> Command {
-    selectors(Command::new("list-images").about("Print the images to build, one short name a line"))
-        .after_help("As kolla-build takes them: overtag list-images --release rocky | xargs kolla-build")
+    selectors(Command::new("list-images").about("Print the images to build, one short name per line"))
+        .after_help("For example, for kolla-build: overtag list-images --release rocky | xargs kolla-build")
 }
 
 fn link() -> Command {
-    selectors(Command::new("link").about("Print the link of these choices, in its fixed order, defaults left out"))
+    selectors(Command::new("link").about("Print the link for these choices, in its fixed order and without defaults"))
 }
 
 fn snapshot() -> Command {
-    selectors(Command::new("snapshot").about("Write what the registries answer to one file, to be read in place of them"))
-        .arg(path("output", "Where the snapshot goes [default: standard output]").help_heading("Output"))
+    selectors(Command::new("snapshot").about("Write the registries' responses to one file, to read in place of the registries"))
+        .arg(path("output", "Where to write the snapshot [default: standard output]").help_heading("Output"))
         .arg(
-            path("since", "An earlier snapshot, whose history of tags is carried on; one that is not there yet is none")
+            path("since", "An earlier snapshot whose tag history is extended; ignored if the file does not exist yet")
                 .help_heading("Output"),
         )
         .arg(
-            path("compare", "Print what moved since this older snapshot, in place of writing one; offline with --snapshot")
+            path("compare", "Print what moved since this older snapshot, instead of writing one; works offline with --snapshot")
                 .help_heading("Output"),
         )
         .arg(
-            switch("allow-partial", "Write it although images could not be asked; it then says which, and why")
+            switch("allow-partial", "Write it even if images could not be checked; it then says which, and why")
                 .help_heading("Output"),
         )
         .after_help(
-            "A page opens it by snapshot=ADDRESS; deploy/ has a job that keeps it fresh.\n  \
-             overtag snapshot --snapshot new.json --compare old.json      compares two without a network",
+            "Open it on the page with snapshot=ADDRESS; deploy/ has a job that keeps it fresh.\n  \
+             overtag snapshot --snapshot new.json --compare old.json      compares two offline",
         )
 }
 
 fn board() -> Command {
-    selectors(Command::new("board").about("Print what each channel is: whole, torn, since when, what holds it"))
+    selectors(Command::new("board").about("Print the state of each channel: whole or torn, since when, what blocks it"))
         .arg(
-            flag("format", "FORMAT", "table, json, or svg: of one channel a badge, of several a summary")
+            flag("format", "FORMAT", "table, json, or svg (a badge for one channel, a summary for several)")
                 .value_parser(["table", "json", "svg"])
                 .default_value("table")
                 .help_heading("Output"),
         )
-        .arg(path("output", "Where it goes [default: standard output]").help_heading("Output"))
+        .arg(path("output", "Where to write the board [default: standard output]").help_heading("Output"))
         .arg(
-            flag("require-whole", "CHANNEL", "The answer is no (status 1) unless this channel is whole")
+            flag("require-whole", "CHANNEL", "Exit with status 1 unless this channel is whole")
                 .action(ArgAction::Append)
                 .help_heading("Channel"),
         )
         .arg(
-            switch("history", "Query when the channels were promoted, where a registry reports it: some requests more a channel")
+            switch("history", "Query the promotion history from registries that report it: a few more requests per channel")
                 .help_heading("Channel"),
         )
         .after_help(
             "  overtag board --release train --channels tripleo-ci-testing,current-tripleo --require-whole current-tripleo\n  \
              overtag board --channels current-tripleo --format svg --output badge.svg\n\n\
-             --status absent,unresolved,error,torn,mismatch,unproven leaves only what is wrong in the table; --q, --sort and --group do as on the page.",
+             --status absent,unresolved,error,torn,mismatch,unproven shows only what is wrong in the table; --q, --sort and --group work as on the page.",
         )
 }
 
@@ -256,7 +254,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         Some(("snapshot", m)) => (Verb::Snapshot, m),
         Some(("board", m)) => (Verb::Board, m),
         Some((_, m)) => (Verb::Prepare, m),
-        None => return Err(wrong("no verb was given".to_owned())),
+        None => return Err(wrong("no command was given".to_owned())),
     };
     let text = |m: &ArgMatches, name: &str| m.try_get_one::<String>(name).ok().flatten().cloned();
     let file = |m: &ArgMatches, name: &str| m.try_get_one::<PathBuf>(name).ok().flatten().cloned();
@@ -283,7 +281,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
             return Err(wrong(format!("`{pair}` has no value: --set: give NAME=VALUE")));
         };
         if definition(name).is_some_and(|d| !d.is_substitution()) {
-            return Err(wrong(format!("{name} is no substitution: --set: give --{}", name.replace('_', "-"))));
+            return Err(wrong(format!("{name} is not a substitution: --set: give --{}", name.replace('_', "-"))));
         }
         choices.put(name, value);
     }
@@ -301,8 +299,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap
         template_file: file(m, "template-file"),
         roles_file: file(m, "roles-file"),
         environment_files,
-        output_images_file: file(m, "output-images-file"),
-        output_env_file: file(m, "output-env-file"),
+        outputs: OUTPUTS.iter().filter_map(|output| Some((output, file(m, output.flag?.0)?))).collect(),
         format: text(m, "format").unwrap_or_default(),
         require_whole: m.try_get_many::<String>("require-whole").ok().flatten().into_iter().flatten().cloned().collect(),
         history: is_on("history"),

@@ -4,7 +4,7 @@ use super::args::Invocation;
 use super::inputs::{ask_registries, files, now, settings};
 use super::{files, print, say};
 use crate::engine::error::Error;
-use crate::engine::output::{Outcome, Provenance};
+use crate::engine::output::{OUTPUTS, Outcome, Provenance};
 use crate::engine::template::plan::Plan;
 use std::path::Path;
 
@@ -34,9 +34,9 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         say(failure);
     }
     if invocation.format == "json" {
-        if invocation.output_images_file.is_some() || invocation.output_env_file.is_some() {
+        if !invocation.outputs.is_empty() {
             say(&Error::usage(
-                "no file is written: the report takes their place",
+                "no file is written: the report replaces the files",
                 "--format json",
                 "leave it out to get the files",
             ));
@@ -60,9 +60,13 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         choices.clear("snapshot");
     }
     let provenance = Provenance::new(&choices, &files, asked_at);
-    let environment = outcome.environment(&provenance);
-    let containers = invocation.output_images_file.as_deref().map(|path| (path, outcome.containers(&provenance)));
-    let mut texts: Vec<(Option<&Path>, &str)> = containers.iter().map(|(path, text)| (Some(*path), text.as_str())).collect();
-    texts.push((invocation.output_env_file.as_deref(), &environment));
-    files::write(&texts)
+    let mut texts: Vec<(Option<&Path>, String)> = Vec::new();
+    for output in &OUTPUTS {
+        let path =
+            invocation.outputs.iter().find(|(given, _)| given.file_name == output.file_name).map(|(_, path)| path.as_path());
+        if path.is_some() || output.is_default {
+            texts.push((path, outcome.write(output, &provenance)));
+        }
+    }
+    files::write(&texts.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>())
 }

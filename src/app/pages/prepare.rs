@@ -11,26 +11,8 @@ use crate::app::parts::messages::{Errors, Progress, Warnings};
 use crate::app::state::{Phase, Store};
 use crate::engine::error::Kind;
 use crate::engine::options::link;
-use crate::engine::output::{CONTAINERS, ENVIRONMENT, LIST, Outcome, Provenance, images, list};
+use crate::engine::output::{OUTPUTS, Outcome, Output, Provenance, Render};
 use crate::engine::time::{age, utc};
-
-/// Which of the three files.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum File {
-    Containers,
-    Environment,
-    List,
-}
-
-impl File {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Containers => CONTAINERS,
-            Self::Environment => ENVIRONMENT,
-            Self::List => LIST,
-        }
-    }
-}
 
 /// Why the two YAML files may not be written, in one sentence; none where they may.
 fn refusal(store: Store, loader: Loader) -> Option<String> {
@@ -39,9 +21,9 @@ fn refusal(store: Store, loader: Loader) -> Option<String> {
         Phase::Busy => {
             let n = store.results.with(|r| r.summary.waiting);
             return Some(if n == 0 {
-                "Both YAML files wait.".to_owned()
+                "Available when the run ends.".to_owned()
             } else {
-                format!("Both YAML files wait for {}.", images(n))
+                format!("Available when {n} more {} resolved.", if n == 1 { "image is" } else { "images are" })
             });
         }
         Phase::Stuck(_) | Phase::Blocked(_) => return Some("There are no YAML files yet.".to_owned()),
@@ -55,7 +37,7 @@ fn refusal(store: Store, loader: Loader) -> Option<String> {
         Kind::Registry => {
             let n = store.results.with(|r| r.summary.error);
             format!(
-                "Both YAML files would be incomplete: {} in error.",
+                "The YAML files would be incomplete: {} in error.",
                 if n == 1 { "1 image is".to_owned() } else { format!("{n} images are") }
             )
         }
@@ -69,17 +51,14 @@ fn short(text: &str) -> String {
 }
 
 /// The bytes of a file, as the command line would write them.
-fn content(store: Store, loader: Loader, file: File) -> Option<String> {
+fn content(store: Store, loader: Loader, file: &'static Output) -> Option<String> {
     let prepared = store.prepared.get_untracked();
     let plan = prepared.plan.as_ref()?.as_ref().ok()?;
-    if file == File::List {
-        return Some(list(plan));
+    if let Render::Plan(render) = file.render {
+        return Some(render(plan));
     }
     let provenance = Provenance::new(&store.choices.get_untracked(), &prepared.files, store.results.with_untracked(|r| r.as_of));
-    loader.with_run(|run| {
-        let outcome = Outcome::of_run(&prepared.settings, plan, run);
-        if file == File::Containers { outcome.containers(&provenance) } else { outcome.environment(&provenance) }
-    })
+    loader.with_run(|run| Outcome::of_run(&prepared.settings, plan, run).write(file, &provenance))
 }
 
 /// A number of the sentence: a button that filters the table to its rows.
@@ -120,8 +99,8 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
     let sentence = move || {
         let s = summary.get();
         match store.phase.get() {
-            Phase::Stuck(error) => return view! { <p class="sentence">{if error.kind == Kind::Template { "The template is wrong." } else { "Nothing can be asked." }}</p> }.into_any(),
-            Phase::Blocked(_) => return view! { <p class="sentence">"This link asks a registry on a private network."</p> }.into_any(),
+            Phase::Stuck(error) => return view! { <p class="sentence">{if error.kind == Kind::Template { "The template is wrong." } else { "Cannot query the registry." }}</p> }.into_any(),
+            Phase::Blocked(_) => return view! { <p class="sentence">"This link queries a registry on a private network."</p> }.into_any(),
             Phase::Busy | Phase::Done => {}
         }
         if s.asked == 0 {
@@ -178,13 +157,13 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
         let hidden = verb(s.no_public_repository, "has no public repository", "have no public repository");
         add(s.no_public_repository, "", is_absent, absent, hidden);
         add(s.unresolved, "", is_unresolved, unresolved, verb(s.unresolved, "is unresolved", "are unresolved"));
-        add(s.error, "error", is_error, error, "could not be asked");
+        add(s.error, "error", is_error, error, "could not be checked");
         view! { <p class="sentence">{main}{moved}{rest}"."</p> }.into_any()
     };
     let title = move || {
         let s = summary.get();
         let text = match (&s.hash, store.phase.get()) {
-            (_, Phase::Stuck(_) | Phase::Blocked(_)) => "nothing was asked".to_owned(),
+            (_, Phase::Stuck(_) | Phase::Blocked(_)) => "nothing was queried".to_owned(),
             (Some(hash), _) => format!("{} of {} images at {}", s.at_hash, s.in_channel, &hash[..8.min(hash.len())]),
             (None, _) => format!("{} of {} images", s.resolved, s.asked),
         };
@@ -199,29 +178,36 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
     sentence
 }
 
-/// The three files and the two links.
+/// What the names of the YAML files begin with.
+const STEM: &str = "overcloud_";
+
+/// The files and the two links.
 #[component]
 fn Downloads(store: Store, loader: Loader) -> impl IntoView {
     let why = Memo::new(move |_| refusal(store, loader));
-    let save = move |file: File| {
+    let save = move |file: &'static Output| {
         if let Some(text) = content(store, loader, file) {
-            browser::save(file.name(), &text);
-            store.said.set(format!("{} was written.", file.name()));
+            browser::save(file.file_name, &text);
+            store.said.set(format!("{} was written.", file.file_name));
         }
     };
     let has_plan = move || store.prepared.with(|p| matches!(&p.plan, Some(Ok(plan)) if !plan.images.is_empty()));
-    let yaml = move |file: File, rest: &'static str| {
+    let button = move |file: &'static Output| {
+        let needs_answers = matches!(file.render, Render::Outcome { .. });
+        let is_disabled = move || if needs_answers { why.get().is_some() } else { !has_plan() };
+        // The beginning that the files have in common is not shown on a narrow page.
+        let stem = file.label.strip_prefix(STEM).map(|_| view! { <span class="stem">{STEM}</span> });
         view! {
             <button
                 class="button"
-                data-kind="primary"
+                data-kind=needs_answers.then_some("primary")
                 type="button"
-                aria-label=format!("Download {}", file.name())
-                disabled=move || why.get().is_some()
-                aria-describedby=move || why.get().map(|_| "why")
+                aria-label=format!("Download {}", file.label)
+                disabled=is_disabled
+                aria-describedby=move || why.get().filter(|_| needs_answers).map(|_| "why")
                 on:click=move |_| save(file)
             >
-                <span><span class="stem">"overcloud_"</span>{rest}</span>
+                <span>{stem}{file.label.trim_start_matches(STEM)}</span>
             </button>
         }
     };
@@ -230,7 +216,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
     let copy = move |text: String, said: String| {
         wasm_bindgen_futures::spawn_local(async move {
             let is_done = browser::copy(&text).await;
-            store.said.set(if is_done { said } else { format!("The browser gives no clipboard; here it is: {text}") });
+            store.said.set(if is_done { said } else { format!("No clipboard access. Copy it yourself: {text}") });
         });
     };
     let link = move |pinned: Option<String>| {
@@ -249,7 +235,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
             .filter(|_| !store.is_busy())
     });
     let differ = move || match hash.get() {
-        None => "No hash is known to pin the link to.".to_owned(),
+        None => "No hash is known, so the link cannot be pinned.".to_owned(),
         Some((_, at, of)) if at == of => "All images are at this hash.".to_owned(),
         Some((_, at, of)) => format!("{} of {of} images differ or are missing.", of - at),
     };
@@ -257,11 +243,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
         <section class="downloads" aria-label="Files and links">
             <div class="files">
                 <div class="segments">
-                    {yaml(File::Containers, "containers.yaml")}
-                    {yaml(File::Environment, "images.yaml")}
-                    <button class="button" type="button" aria-label="Download image list" disabled=move || !has_plan() on:click=move |_| save(File::List)>
-                        <span>"image list"</span>
-                    </button>
+                    {OUTPUTS.iter().map(button).collect_view()}
                 </div>
                 <Show when=is_gated>
                     <div class="gate">
@@ -286,7 +268,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
                     type="button"
                     on:click=move |_| {
                         let files = store.files.with_untracked(|f| *f != Default::default());
-                        let note = if files { " Files of your own are not in it." } else { "" };
+                        let note = if files { " It does not include your own files." } else { "" };
                         copy(link(None), format!("The link was copied.{note}"));
                     }
                 >
@@ -339,7 +321,7 @@ fn NotIn(store: Store) -> impl IntoView {
     view! {
         <Show when=move || out.with(|o| !o.is_empty())>
             <details class="fold">
-                <summary><h2>{move || format!("Not in ({})", out.with(Vec::len))}</h2><span class="gist">{summary}</span></summary>
+                <summary><h2>{move || format!("Filtered out ({})", out.with(Vec::len))}</h2><span class="gist">{summary}</span></summary>
                 <ul class="notin">{items}</ul>
             </details>
         </Show>
@@ -348,7 +330,7 @@ fn NotIn(store: Store) -> impl IntoView {
 
 /// A file as it would be written.
 #[component]
-fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
+fn Preview(store: Store, loader: Loader, file: &'static Output) -> impl IntoView {
     let open = RwSignal::new(false);
     let text = Memo::new(move |_| {
         if !open.get() || store.is_busy() {
@@ -374,7 +356,7 @@ fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
     let toggled = move |e: leptos::ev::Event| open.set(event_target::<web_sys::Element>(&e).has_attribute("open"));
     view! {
         <details class="preview fold" on:toggle=toggled>
-            <summary><h2>{file.name()}</h2><span class="gist">{summary}</span></summary>
+            <summary><h2>{file.file_name}</h2><span class="gist">{summary}</span></summary>
             <Show when=move || open.get()>
                 <div>
                     <button
@@ -384,14 +366,14 @@ fn Preview(store: Store, loader: Loader, file: File) -> impl IntoView {
                             let text = text.get_untracked();
                             wasm_bindgen_futures::spawn_local(async move {
                                 let is_done = browser::copy(&text).await;
-                                store.said.set(if is_done { format!("{} was copied.", file.name()) } else { "The browser gives no clipboard; download the file.".to_owned() });
+                                store.said.set(if is_done { format!("{} was copied.", file.file_name) } else { "No clipboard access. Download the file instead.".to_owned() });
                             });
                         }
                     >
-                        "Copy" <span class="vh">{format!(" {}", file.name())}</span>
+                        "Copy" <span class="vh">{format!(" {}", file.file_name)}</span>
                     </button>
                 </div>
-                <pre class="code" tabindex="0" role="region" aria-label=format!("Preview of {}", file.name())><code>{lines}</code></pre>
+                <pre class="code" tabindex="0" role="region" aria-label=format!("Preview of {}", file.file_name)><code>{lines}</code></pre>
             </Show>
         </details>
     }
@@ -403,7 +385,7 @@ fn Greeting(store: Store) -> impl IntoView {
     let is_demo = move || store.value("release").get() == "demo" && store.phase.get() == Phase::Done;
     view! {
         <Show when=is_demo>
-            <p class="quiet">"A made-up release, to look around. For a real one pick its release, and its registry under Namespace."</p>
+            <p class="quiet">"This is a made-up release to try the page. For a real one, choose its release, and its registry under Namespace."</p>
         </Show>
     }
 }
@@ -443,7 +425,7 @@ pub fn Results(
             <Downloads store=store loader=loader />
             <Show when=is_empty>
                 <div class="empty">
-                    <p>"The filters leave no image."</p>
+                    <p>"The filters exclude every image."</p>
                     <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
                 </div>
             </Show>
@@ -454,9 +436,7 @@ pub fn Results(
             <Changes store=store loader=loader />
             <NotIn store=store />
             <Show when=has_rows>
-                <Preview store=store loader=loader file=File::Containers />
-                <Preview store=store loader=loader file=File::Environment />
-                <Preview store=store loader=loader file=File::List />
+                {OUTPUTS.iter().map(|file| view! { <Preview store=store loader=loader file=file /> }).collect_view()}
             </Show>
         </div>
     }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::containers::CONTAINERS;
+use super::environment::ENVIRONMENT;
+use super::outcome::{Line, Outcome};
 use crate::engine::error::Error;
 use crate::engine::image::reference::Reference;
-use crate::engine::output::{CONTAINERS, ENVIRONMENT, Outcome};
 use crate::engine::resolve::Status;
 use crate::engine::template::Source;
 use crate::engine::yaml;
@@ -73,7 +75,7 @@ pub const WORDS: [&str; 5] = ["added", "removed", "moved", "unknown", "unchanged
 impl Side {
     /// What a run found out, and the files that would be written of it, less their heads.
     pub fn of_run(name: String, tag: String, outcome: &Outcome<'_>) -> Self {
-        let entry = |line: &crate::engine::output::Line<'_>| {
+        let entry = |line: &Line<'_>| {
             let key = line.image.reference.as_ref().map_or_else(|_| line.image.imagename.clone(), |r| r.name.clone());
             let row = &line.row;
             let entry = match row.status {
@@ -83,13 +85,12 @@ impl Side {
             };
             (key, entry)
         };
-        let [containers, environment] = outcome.bodies();
         Self {
             name,
             tag,
             hash: outcome.summary.hash.clone(),
             entries: outcome.lines.iter().map(entry).collect(),
-            files: vec![(CONTAINERS, containers), (ENVIRONMENT, environment)],
+            files: outcome.bodies(),
             notices: Vec::new(),
         }
     }
@@ -108,7 +109,7 @@ impl Side {
             let names = list.iter().filter_map(|e| e.get("imagename").and_then(Value::as_str));
             // The same images of another registry are the same images.
             let key = |name: &str| Reference::parse(name).map_or_else(|_| name.to_owned(), |r| r.repository.short().to_owned());
-            (CONTAINERS, names.map(|name| (key(name), tag_of(name))).collect())
+            (CONTAINERS.file_name, names.map(|name| (key(name), tag_of(name))).collect())
         } else if let Some(Value::Object(map)) = body.get("parameter_defaults") {
             let texts = map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?)));
             // A parameter may go on to another image of the same tag.
@@ -116,7 +117,7 @@ impl Side {
                 (Entry::At(tag, digest), Ok(r)) => Entry::At(format!("{}:{tag}", r.repository.short()), digest),
                 (entry, _) => entry,
             };
-            (ENVIRONMENT, texts.map(|(key, name)| (key, named(name))).collect())
+            (ENVIRONMENT.file_name, texts.map(|(key, name)| (key, named(name))).collect())
         } else {
             let hint = "give an overcloud_containers.yaml or an overcloud_images.yaml";
             return Err(Error::usage("this file has neither container_images nor parameter_defaults", file.name.as_str(), hint));
