@@ -135,7 +135,7 @@ fn large() -> Proxy {
                 answers.insert(of("manifests", shown), (digest(&manifest), manifest));
             }
         }
-        // A torn image stands for what the channel before stands for.
+        // A torn image points to what the channel before points to.
         if i % 50 == 7 {
             let of = |name: &str| format!("/v2/large/{}-{i:03}/manifests/{name}", ["nova", "neutron", "heat"][i % 3]);
             if let Some(before) = answers.get(&of(CHANNELS[3])).cloned() {
@@ -170,7 +170,7 @@ fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>())
 }
 
-/// The longest task of the main thread while `js` (a promise) went on, in milliseconds, as the browser itself tells it, which it does
+/// The longest task of the main thread while `js` (a promise) went on, in milliseconds, as the browser itself reports it, which it does
 /// from 50 on (<https://www.w3.org/TR/longtasks-1/>); and the longest that anything else had to wait, be it for several tasks.
 fn longest(page: &Page, js: &str) -> String {
     let script = format!(
@@ -183,8 +183,8 @@ fn longest(page: &Page, js: &str) -> String {
          channel.port2.postMessage(0);
          return (async () => {{ {js}; on = false; await new Promise(r => setTimeout(r, 100)); take(observer.takeRecords()); observer.disconnect(); return [task, most] }})()"
     );
-    let told = page.eval(&script, &[]);
-    let [task, most] = [0, 1].map(|i| told[i].as_f64().unwrap_or(f64::NAN));
+    let reported = page.eval(&script, &[]);
+    let [task, most] = [0, 1].map(|i| reported[i].as_f64().unwrap_or(f64::NAN));
     let task = if task == 0.0 { "under 50".to_owned() } else { format!("{task:.0}") };
     format!("{task} | {most:.0}")
 }

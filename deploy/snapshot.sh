@@ -21,7 +21,7 @@ case $file in
 esac
 keep=${KEEP:-7}
 case $keep in
-  *[!0-9]*) say "KEEP=$keep is no number"; exit 2 ;;
+  *[!0-9]*) say "KEEP=$keep is not a number"; exit 2 ;;
 esac
 
 # The web server reads it as another user.

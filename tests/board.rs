@@ -185,7 +185,7 @@ fn promotion_in_progress_keeps_counts_right() {
         }
         let before = channel(&board, "tripleo-ci-testing");
         assert_eq!(before["state"], "whole");
-        assert_eq!(stage["behind"]["same"], k, "so many stand for what the channel before stands for");
+        assert_eq!(stage["behind"]["same"], k, "so many point to what the channel before points to");
     }
     snapshot(EPOCH + DAY);
 
@@ -278,7 +278,10 @@ fn board_refresh_sends_one_request_per_cell() {
         let before = run.summarize().0;
         proxy.reset();
         run.refresh(Logins::default(), EPOCH + 60);
-        assert!(run.summarize().0.iter().zip(&before).all(|(a, b)| a == b), "what was known is shown until it is known anew");
+        assert!(
+            run.summarize().0.iter().zip(&before).all(|(a, b)| a == b),
+            "what was known is shown until the new answer is known"
+        );
         let run = native::drive(run, &nobody).expect("no proxy is set");
         println!("{caller:?}, refreshed: {} requests", proxy.count());
         assert!(proxy.count() <= cells_of, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
@@ -552,7 +555,7 @@ fn quay_board_sends_one_request_per_image() {
     assert_eq!((code, quay.data_requests()), (Some(0), names.len()), "{}", quay.log_text());
     let stage = channel(&board, PROMOTED);
     assert_eq!((&stage["state"], &stage["pushed_at"]), (&json!("whole"), &json!(now - 2 * DAY)));
-    assert_eq!(stage["promoted_at"], Value::Null, "a push is no promotion until a history says so");
+    assert_eq!(stage["promoted_at"], Value::Null, "a push is not a promotion until a history says so");
     assert_eq!((&channel(&board, "gone")["state"], &channel(&board, "gone")["hash"]), (&json!("empty"), &Value::Null));
     assert_eq!(stage["behind"]["since"], Value::Null, "since when is not known without the history");
     assert_eq!(board["promotions"], json!([]), "nobody asked for the history");
@@ -601,7 +604,7 @@ fn unchanged_images_do_not_tear_channel() {
     let here = Here::at(&quay.host, &NAMES, &[PROMOTED]);
     let (code, board) = here.board(&["--api", "quay", "--require-whole", PROMOTED], now);
     assert_eq!((code, &channel(&board, PROMOTED)["hash"]), (Some(0), &json!(hash(1))), "{board}");
-    assert!(cells(&board, PROMOTED).values().all(|c| c["hash"] == hash(1).as_str()), "one hash is told, the one of all");
+    assert!(cells(&board, PROMOTED).values().all(|c| c["hash"] == hash(1).as_str()), "one hash is reported, the one of all");
     assert_eq!(quay.data_requests(), NAMES.len());
 }
 
@@ -965,8 +968,8 @@ fn timeline_merges_registry_and_dlrn_promotions() {
         }
         facts
     };
-    type Told = (String, u64, Option<(usize, usize)>, bool);
-    let reported = |facts: &Facts, pipeline: &Pipeline| -> Vec<Told> {
+    type Reported = (String, u64, Option<(usize, usize)>, bool);
+    let reported = |facts: &Facts, pipeline: &Pipeline| -> Vec<Reported> {
         let timeline = Timeline::new(&grid, &plan, &rows, facts, pipeline);
         timeline.events.into_iter().map(|e| (e.hash, e.first, e.images, e.is_rollback)).collect()
     };
@@ -1003,8 +1006,8 @@ fn quay_history_splits_into_promotions() {
     let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/n/c:current-tripleo"];
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
     // For each image: its hash tags with digest and time, and the pushes of the channel, oldest first.
-    type Told<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
-    let facts = |all: [Told<'_>; 3]| {
+    type Reported<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
+    let facts = |all: [Reported<'_>; 3]| {
         let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
         for (image, (tags, pushes)) in plan.images.iter().zip(all) {
             let repository = image.reference.as_ref().expect("a reference").repository.clone();
@@ -1036,21 +1039,21 @@ fn quay_history_splits_into_promotions() {
     let event = |name: &str, first: u64, last: u64, n: usize| (name.to_owned(), first, last, n, false);
 
     // The second build leaves a unchanged: it is promoted with the others, and nothing is rolled back.
-    let changed: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2")]);
-    let left: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1"), (101, "1")]);
+    let changed: Reported<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2")]);
+    let left: Reported<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1"), (101, "1")]);
     let expected = [event("two", 100, 101, 3), event("one", 10, 10, 3)];
     assert_eq!(reported(&facts([left, changed, changed])), expected);
     // If it is not pushed again, it has not moved.
-    let still: Told<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1")]);
+    let still: Reported<'_> = (&[(&one, "1", 9), (&two, "1", 99)], &[(10, "1")]);
     assert_eq!(reported(&facts([still, changed, changed])), [event("two", 100, 100, 2), event("one", 10, 10, 3)]);
     // If all images are left unchanged and are not pushed again, only one promotion is seen.
     let alone = facts([still, still, still]);
     assert_eq!(reported(&alone), [event("one", 10, 10, 3)]);
 
     // A hash that no tag names any more is one promotion too, and so is one that is pushed repeatedly.
-    let gone: Told<'_> =
+    let gone: Reported<'_> =
         (&[(&two, "2", 9 * DAY)], &[(DAY, "0"), (5 * DAY, "1"), (10 * DAY, "2"), (12 * DAY, "2"), (14 * DAY, "2")]);
-    let other: Told<'_> =
+    let other: Reported<'_> =
         (&[(&two, "22", 9 * DAY)], &[(DAY + 60, "00"), (5 * DAY + HOUR, "11"), (10 * DAY + 60, "22"), (12 * DAY, "22")]);
     let expected = [
         event("two", 10 * DAY, 10 * DAY + 60, 3),
@@ -1060,62 +1063,62 @@ fn quay_history_splits_into_promotions() {
     assert_eq!(reported(&facts([gone, other, other])), expected);
 
     // Rolled back to the first hash by a push.
-    let back: Told<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2"), (9000, "1")]);
+    let back: Reported<'_> = (&[(&one, "1", 9), (&two, "2", 99)], &[(10, "1"), (100, "2"), (9000, "1")]);
     let told_back = reported(&facts([back, back, back]));
     assert_eq!(told_back[0], ("one".to_owned(), 9000, 9000, 3, true));
     assert_eq!(told_back.len(), 3);
 
     // The second build leaves all images unchanged and is promoted. If the first was pushed again instead, the majority decides.
     assert_eq!(reported(&facts([left, left, left])), [event("two", 101, 101, 3), event("one", 10, 10, 3)]);
-    let again: Told<'_> = (&[(&one, "1", 9)], &[(10, "1"), (101, "1")]);
+    let again: Reported<'_> = (&[(&one, "1", 9)], &[(10, "1"), (101, "1")]);
     assert_eq!(reported(&facts([left, again, again])), [event("one", 10, 10, 3)]);
 
     // A roll-back to a hash that no tag names, whichever image is first. An image not promoted at first does not count there.
-    let lost: Told<'_> = (&[], &[(DAY + 60, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
-    let lost_too: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY + 60, "11")]);
+    let lost: Reported<'_> = (&[], &[(DAY + 60, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
+    let lost_too: Reported<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY + 60, "11")]);
     let mut back = event("sha256:11", 10 * DAY, 10 * DAY + 60, 3);
     back.4 = true;
     let expected = [back, event("sha256:2", 5 * DAY, 5 * DAY, 3), event("sha256:11", DAY, DAY + 60, 3)];
     assert_eq!(reported(&facts([lost, lost_too, lost_too])), expected);
-    let late: Told<'_> = (&[], &[(DAY + 20 * HOUR, "2")]);
-    let early: Told<'_> = (&[], &[(DAY + 10 * HOUR, "1"), (DAY + 20 * HOUR, "2")]);
+    let late: Reported<'_> = (&[], &[(DAY + 20 * HOUR, "2")]);
+    let early: Reported<'_> = (&[], &[(DAY + 10 * HOUR, "1"), (DAY + 20 * HOUR, "2")]);
     let expected =
         [event("sha256:2", DAY + 20 * HOUR, DAY + 20 * HOUR, 3), event("sha256:1", DAY + 10 * HOUR, DAY + 10 * HOUR, 2)];
     assert_eq!(reported(&facts([late, early, early])), expected);
 
     // One image follows after the others have moved on: nothing is rolled back.
     let tags: &[_] = &[(one.as_str(), "1", 9), (two.as_str(), "2", 99)];
-    let on: Told<'_> = (tags, &[(10, "1"), (100, "2")]);
-    let behind: Told<'_> = (tags, &[(3 * HOUR, "1"), (5 * HOUR, "2")]);
+    let on: Reported<'_> = (tags, &[(10, "1"), (100, "2")]);
+    let behind: Reported<'_> = (tags, &[(3 * HOUR, "1"), (5 * HOUR, "2")]);
     assert_eq!(reported(&facts([on, on, behind])), [event("two", 100, 5 * HOUR, 3), event("one", 10, 3 * HOUR, 3)]);
 
     // A repeated push within seconds counts once, whatever tags still exist. An image with both hashes that is pushed alone
     // is late or was pushed again: it is not a promotion by itself.
-    let twice: Told<'_> = (&[], &[(100, "1"), (105, "1")]);
-    let once: Told<'_> = (&[], &[(110, "1")]);
+    let twice: Reported<'_> = (&[], &[(100, "1"), (105, "1")]);
+    let once: Reported<'_> = (&[], &[(110, "1")]);
     assert_eq!(reported(&facts([twice, once, once])), [event("sha256:1", 100, 110, 3)]);
-    let both: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (105, "1"), (100 + 24 * HOUR, "1")]);
-    let later: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1"), (100 + 24 * HOUR, "2")]);
+    let both: Reported<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (105, "1"), (100 + 24 * HOUR, "1")]);
+    let later: Reported<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1"), (100 + 24 * HOUR, "2")]);
     assert_eq!(
         reported(&facts([both, later, later])),
         [event("two", 100 + 24 * HOUR, 100 + 24 * HOUR, 3), event("one", 100, 110, 3)]
     );
-    let again: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (100 + 2 * HOUR, "1")]);
-    let gone_on: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1")]);
+    let again: Reported<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (100 + 2 * HOUR, "1")]);
+    let gone_on: Reported<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1")]);
     assert_eq!(reported(&facts([again, gone_on, gone_on])), [event("one", 100, 110, 3)]);
-    let straggler: Told<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100 + 2 * HOUR, "1")]);
+    let straggler: Reported<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100 + 2 * HOUR, "1")]);
     assert_eq!(reported(&facts([straggler, gone_on, gone_on])), [event("one", 110, 100 + 2 * HOUR, 3)]);
 
     // Two images return to a hash whose first promotion is forgotten, and one stayed at it.
-    let stayed: Told<'_> = (&[(&one, "1", 9)], &[(10, "1")]);
-    let came: Told<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(DAY, "2"), (5 * DAY, "1")]);
+    let stayed: Reported<'_> = (&[(&one, "1", 9)], &[(10, "1")]);
+    let came: Reported<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(DAY, "2"), (5 * DAY, "1")]);
     let mut back = event("one", 5 * DAY, 5 * DAY, 2);
     back.4 = true;
     assert_eq!(reported(&facts([came, came, stayed])), [back, event("two", DAY, DAY, 2), event("one", 10, 10, 1)]);
 
     // One image is rolled back while another moves to a new hash: only the first is a roll-back.
-    let alone: Told<'_> = (&[], &[(DAY, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
-    let new: Told<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY, "33")]);
+    let alone: Reported<'_> = (&[], &[(DAY, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
+    let new: Reported<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY, "33")]);
     let told_of = reported(&facts([alone, new, stayed]));
     assert!(told_of.contains(&("sha256:1".to_owned(), 10 * DAY, 10 * DAY, 1, true)), "{told_of:?}");
     assert!(told_of.contains(&("sha256:33".to_owned(), 10 * DAY, 10 * DAY, 1, false)), "{told_of:?}");
@@ -1269,11 +1272,11 @@ fn pipeline_responses_are_never_guessed() {
     };
     assert_eq!((passed, of, blockers.len()), (1, 5, 4));
     let failed = &blockers[0];
-    assert_eq!(failed.url.as_deref(), Some("https://l.example/f"), "what is no address of the web is no link");
+    assert_eq!(failed.url.as_deref(), Some("https://l.example/f"), "only an address of the web is a link");
     assert!(failed.sentence.ends_with("its last build in Zuul ended in FAILURE 1 h ago."), "{}", failed.sentence);
     assert!(blockers.iter().any(|b| b.job == "job-missing" && b.sentence.ends_with("Zuul has no build of it.")), "{blockers:?}");
-    assert!(!pipeline.troubles.is_empty(), "what could not be read is told");
-    let WhyNot::Unknown { message, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is not told") };
+    assert!(!pipeline.failures.is_empty(), "what could not be read is reported");
+    let WhyNot::Unknown { message, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is reported") };
     assert!(message.contains("does not list lonely"), "{message}");
     // Without votes nothing has passed and nothing failed, whatever Zuul ran last. Its builds are listed separately.
     let unvoted = Pipeline { votes: BTreeMap::new(), ..pipeline.clone() };

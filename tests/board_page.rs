@@ -168,8 +168,8 @@ fn a_promotion_is_watched_image_by_image() {
     let proxy = Proxy::before(&registry.host);
     let page = page(&options());
     // Notifications are recorded, and the permission is granted.
-    let record = "window.told = [];
-                  window.Notification = class { constructor(title, more) { window.told.push(title + ' | ' + more.body) }
+    let record = "window.notified = [];
+                  window.Notification = class { constructor(title, more) { window.notified.push(title + ' | ' + more.body) }
                     static get permission() { return 'granted' } static requestPermission() { return Promise.resolve('granted') } };";
     page.cdp("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": record }));
     let link = board(&proxy.host, &templates, &format!("tripleo-ci-testing,{PROMOTED}"), &[]);
@@ -224,7 +224,7 @@ fn a_promotion_is_watched_image_by_image() {
     }
     assert_eq!(page.eval("return window.waited", &[]), 0);
     assert_eq!(page.eval("return document.activeElement === window.mine && window.mine.isConnected", &[]), true);
-    let notified: Vec<String> = serde_json::from_value(page.eval("return window.told", &[])).expect("texts");
+    let notified: Vec<String> = serde_json::from_value(page.eval("return window.notified", &[])).expect("texts");
     assert!(notified[0].starts_with("overtag | You are notified when"), "the first one shows that it works: {notified:?}");
     assert!(notified[1].starts_with(&format!("{PROMOTED}: torn | Torn: ")), "{notified:?}");
     assert!(
@@ -255,7 +255,7 @@ fn a_promotion_is_watched_image_by_image() {
         page.eval("return [...new Set(window.heard)]", &[]),
         json!(["No channel is whole: tripleo-ci-testing is empty, current-tripleo is empty."])
     );
-    assert_eq!(page.eval("return window.told.length", &[]), notified.len());
+    assert_eq!(page.eval("return window.notified.length", &[]), notified.len());
     page.click("button", "Notify me");
     page.wait_for_text("Notifications are off.", PATIENCE);
 }

@@ -333,20 +333,20 @@ fn only_registry_error_codes_mean_absent() {
         assert!(code == Some(3) && all_error(&count), "{status}: {report}");
     }
     let (code, count, report) = statuses(|_| Some(Fault::text(404, "<html>not a registry</html>")), &[]);
-    assert!(code == Some(3) && all_error(&count), "a web server is no registry: {report}");
+    assert!(code == Some(3) && all_error(&count), "a web server is not a registry: {report}");
     let (code, count, report) = statuses(|_| Some(Fault::text(200, "<html>welcome</html>")), &[]);
-    assert!(code == Some(3) && all_error(&count), "a welcome page is no manifest: {report}");
+    assert!(code == Some(3) && all_error(&count), "a welcome page is not a manifest: {report}");
     let (code, count, report) = statuses(|_| Some(Fault::registry_error(404, "NAME_UNKNOWN")), &[]);
     assert!(code == Some(1) && count.keys().eq(["absent"]), "{report}");
     let wrong = format!("sha256:{}", "0".repeat(64));
     let (code, count, report) =
         statuses(move |s| (s.method == "GET").then(|| Fault::set("Docker-Content-Digest", &wrong)), &["--pin", "label"]);
-    assert!(code == Some(3) && all_error(&count), "a wrong digest is no answer: {report}");
+    assert!(code == Some(3) && all_error(&count), "a wrong digest is not an answer: {report}");
     let (_, count, report) = statuses(
         |s| (s.method == "GET" && s.path.contains("/blobs/")).then(|| Fault::body(b"{\"config\":{}}")),
         &["--pin", "label"],
     );
-    assert!(all_error(&count), "a config of another digest is no answer: {report}");
+    assert!(all_error(&count), "a config of another digest is not an answer: {report}");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn encoded_response_counts_only_if_complete() {
         ),
         ("empty, called gzip", answer(404, &[("Content-Encoding", "gzip"), ("Content-Length", "0")], b""), "absent"),
         ("cut off", answer(404, &[("Content-Encoding", "gzip")], &gzip(error.as_bytes())[..20]), "error"),
-        ("shorter than told", answer(404, &[("Content-Length", "500")], error.as_bytes()), "error"),
+        ("shorter than announced", answer(404, &[("Content-Length", "500")], error.as_bytes()), "error"),
         ("200 in an unknown coding", answer(200, &[("Content-Type", TYPE), ("Content-Encoding", "br")], b"xx"), "error"),
     ] {
         let raw = Raw::start(move |head| {

@@ -394,6 +394,7 @@ fn private_host_needs_permission_first() {
 fn demo_page_is_accessible() {
     let page = open(&site().url);
     assert_accessible(&page, "light");
+    // The README's picture, docs/page.png, is a copy of this one.
     screenshot(&page, "light");
     page.click("button", "cinder-volume");
     assert_shows(&page, &["Digest", "Requests"]);

@@ -114,7 +114,7 @@ fn shelf(request: &Request) -> Outcome {
 
 /// `v2/REPOSITORY/KIND/WHAT`
 fn parts(path: &str) -> (&str, &str, &str) {
-    let path = path.strip_prefix("v2/").unwrap_or_else(|| panic!("{path} is no path of a registry"));
+    let path = path.strip_prefix("v2/").unwrap_or_else(|| panic!("{path} is not a path of a registry"));
     let (rest, message) = path.rsplit_once('/').unwrap_or_default();
     let (repository, kind) = rest.rsplit_once('/').unwrap_or_default();
     (repository, kind, message)
@@ -126,7 +126,7 @@ fn quay_shelf(request: &Request) -> Outcome {
     if path == "v2/" {
         return reply(401, &[], "");
     }
-    let path = path.strip_prefix("api/v1/repository").unwrap_or_else(|| panic!("{path} is no path of Quay's API"));
+    let path = path.strip_prefix("api/v1/repository").unwrap_or_else(|| panic!("{path} is not a path of Quay's API"));
     assert!(request.xhr && request.method == Method::Get && request.accept.is_none(), "{request:?}");
     let name = path.split(['?', '/']).nth(2).unwrap_or_default();
     let body = match path.split_once("/manifest/") {
@@ -761,7 +761,7 @@ fn schema1_digest_covers_signed_payload() {
     for (media_type, body) in [(D1_SIGNED, &whole), (D1, &unsigned), ("application/json", &whole)] {
         for reported in [true, false] {
             for client in [native(), browser()] {
-                let case = format!("{media_type} to {:?}, digest told: {reported}", client.caller);
+                let case = format!("{media_type} to {:?}, digest reported: {reported}", client.caller);
                 let done = drive(run(&names("r.example", 1), "", client), |request, _| {
                     let digest = if reported { vec![("docker-content-digest", digest.as_str())] } else { Vec::new() };
                     let headers = [vec![("content-type", media_type)], digest].concat();
@@ -1494,12 +1494,8 @@ fn unreadable_registry_is_diagnosed_with_few_requests() {
         let client = Client { page: page.to_owned(), ..browser() };
         let done = drive(run(&names(host, 120), link, client), registry);
         assert_eq!(done.causes(), std::slice::from_ref(&want), "{case}");
-        let trouble = want.trouble(host, &done.run.endpoint(host));
-        assert!(
-            done.rows.iter().all(|r| r.status == Status::Error && r.reason == trouble.message),
-            "{case}: {:?}",
-            done.errors()
-        );
+        let error = want.error(host, &done.run.endpoint(host));
+        assert!(done.rows.iter().all(|r| r.status == Status::Error && r.reason == error.message), "{case}: {:?}", done.errors());
         assert!(done.sent.len() <= 24, "{case}: {} requests", done.sent.len());
         assert!(done.last() <= 20_000, "{case}: {} ms", done.last());
         let probes = done.count(|r| r.method == Method::Probe);
@@ -1630,7 +1626,7 @@ fn server_side_causes_offer_configuration_lines() {
     assert!(lines(&Cause::CorsOff, overtag::engine::registry::quay::DIALECT).contains("CORS_ORIGIN"));
     for cause in [Cause::MixedContent, Cause::Offline, Cause::Unreachable, Cause::LocalNetwork] {
         assert_eq!(lines(&cause, Dialect::COMMON), "");
-        assert!(!cause.trouble("r.example", "https://r.example").hint.is_empty());
+        assert!(!cause.error("r.example", "https://r.example").hint.is_empty());
     }
 }
 
@@ -2018,12 +2014,12 @@ fn quay_tags_changing_between_pages_are_found() {
                 rows.drain(20..29);
             }
         }),
-        ("fifty are deleted at once: all is read anew", |n, rows| {
+        ("fifty are deleted at once: all is read again", |n, rows| {
             if n == 1 {
                 rows.drain(20..70);
             }
         }),
-        ("one of page 3 is set anew", |n, rows| {
+        ("one of page 3 is set again", |n, rows| {
             if n == 2 {
                 let mut moved = rows.remove(220);
                 moved["start_ts"] = json!(NOW + 5);
@@ -2086,7 +2082,7 @@ fn quay_tag_without_digest_affects_no_others() {
         let (answer, _) = asked(&query, quay(), |_| reply(200, &[], body.to_string()));
         let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("{answer:?}") };
         assert_eq!(overview.tags.keys().collect::<Vec<_>>(), [CHANNEL]);
-        assert!(overview.undigested.contains("old"), "it is there, and of what is not told");
+        assert!(overview.undigested.contains("old"), "it is there, but its digest is not reported");
     }
     let query = Query::Check { repository, tag: "old".to_owned(), form: Form::All };
     let (answer, _) = asked(&query, quay(), |_| reply(200, &[], json!({ "tags": [bad], "has_additional": false }).to_string()));

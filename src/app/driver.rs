@@ -405,9 +405,9 @@ impl Loader {
                 timeline = Arc::new(new);
             }
             let failed = queries.iter().find_map(|query| run.facts().answers.get(query)?.as_ref().err());
-            if let Some(trouble) = failed.filter(|_| !has_snapshot && self.store.wants_history.get_untracked()) {
+            if let Some(error) = failed.filter(|_| !has_snapshot && self.store.wants_history.get_untracked()) {
                 // It is nothing that there is none of: the visitor may ask again.
-                self.store.history_trouble.set(Some(format!("{}: {}", trouble.message, trouble.hint)));
+                self.store.history_trouble.set(Some(format!("{}: {}", error.message, error.hint)));
                 self.store.wants_history.set(false);
                 *work.history_of.borrow_mut() = None;
             }
@@ -789,9 +789,9 @@ impl Loader {
                 self.has_begun.set_value(false);
                 let taken = text.and_then(|text| Snapshot::read(&text, &url)).map(Arc::new);
                 let old = self.store.snapshot.get_untracked();
-                let trouble = taken.as_ref().err().filter(|_| matches!(old, Some(Ok(_)))).cloned();
-                let is_kept = trouble.is_some();
-                self.store.snapshot_trouble.set(trouble);
+                let error = taken.as_ref().err().filter(|_| matches!(old, Some(Ok(_)))).cloned();
+                let is_kept = error.is_some();
+                self.store.snapshot_trouble.set(error);
                 if !is_kept {
                     self.store.fetched_snapshot.set(Some((url, taken)));
                 }

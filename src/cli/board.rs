@@ -44,7 +44,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         run.enqueue(queries.clone());
         run = native::drive(run, &progress())?;
         if snapshot.is_none() {
-            history_trouble(&queries, run.facts()).iter().for_each(|trouble| say(trouble));
+            history_trouble(&queries, run.facts()).iter().for_each(|error| say(error));
         }
     }
     let mut stages = board::stages(&grid, &plan, &rows);
@@ -93,13 +93,13 @@ fn check_channels(invocation: &Invocation, settings: &Settings) -> Result<(), Er
 /// Why a registry did not report the history that was asked for, or not all of it.
 fn history_trouble(queries: &[Query], facts: &Facts) -> Option<Error> {
     match queries.iter().find_map(|query| Some((query, facts.answers.get(query)?.as_ref().err()?))) {
-        Some((query, trouble)) => {
+        Some((query, error)) => {
             let place = query.repository().map_or(String::new(), ToString::to_string);
             Some(Error::new(
                 Kind::Registry,
-                format!("not all of the history could be read: {}", trouble.message),
+                format!("not all of the history could be read: {}", error.message),
                 place,
-                trouble.hint.as_str(),
+                error.hint.as_str(),
             ))
         }
         None if queries.is_empty() => Some(Error::usage(

@@ -11,7 +11,7 @@ pub enum Kind {
     Template,
     /// A registry could not be asked, or its answer makes no sense.
     Registry,
-    /// The question was answered, and the answer is no.
+    /// A condition failed: the query was answered, and not as required.
     No,
 }
 

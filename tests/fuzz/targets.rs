@@ -221,7 +221,7 @@ fn reference(data: &[u8]) {
 /// The address of a host's API, which leads to that host.
 fn api(host: &str) -> String {
     let endpoint = default_endpoint(host);
-    let address = Address::parse(&endpoint).unwrap_or_else(|| panic!("{endpoint} is no address"));
+    let address = Address::parse(&endpoint).unwrap_or_else(|| panic!("{endpoint} is not an address"));
     assert_eq!((address.host, address.rest), (if host == "docker.io" { "registry-1.docker.io" } else { host }, ""));
     endpoint
 }
@@ -325,7 +325,7 @@ fn signed_text(body: &[u8]) -> Option<Vec<u8>> {
 /// Whatever a manifest names can be asked for.
 fn sound(manifest: &Manifest) {
     match manifest {
-        Manifest::Image(digest) | Manifest::Index(Some((digest, _))) => assert!(is_digest(digest), "{digest} is no digest"),
+        Manifest::Image(digest) | Manifest::Index(Some((digest, _))) => assert!(is_digest(digest), "{digest} is not a digest"),
         Manifest::Index(None) | Manifest::Labelled(_) => {}
     }
 }
@@ -405,30 +405,30 @@ fn reported(query: &Query, answer: &Answer) {
     match (query, answer) {
         (Query::Overview { .. } | Query::Tags { .. }, Answer::Overview(Ok(overview))) => {
             for tag in overview.tags.keys().chain(&overview.others) {
-                assert!(is_tag(tag), "{tag:?} is no tag");
+                assert!(is_tag(tag), "{tag:?} is not a tag");
             }
             for active in overview.tags.values() {
-                assert!(is_digest(&active.digest), "{} is no digest", active.digest);
+                assert!(is_digest(&active.digest), "{} is not a digest", active.digest);
             }
         }
         (Query::Tags { .. }, Answer::Tags(Ok(tags))) => {
             assert!(tags.iter().is_sorted());
-            tags.iter().for_each(|tag| assert!(is_tag(tag), "{tag:?} is no tag"));
+            tags.iter().for_each(|tag| assert!(is_tag(tag), "{tag:?} is not a tag"));
         }
         (Query::History { .. }, Answer::History(periods)) => {
             assert!(periods.is_sorted_by_key(|period| Reverse(period.start)), "not the newest first");
             for period in periods {
-                assert!(is_digest(&period.digest), "{} is no digest", period.digest);
+                assert!(is_digest(&period.digest), "{} is not a digest", period.digest);
                 time::utc(period.start.max(period.end.unwrap_or(0)));
             }
         }
         (Query::Tag { tag, .. }, Answer::Tag(Ok(found))) => {
-            assert!(is_digest(&found.digest), "{} is no digest", found.digest);
+            assert!(is_digest(&found.digest), "{} is not a digest", found.digest);
             assert!(!is_digest(tag) || found.digest == *tag, "another manifest than was asked for");
             found.manifest.iter().for_each(sound);
             time::utc(found.moved_at.unwrap_or(0));
         }
-        (Query::Check { .. }, Answer::Check(Ok(is))) => assert!(is_digest(&is.digest), "{} is no digest", is.digest),
+        (Query::Check { .. }, Answer::Check(Ok(is))) => assert!(is_digest(&is.digest), "{} is not a digest", is.digest),
         (Query::Manifest { .. }, Answer::Manifest(manifest)) => sound(manifest),
         (Query::Tags { .. } | Query::Labels { .. }, Answer::Refused(_)) => {}
         (Query::Labels { .. }, Answer::Labels(_)) | (Query::Repositories { .. }, Answer::Repositories(_)) => {}
@@ -442,7 +442,7 @@ fn reported(query: &Query, answer: &Answer) {
 fn snapshot(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Ok(read) = Snapshot::read(text, "snapshot.json") else { return };
-    let written = read.write().expect("it is no larger than what was read");
+    let written = read.write().expect("it is not larger than what was read");
     assert_eq!(Snapshot::read(&written, "snapshot.json"), Ok(read.clone()), "what is written is read as the same");
     assert_eq!(read.compare(&read).0, BTreeMap::new(), "nothing changed");
     read.compare(&Snapshot::default());

@@ -357,7 +357,7 @@ impl Shared {
                 given.to_owned()
             }
             None => {
-                state.unexpected.push("the registry got an Authorization that is no token of ours".to_owned());
+                state.unexpected.push("the registry got an Authorization that is not a token of ours".to_owned());
                 given.to_owned()
             }
         };

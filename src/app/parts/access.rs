@@ -187,13 +187,13 @@ pub fn Source(
         let incomplete = (snapshot.incomplete > 0)
             .then(|| format!(" It is incomplete: {} could not be checked.", images(snapshot.incomplete)));
         let is_own = store.files.with(|f| f.snapshot.is_some());
-        let trouble = store
+        let error = store
             .snapshot_trouble
             .get()
             .filter(|_| !is_own)
             .map(|e| format!(" It could not be read again, so the previous one is shown: {}.", e.message));
-        let kind = if trouble.is_some() { Some("warning") } else { kind };
-        Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete} {trouble}</p></div> })
+        let kind = if error.is_some() { Some("warning") } else { kind };
+        Some(view! { <div class="notice" data-kind=kind><p>{text} "." {incomplete} {error}</p></div> })
     }
 }
 
@@ -203,12 +203,12 @@ pub fn Unread(
     /// The state.
     store: Store,
 ) -> impl IntoView {
-    let troubles = Memo::new(move |_| store.results.with(|r| r.pipeline.troubles.clone()));
+    let failures = Memo::new(move |_| store.results.with(|r| r.pipeline.failures.clone()));
     let notices = Memo::new(move |_| store.results.with(|r| r.pipeline.notices.clone()));
     move || {
-        let trouble = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" The board ignores it. To read it without a browser, run overtag board."</p></div> };
+        let error = |(url, why): (String, String)| view! { <div class="notice" data-kind="warning"><p>{format!("{why}. ")}<code>{url}</code>" The board ignores it. To read it without a browser, run overtag board."</p></div> };
         let notice = |text: String| view! { <div class="notice" data-kind="warning"><p>{text}</p></div> };
-        view! { {notices.get().into_iter().map(notice).collect_view()} {troubles.get().into_iter().map(trouble).collect_view()} }
+        view! { {notices.get().into_iter().map(notice).collect_view()} {failures.get().into_iter().map(error).collect_view()} }
     }
 }
 

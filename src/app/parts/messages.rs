@@ -20,7 +20,7 @@ pub fn Progress(
     embed: bool,
 ) -> impl IntoView {
     let answered = Memo::new(move |_| store.results.with(|r| (r.known, r.summary.asked)));
-    // Said aloud at every quarter of the way, not at every answer.
+    // Announced at every quarter of the way, not at every answer.
     let quarter = Memo::new(move |_| answered.with(|(known, asked)| known * 4 / (*asked).max(1)));
     let status = Memo::new(move |_| {
         quarter.track();

@@ -126,7 +126,7 @@ impl BoardReport<'_> {
             for notice in &self.pipeline.notices {
                 out.push_str(&format!("{}\n", clean(notice)));
             }
-            for (url, why) in &self.pipeline.troubles {
+            for (url, why) in &self.pipeline.failures {
                 out.push_str(&format!("could not be read: {}: {}\n", clean(url), clean(why)));
             }
         }
@@ -169,7 +169,7 @@ impl BoardReport<'_> {
             "others": self.grid.others.iter().map(|(name, why)| json!({ "image": name, "reason": why })).collect::<Vec<Value>>(),
             "promotions": self.timeline.events.iter().map(promotion_json).collect::<Vec<Value>>(),
             "horizon": self.timeline.horizon,
-            "troubles": self.pipeline.troubles,
+            "troubles": self.pipeline.failures,
             "notices": self.pipeline.notices,
             "requests": self.requests,
         });

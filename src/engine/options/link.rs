@@ -9,7 +9,7 @@ use crate::engine::options::definitions::{Choices, DEFINITIONS, definition};
 /// and the rest counts. Values that are wrong are kept; `Settings::new` reports those.
 ///
 /// # Errors in the list
-/// An unknown name, a name that stands twice, and a version above 1, for which [`is_refused`] is true.
+/// An unknown name, a name that appears twice, and a version above 1, for which [`is_refused`] is true.
 pub fn read(link: &str) -> (Choices, Vec<Error>) {
     let mut choices = Choices::default();
     let mut notices = Vec::new();

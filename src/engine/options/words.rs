@@ -9,7 +9,7 @@ pub enum Missing {
     Drop,
     /// It is written with the tag as asked for.
     Keep,
-    /// The answer is no.
+    /// The run fails with status 1.
     Fail,
 }
 

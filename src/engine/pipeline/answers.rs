@@ -29,7 +29,7 @@ fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
 /// hash is not a promotion.
 ///
 /// # Errors
-/// What is no such JSON.
+/// A body that is not such JSON.
 pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let read = |p: &Value| {
@@ -79,7 +79,7 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
 /// Reads what `/api/repo_status` and `/api/agg_status` answer; newest first.
 ///
 /// # Errors
-/// What is no such JSON.
+/// A body that is not such JSON.
 pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -102,7 +102,7 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
 /// Reads the newest of Zuul's builds.
 ///
 /// # Errors
-/// What is no such JSON.
+/// A body that is not such JSON.
 pub fn read_build(body: &str) -> Result<Option<Build>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);

@@ -21,7 +21,7 @@ impl Pipeline {
         let yaml::Document { value: file, notices } =
             yaml::parse(name, text).map_err(|e: Error| format!("{}: {}", e.message, e.location))?;
         let mut reported: Vec<String> = notices.iter().map(ToString::to_string).collect();
-        let mut tell = |message: String| reported.push(format!("{message}: {}", clean(name)));
+        let mut report = |message: String| reported.push(format!("{message}: {}", clean(name)));
         let texts = |value: Option<&Value>| -> Vec<String> {
             let list = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
             list.filter(|name| clean(name) == *name).take(JOBS).map(str::to_owned).collect()
@@ -37,24 +37,24 @@ impl Pipeline {
         for (channel, value) in channels {
             let of = clean(channel);
             if !is_tag(channel) {
-                tell(format!("`{of}` is not a tag and is ignored"));
+                report(format!("`{of}` is not a tag and is ignored"));
                 continue;
             }
             match value.get("criteria") {
-                None | Some(Value::Null) => tell(format!("`{of}` has no `criteria`, so no job is required")),
+                None | Some(Value::Null) => report(format!("`{of}` has no `criteria`, so no job is required")),
                 Some(list) if is_names(list) => {}
-                Some(_) => tell(format!("the criteria of `{of}` are not all job names; the others are ignored")),
+                Some(_) => report(format!("the criteria of `{of}` are not all job names; the others are ignored")),
             }
             let jobs = texts(value.get("criteria"));
             let others = value.get("alternative_criteria").filter(|others| !others.is_null());
             match others.map(Value::as_object) {
-                Some(None) => tell(format!("the alternative criteria of `{of}` are not a mapping and are ignored")),
+                Some(None) => report(format!("the alternative criteria of `{of}` are not a mapping and are ignored")),
                 others => {
                     for (job, list) in others.flatten().into_iter().flatten() {
                         if !jobs.contains(job) {
-                            tell(format!("`{of}` has an alternative for {}, which is not among its criteria", clean(job)));
+                            report(format!("`{of}` has an alternative for {}, which is not among its criteria", clean(job)));
                         } else if !list.is_null() && !is_names(list) {
-                            tell(format!("the alternatives for {} of `{of}` are not all job names", clean(job)));
+                            report(format!("the alternatives for {} of `{of}` are not all job names", clean(job)));
                         }
                     }
                 }
@@ -62,7 +62,7 @@ impl Pipeline {
             let candidate = value.get("candidate_label").filter(|label| !label.is_null());
             let named = candidate.and_then(Value::as_str).filter(|label| is_tag(label));
             if candidate.is_some() && named.is_none() {
-                tell(format!("the `candidate_label` of `{of}` is not a tag and is ignored"));
+                report(format!("the `candidate_label` of `{of}` is not a tag and is ignored"));
             }
             let candidate = named.unwrap_or_default().to_owned();
             let jobs = jobs.into_iter().map(|job| (job.clone(), texts(others.and_then(|o| o.get(&job))))).collect();
@@ -77,7 +77,7 @@ impl Pipeline {
                 if from.is_empty() { Ok(()) } else { redirect::check_redirect(from, url) }
             });
             if let Err(why) = &may {
-                tell(format!("`{key}` is ignored: {why}"));
+                report(format!("`{key}` is ignored: {why}"));
             }
             url.filter(|_| may.is_ok()).map(str::to_owned)
         };

@@ -112,7 +112,7 @@ pub struct Pipeline {
     pub fetched: BTreeSet<String>,
     /// What could not be fetched, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub troubles: BTreeMap<String, String>,
+    pub failures: BTreeMap<String, String>,
     /// What the author of the promoter's file should know about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
@@ -301,14 +301,14 @@ impl Pipeline {
             }),
         });
         if let Err(why) = outcome {
-            self.troubles.insert(clean(&want.url), clean(&why));
+            self.failures.insert(clean(&want.url), clean(&why));
         }
         self.fetched.insert(want.url);
     }
 
     /// What was fetched may have changed: it is asked for again, but the promoter's file.
     pub fn refreshed(&self, settings: &Settings) -> Self {
-        let criteria = settings.criteria.clone().filter(|url| self.fetched.contains(url) && !self.troubles.contains_key(url));
+        let criteria = settings.criteria.clone().filter(|url| self.fetched.contains(url) && !self.failures.contains_key(url));
         let mut new = Self { fetched: criteria.into_iter().collect(), ..Self::default() };
         if !new.fetched.is_empty() {
             (new.criteria, new.api, new.base) = (self.criteria.clone(), self.api.clone(), self.base.clone());
@@ -397,9 +397,9 @@ impl Pipeline {
             return WhyNot::InSync(label);
         }
         let Some(votes) = self.votes.get(&hash) else {
-            let trouble = |part: &str| self.troubles.iter().find(|(url, _)| url.contains(part));
-            let trouble = trouble("_status?").or_else(|| trouble("/api/promotions")).map(|(url, why)| format!("{url}: {why}"));
-            let message = trouble.unwrap_or_else(|| match self.vote_query(&hash) {
+            let error = |part: &str| self.failures.iter().find(|(url, _)| url.contains(part));
+            let error = error("_status?").or_else(|| error("/api/promotions")).map(|(url, why)| format!("{url}: {why}"));
+            let message = error.unwrap_or_else(|| match self.vote_query(&hash) {
                 Some(_) => "only DLRN's API (dlrn=) reports that, not a promotions file".to_owned(),
                 None => "DLRN reported no promotion of this hash, so its votes cannot be queried".to_owned(),
             });
@@ -495,7 +495,7 @@ impl Pipeline {
             others.iter_mut().for_each(text);
         }
         self.notices.iter_mut().for_each(text);
-        self.troubles = self.troubles.iter().map(|(url, why)| (clean(url), clean(why))).collect();
+        self.failures = self.failures.iter().map(|(url, why)| (clean(url), clean(why))).collect();
         self.api = self.api.take().and_then(|url| url::web_link(&url));
         self.base = self.base.take().and_then(|url| url::web_link(&url));
         let is_hash = |hash: &String| TagClass::of(hash).is_hash();

@@ -67,8 +67,8 @@ struct Challenge<'a> {
     parameters: Vec<(&'a str, String)>,
 }
 
-/// The challenges of a header. More is read than the grammar allows, such as an address without quotes (which is why this is no
-/// crate): what a registry means is clear, and nothing of it is trusted. A `token68` becomes a parameter that nobody looks at.
+/// The challenges of a header. More is read than the grammar allows, such as an address without quotes, so no crate does it: what a
+/// registry means is clear, and nothing of it is trusted. A `token68` becomes a parameter that nobody looks at.
 fn challenges(header: &str) -> Vec<Challenge<'_>> {
     let mut out: Vec<Challenge<'_>> = Vec::new();
     let ends = [' ', '\t', ','];
@@ -209,7 +209,7 @@ impl Authfile {
     /// and `credsStore`.
     ///
     /// # Errors
-    /// What is no such file. An entry that holds no login is not an error: [`Logins::unusable`] says why.
+    /// A text that is not such a file. An entry that holds no login is not an error: [`Logins::unusable`] says why.
     ///
     /// ```
     /// use overtag::engine::registry::auth::Authfile;

@@ -53,5 +53,5 @@ impl Dialect {
 
 /// What to do next about `query`, given all that was exchanged for it, oldest first.
 pub fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Step {
-    (server.dialect.step)(query, server, exchanged).unwrap_or_else(|trouble| Step::Done(Err(trouble)))
+    (server.dialect.step)(query, server, exchanged).unwrap_or_else(|error| Step::Done(Err(error)))
 }

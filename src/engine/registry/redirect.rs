@@ -1,6 +1,6 @@
 //! Where a server may send us, and where a login may go: redirects, realms of tokens, further pages.
 //!
-//! A registry is no more than the host that somebody named; what it answers must not make overtag ask hosts of the reader's own
+//! A registry is just a host that somebody named; what it answers must not make overtag ask hosts of the reader's own
 //! network, leave TLS, or hand a login to others (as go-containerregistry guards a realm).
 
 use crate::engine::error::clean;

@@ -97,7 +97,7 @@ impl Value {
 /// A role of a release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// How many of it are deployed unless told otherwise.
+    /// How many of it are deployed unless something else is chosen.
     pub count: i64,
     /// Whether it stands in the release's default roles file.
     pub is_default: bool,

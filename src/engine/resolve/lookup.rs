@@ -36,9 +36,9 @@ impl Lookup<'_> {
             order.push(query.clone());
         }
         match known {
-            Some(Ok(Answer::Refused(trouble))) => Err(Stop::Refused(trouble.clone())),
+            Some(Ok(Answer::Refused(error))) => Err(Stop::Refused(error.clone())),
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(trouble)) => Err(Stop::RegistryError(trouble.clone())),
+            Some(Err(error)) => Err(Stop::RegistryError(error.clone())),
             None => Err(Stop::Needs(vec![query])),
         }
     }
@@ -109,16 +109,16 @@ impl Lookup<'_> {
             NotFound::PrivateOrMissing => {
                 let (namespace, name) = repository.split_first();
                 let namespace = namespace.to_owned();
-                let trouble = |message: String| {
+                let error = |message: String| {
                     let hint = "log in and use api=distribution if it is private, else check the namespace".to_owned();
                     Err(Stop::RegistryError(RegistryError { message, hint }))
                 };
                 match self.at(Query::Repositories { host: repository.host.clone(), namespace: namespace.clone() })? {
                     Answer::Repositories(names) if names.contains(name) => {
-                        return trouble("the registry lists it as public, but denies access to it".to_owned());
+                        return error("the registry lists it as public, but denies access to it".to_owned());
                     }
                     Answer::Repositories(names) if names.is_empty() => {
-                        return trouble(format!("it is private or does not exist: {namespace} has no public repository at all"));
+                        return error(format!("it is private or does not exist: {namespace} has no public repository at all"));
                     }
                     _ => {}
                 }
@@ -216,7 +216,7 @@ impl Lookup<'_> {
     }
 }
 
-/// Both, or all that either lacks.
+/// Both, or the queries that either needs.
 pub(super) fn both<A, B>(a: Step<A>, b: Step<B>) -> Step<(A, B)> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),

@@ -1,7 +1,7 @@
 //! Facts → what is written for an image, or which facts are missing.
 //!
 //! Resolution is a pure function of what registries reported so far: [`Resolver::row`] either ends, or names the questions whose
-//! answers it lacks, and is called again when they are there. So nothing waits in here, every image is independent of the order in
+//! answers it needs, and is called again when they are there. So nothing waits in here, every image is independent of the order in
 //! which answers come, and the same answers give the same row.
 //!
 //! A DLRN hash is repository-wide: once a few images (the *scouts*, the first of each channel in the list that carry it) have reported
@@ -132,10 +132,10 @@ impl Resolver {
                 match self.evaluate(i, reference, &lookup, &mut row) {
                     Ok(()) => {}
                     Err(Stop::Needs(queries)) => return Err(queries),
-                    Err(Stop::RegistryError(trouble) | Stop::Refused(trouble)) => {
+                    Err(Stop::RegistryError(error) | Stop::Refused(error)) => {
                         row.status = Status::Error;
-                        row.reason = trouble.message;
-                        row.hint = trouble.hint;
+                        row.reason = error.message;
+                        row.hint = error.hint;
                     }
                 }
             }

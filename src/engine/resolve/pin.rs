@@ -75,15 +75,15 @@ impl Resolver {
             match pinned {
                 Ok(true) => return Ok(out),
                 Ok(false) => {}
-                Err(Stop::Refused(trouble)) => {
-                    out.tried.push(trouble.message.clone());
-                    refused.get_or_insert(trouble);
+                Err(Stop::Refused(error)) => {
+                    out.tried.push(error.message.clone());
+                    refused.get_or_insert(error);
                 }
                 Err(stop) => return Err(stop),
             }
         }
         // With what could not be read it might have been pinned.
-        refused.map_or(Ok(out), |trouble| Err(Stop::Refused(trouble)))
+        refused.map_or(Ok(out), |error| Err(Stop::Refused(error)))
     }
 
     /// Confirms by the content of the manifest a digest of which only a header is known: a cache may answer HEAD for another repository.

@@ -76,7 +76,7 @@ impl Run {
                 self.take_token(repository, flight, Err(unexplained()));
             }
             Purpose::DetectApi(query) => self.take_detection(query, &flight, &outcome),
-            Purpose::Check { trouble, tried } => self.take_check(trouble, tried, &flight, &outcome),
+            Purpose::Check { error, tried } => self.take_check(error, tried, &flight, &outcome),
             Purpose::Probe => {
                 let host = self.host(&flight.host);
                 host.probe.answered = Some(outcome.is_ok());
@@ -94,11 +94,11 @@ impl Run {
         if !self.rows.is_wanted(&query) {
             return;
         }
-        if let (Some(trouble), Err(_)) = (self.host(&flight.host).verdict.clone(), &outcome) {
-            return self.learn(query, Err(trouble));
+        if let (Some(error), Err(_)) = (self.host(&flight.host).verdict.clone(), &outcome) {
+            return self.learn(query, Err(error));
         }
         if is_transient(&outcome) {
-            self.budget.attempts(&query).last_trouble = Some(trouble_of(&outcome));
+            self.budget.attempts(&query).last_error = Some(error_of(&outcome));
         }
         if matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser {
             outcome = Err(unexplained());
@@ -141,7 +141,7 @@ impl Run {
     /// Decides what an answer means that another try would not change.
     fn judge_answer(&mut self, query: &Query, flight: &Flight, response: &Response) -> Decision {
         let (name, status) = (&flight.host, response.status);
-        // Of a repository that was read, a list of tags or a config that is refused is no reason to ask for a login.
+        // Where a repository was read before, a refused list of tags or config does not mean that it needs a login.
         let was_read = matches!(query, Query::Tags { .. } | Query::Labels { .. })
             && matches!(status, 401 | 403)
             && query.repository().is_some_and(|repository| self.was_read(repository));
@@ -158,9 +158,9 @@ impl Run {
                 return Decision::Refuse(RegistryError { message, hint: hint.to_owned() });
             }
             if self.client.caller == Caller::Browser && status == 401 && response.challenge.is_none() && !was_sent {
-                let trouble = Cause::Unexposed.trouble(name, &self.endpoint(name));
+                let error = Cause::Unexposed.error(name, &self.endpoint(name));
                 self.host(name).cause = Some(Cause::Unexposed);
-                return Decision::Refuse(trouble);
+                return Decision::Refuse(error);
             }
         } else if was_sent && !query.repository().is_some_and(|r| self.tokens.note_success(r)) {
             self.host(name).auth.login_succeeded = true;
@@ -212,11 +212,11 @@ impl Run {
                 }
                 self.queue.requeue(query);
             }
-            Decision::Refuse(trouble) => {
+            Decision::Refuse(error) => {
                 self.note(&query, flight, outcome);
-                self.learn(query, Err(trouble));
+                self.learn(query, Err(error));
             }
-            Decision::GiveUp(trouble) => self.learn(query, Err(trouble)),
+            Decision::GiveUp(error) => self.learn(query, Err(error)),
             Decision::Retry => {
                 self.flights.retries += 1;
                 self.queue.requeue(query);
@@ -230,10 +230,8 @@ impl Run {
             Decision::Switch(dialect) => self.switch(&name, dialect),
         }
         match (about_host, after.map(|query| self.facts.answers.get(&query).cloned())) {
-            (HostDecision::Check(trouble), _) | (HostDecision::CheckIfFailed, Some(Some(Err(trouble)))) => {
-                self.check(&name, trouble)
-            }
-            (HostDecision::GiveUp(trouble), _) => self.give_up(&name, trouble),
+            (HostDecision::Check(error), _) | (HostDecision::CheckIfFailed, Some(Some(Err(error)))) => self.check(&name, error),
+            (HostDecision::GiveUp(error), _) => self.give_up(&name, error),
             (HostDecision::Keep | HostDecision::CheckIfFailed, _) => {}
         }
     }
@@ -321,7 +319,7 @@ impl Run {
 }
 
 /// The error of a request that failed.
-pub(super) fn trouble_of(outcome: &Outcome) -> RegistryError {
+pub(super) fn error_of(outcome: &Outcome) -> RegistryError {
     outcome.as_ref().map_or_else(registry::error::failed, registry::error::refused)
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Attempts {
     /// How many others its host had answered well when the first of those came.
     pub(super) others_before: u64,
     /// Why the last one failed.
-    pub(super) last_trouble: Option<RegistryError>,
+    pub(super) last_error: Option<RegistryError>,
 }
 
 /// How long a repository has kept a run busy, in milliseconds: an image takes [`IMAGE_LIMIT`] and no longer.

@@ -1,6 +1,6 @@
 //! Why a browser cannot read a registry, and what its owner can change.
 //!
-//! A browser does not tell a page why a fetch failed: by design a wrong name, a refused connection, a certificate and a missing CORS
+//! A browser does not report to a page why a fetch failed: by design a wrong name, a refused connection, a certificate and a missing CORS
 //! header are all the same `TypeError` (<https://github.com/whatwg/fetch/issues/526>). What can be known is worked out here, in a fixed
 //! order: the page's own scheme, the browser's word on being offline, what the same host answered before, and last a probe that may
 //! see nothing but that something answers.
@@ -9,7 +9,7 @@ use crate::engine::registry::{Dialect, RegistryError, Remedy};
 use crate::engine::url::{self, Address};
 use crate::engine::url::{is_loopback, is_private};
 
-/// What is known when a request came to nothing.
+/// What is known when a request failed.
 #[derive(Clone, Copy, Debug)]
 pub struct FailureEvidence<'a> {
     /// The origin of the page.
@@ -53,7 +53,7 @@ pub enum Cause {
     LocalNetwork,
 }
 
-/// What to do about a request that came to nothing.
+/// What to do about a request that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It is known why.
@@ -67,30 +67,30 @@ pub enum Next {
 }
 
 /// Works it out.
-pub fn diagnose(sight: FailureEvidence<'_>) -> Next {
-    let (page, query_of) = (Address::parse(sight.page), Address::parse(sight.url));
+pub fn diagnose(evidence: FailureEvidence<'_>) -> Next {
+    let (page, query_of) = (Address::parse(evidence.page), Address::parse(evidence.url));
     let host = query_of.map_or("", |a| a.host);
     let is_secure = page.is_some_and(|p| p.scheme == "https");
     if is_secure && query_of.is_some_and(|a| a.scheme == "http") && !is_local_by_spelling(host) {
         return Next::Verdict(Cause::MixedContent);
     }
-    if sight.offline {
+    if evidence.offline {
         return Next::Verdict(Cause::Offline);
     }
-    if sight.answered {
-        return match (sight.needs_preflight && !sight.answered_preflighted, sight.tries < sight.patience) {
+    if evidence.answered {
+        return match (evidence.needs_preflight && !evidence.answered_preflighted, evidence.tries < evidence.patience) {
             (true, true) => Next::Retry,
             (true, false) => Next::Verdict(Cause::PreflightRefused),
             (false, _) => Next::Slow,
         };
     }
-    if sight.tries < sight.patience {
+    if evidence.tries < evidence.patience {
         return Next::Retry;
     }
-    match sight.probed {
+    match evidence.probed {
         None => Next::Probe,
         Some(true) => Next::Verdict(Cause::CorsOff),
-        Some(false) => Next::Verdict(silence(sight.page, sight.url)),
+        Some(false) => Next::Verdict(silence(evidence.page, evidence.url)),
     }
 }
 
@@ -110,8 +110,8 @@ fn is_local_by_spelling(host: &str) -> bool {
 }
 
 impl Cause {
-    /// The cause and its cure in words; `host` is the registry as it is named.
-    pub fn trouble(&self, host: &str, endpoint: &str) -> RegistryError {
+    /// The cause and what to do, in words; `host` is the registry as it is named.
+    pub fn error(&self, host: &str, endpoint: &str) -> RegistryError {
         let origin = url::origin(endpoint);
         let (message, hint) = match self {
             Self::MixedContent => (
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn each_evidence_leads_to_its_cause() {
-        let verdict = |sight, cause| assert_eq!(diagnose(sight), Next::Verdict(cause));
+        let verdict = |evidence, cause| assert_eq!(diagnose(evidence), Next::Verdict(cause));
         let plain = "http://registry.example.org/v2/";
         verdict(FailureEvidence { url: plain, offline: true, answered: true, ..SIGHT }, Cause::MixedContent);
         assert_ne!(diagnose(FailureEvidence { url: "http://127.0.0.1:5000/v2/", ..SIGHT }), Next::Verdict(Cause::MixedContent));

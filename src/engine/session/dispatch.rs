@@ -76,8 +76,8 @@ impl Run {
             }
             Step::Send(request) => request,
         };
-        if let Some(trouble) = self.host(query.host()).verdict.clone() {
-            self.learn(query, Err(trouble));
+        if let Some(error) = self.host(query.host()).verdict.clone() {
+            self.learn(query, Err(error));
             return None;
         }
         let now = self.now.ms;
@@ -87,9 +87,9 @@ impl Run {
         let left = self.budget.left(&query, now);
         if left.is_zero() {
             let message = format!("it timed out after {} s in total", IMAGE_LIMIT.as_secs());
-            let last = self.budget.attempts(&query).last_trouble.take();
-            let trouble = last.unwrap_or(RegistryError { message, hint: "retry".to_owned() });
-            self.learn(query, Err(trouble));
+            let last = self.budget.attempts(&query).last_error.take();
+            let error = last.unwrap_or(RegistryError { message, hint: "retry".to_owned() });
+            self.learn(query, Err(error));
             return None;
         }
         let (limit, name) = (left.min(TRY_LIMIT), query.host().to_owned());
@@ -107,8 +107,8 @@ impl Run {
                 self.tokens.hold(repository, query);
                 return None;
             }
-            Authorization::GiveUp(trouble) => {
-                self.learn(query, Err(trouble));
+            Authorization::GiveUp(error) => {
+                self.learn(query, Err(error));
                 return None;
             }
         }

@@ -1,6 +1,6 @@
 //! What a failed request means: try again, slow down, or give the query or its host up.
 
-use super::answer::{Decision, HostDecision, Outcome, Verdict, trouble_of, unexplained};
+use super::answer::{Decision, HostDecision, Outcome, Verdict, error_of, unexplained};
 use super::budget::OVERLOAD_TRIES;
 use super::diagnosis::{self, Cause, FailureEvidence};
 use super::host::{FAILURES, OTHERS};
@@ -32,12 +32,12 @@ impl Run {
         };
         match diagnosis::diagnose(evidence) {
             diagnosis::Next::Verdict(cause) => {
-                let trouble = cause.trouble(&flight.host, &endpoint);
+                let error = cause.error(&flight.host, &endpoint);
                 // What needs no login may still be read.
                 let is_all = cause != Cause::PreflightRefused || !host.contact.has_succeeded;
                 host.cause = Some(cause);
-                let about_host = if is_all { HostDecision::GiveUp(trouble.clone()) } else { HostDecision::Keep };
-                (Decision::GiveUp(trouble), about_host)
+                let about_host = if is_all { HostDecision::GiveUp(error.clone()) } else { HostDecision::Keep };
+                (Decision::GiveUp(error), about_host)
             }
             // Where nothing else passes either, the line is dead rather than the host overloaded; but where a page cannot read
             // a 429, that is how it sees one.
@@ -49,7 +49,7 @@ impl Run {
                 let failure = Err(unexplained());
                 let counted = self.count_failure(&flight.host, &failure);
                 let (decision, about_host) = self.retry_or_end(query, flight, &failure, tries, backoff(tries, now.random));
-                let check = if tries > 1 { HostDecision::Check(trouble_of(&failure)) } else { counted };
+                let check = if tries > 1 { HostDecision::Check(error_of(&failure)) } else { counted };
                 (decision, check.or(about_host))
             }
             diagnosis::Next::Retry => {
@@ -79,7 +79,7 @@ impl Run {
     ) -> Verdict {
         let (now, name) = (self.now, &flight.host);
         let left = self.budget.left(query, now.ms);
-        let trouble = trouble_of(outcome);
+        let error = error_of(outcome);
         if let Some(reported) = reported.filter(|reported| *reported >= IMAGE_LIMIT) {
             return self.judge_long_wait(flight, outcome, reported);
         }
@@ -100,7 +100,7 @@ impl Run {
         let (is_hopeless, pause) = (host.rate_limit.is_hopeless(now.ms), host.rate_limit.pause(now.ms));
         let limits_host = host.api.dialect.capabilities.limits_host;
         let decision = if is_hopeless {
-            Decision::GiveUp(trouble.clone())
+            Decision::GiveUp(error.clone())
         } else if reported.unwrap_or(pause) >= left {
             Decision::Record
         } else {
@@ -109,10 +109,10 @@ impl Run {
         let is_other = |other: &Query| other.host() == *name && other.repository() != query.repository();
         let about_host = match limits_host {
             // Its limit is one for all queries.
-            true if is_hopeless => HostDecision::GiveUp(trouble),
+            true if is_hopeless => HostDecision::GiveUp(error),
             true => HostDecision::Keep,
-            false if is_hopeless => HostDecision::Check(trouble),
-            false if times > 2 && self.rows.wanted().any(is_other) => HostDecision::Check(trouble),
+            false if is_hopeless => HostDecision::Check(error),
+            false if times > 2 && self.rows.wanted().any(is_other) => HostDecision::Check(error),
             false => HostDecision::Keep,
         };
         (decision, about_host)
@@ -122,17 +122,17 @@ impl Run {
     fn judge_long_wait(&mut self, flight: &Flight, outcome: &Outcome, reported: Duration) -> Verdict {
         let (name, status) = (&flight.host, outcome.as_ref().map_or(429, |r| r.status));
         let message = format!("rate limited by {name} for {} s ({status})", reported.as_secs());
-        let trouble = RegistryError { message, hint: "retry after that time".to_owned() };
+        let error = RegistryError { message, hint: "retry after that time".to_owned() };
         let contact = &mut self.host(name).contact;
         contact.long_waits += 1;
         let about_host = if contact.long_waits >= 2 * FAILURES {
-            HostDecision::GiveUp(trouble.clone())
+            HostDecision::GiveUp(error.clone())
         } else if contact.last_success <= flight.sent {
-            HostDecision::Check(trouble.clone())
+            HostDecision::Check(error.clone())
         } else {
             HostDecision::Keep
         };
-        (Decision::GiveUp(trouble), about_host)
+        (Decision::GiveUp(error), about_host)
     }
 
     /// Decides what is overload, most likely. Where it happens to one query again and again while others succeed, the trouble is its
@@ -160,7 +160,7 @@ impl Run {
             return Decision::Record.into();
         }
         let check = !others_pass && tries > 1 && !limits_host;
-        let about_host = if check { HostDecision::Check(trouble_of(outcome)) } else { HostDecision::Keep };
+        let about_host = if check { HostDecision::Check(error_of(outcome)) } else { HostDecision::Keep };
         (Decision::RetryAt(now.ms + pause.as_millis() as u64), about_host)
     }
 
@@ -210,9 +210,9 @@ impl Run {
         if caller == Caller::Browser && *outcome == Err(Failure::Timeout) && !host.contact.answered {
             let endpoint = self.endpoint(name);
             let cause = diagnosis::silence(&self.client.page, &endpoint);
-            let trouble = cause.trouble(name, &endpoint);
+            let error = cause.error(name, &endpoint);
             self.host(name).cause = Some(cause);
-            return (Decision::GiveUp(trouble.clone()), HostDecision::GiveUp(trouble));
+            return (Decision::GiveUp(error.clone()), HostDecision::GiveUp(error));
         }
         // Where nothing was answered so far, the host itself may be down.
         let about_host = if host.contact.has_succeeded { HostDecision::Keep } else { HostDecision::CheckIfFailed };
@@ -224,7 +224,7 @@ impl Run {
         let contact = &mut self.host(name).contact;
         contact.failures += 1;
         match contact.has_succeeded && contact.failures >= FAILURES {
-            true => HostDecision::Check(trouble_of(outcome)),
+            true => HostDecision::Check(error_of(outcome)),
             false => HostDecision::Keep,
         }
     }

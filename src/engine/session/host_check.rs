@@ -30,7 +30,7 @@ impl Run {
 
     /// Sees whether a host answers anything without error, by a request that is about no repository: some that fail must not take all others of
     /// their host with them. Meanwhile nothing else is sent there.
-    pub(super) fn check(&mut self, name: &str, trouble: RegistryError) {
+    pub(super) fn check(&mut self, name: &str, error: RegistryError) {
         let (now, endpoint) = (self.now.ms, self.endpoint(name));
         // What is left is ended by its own tries.
         let open = self.rows.wanted().filter(|query| query.host() == name).find_map(Query::repository).cloned();
@@ -44,18 +44,18 @@ impl Run {
         host.probe.checked_at = Some(now);
         // One that never answered asked for no pause.
         let pause = if host.contact.has_succeeded { host.rate_limit.pause(now).as_millis() as u64 } else { 0 };
-        self.queue.push_urgent_later(now + pause, check_request(trouble, 0, name, request));
+        self.queue.push_urgent_later(now + pause, check_request(error, 0, name, request));
     }
 
     /// Takes what a host answered to [`check`](Self::check).
-    pub(super) fn take_check(&mut self, trouble: RegistryError, tried: u32, flight: &Flight, outcome: &Outcome) {
+    pub(super) fn take_check(&mut self, error: RegistryError, tried: u32, flight: &Flight, outcome: &Outcome) {
         let (name, now) = (&flight.host, self.now);
         let is_probe = flight.request.method == Method::Probe;
         let is_hidden = matches!(outcome, Err(Failure::Network(_))) && self.client.caller == Caller::Browser;
         if is_hidden && !is_probe {
             // It may answer, and keep that from the page.
             let request = Request { method: Method::Probe, ..Request::get(flight.request.url.clone(), 0) };
-            return self.queue.push_urgent(check_request(trouble, tried, name, request));
+            return self.queue.push_urgent(check_request(error, tried, name, request));
         }
         let (page, endpoint) = (self.client.page.clone(), self.endpoint(name));
         let host = self.host(name);
@@ -90,16 +90,16 @@ impl Run {
                 true => Request::get(flight.request.url.clone(), BODY_LIMIT),
                 false => flight.request.clone(),
             };
-            return self.queue.push_urgent_later(due, check_request(trouble, tried + 1, name, request));
+            return self.queue.push_urgent_later(due, check_request(error, tried + 1, name, request));
         }
         let cause = match outcome {
             Err(Failure::Offline) => Some(Cause::Offline),
             Err(_) if self.client.caller == Caller::Browser => Some(diagnosis::silence(&page, &endpoint)),
             _ => None,
         };
-        let trouble = cause.as_ref().map_or(trouble, |cause| cause.trouble(name, &endpoint));
+        let error = cause.as_ref().map_or(error, |cause| cause.error(name, &endpoint));
         self.host(name).cause = cause;
-        self.give_up(name, trouble);
+        self.give_up(name, error);
         self.release(name);
     }
 
@@ -110,13 +110,13 @@ impl Run {
     }
 
     /// Queries a host no more, for this reason.
-    pub(super) fn give_up(&mut self, name: &str, trouble: RegistryError) {
-        self.host(name).verdict = Some(trouble.clone());
+    pub(super) fn give_up(&mut self, name: &str, error: RegistryError) {
+        self.host(name).verdict = Some(error.clone());
         let in_flight: HashSet<&Query> = self.flights.in_flight.values().filter_map(|f| query_of(&f.purpose)).collect();
         let open = self.rows.wanted().filter(|query| query.host() == name && !in_flight.contains(query));
         let open: Vec<Query> = open.cloned().collect();
         for query in open {
-            self.learn(query, Err(trouble.clone()));
+            self.learn(query, Err(error.clone()));
         }
         self.apply_verdicts();
     }
@@ -128,15 +128,15 @@ impl Run {
             let hosts = &self.hosts;
             self.queue.take_first(|query| hosts.get(query.host()).is_some_and(|host| host.verdict.is_some()))
         } {
-            if let Some(trouble) = verdict(self, &query) {
-                self.learn(query, Err(trouble));
+            if let Some(error) = verdict(self, &query) {
+                self.learn(query, Err(error));
             }
         }
     }
 }
 
-fn check_request(trouble: RegistryError, tried: u32, host: &str, request: Request) -> Urgent {
-    Urgent { purpose: Purpose::Check { trouble, tried }, host: host.to_owned(), request, limit: PROBE_LIMIT }
+fn check_request(error: RegistryError, tried: u32, host: &str, request: Request) -> Urgent {
+    Urgent { purpose: Purpose::Check { error, tried }, host: host.to_owned(), request, limit: PROBE_LIMIT }
 }
 
 /// The query that a request is sent for.

@@ -127,15 +127,15 @@ impl Run {
             AuthChallenge::Bearer { realm, service } if has_tokens || was_refused || self.tokens.is_awaited(&name) => {
                 if let Some(header) = self.tokens.fresh(&repository, self.now.ms) {
                     Authorization::Header(header)
-                } else if let Some(trouble) = no_token {
-                    Authorization::GiveUp(trouble)
+                } else if let Some(error) = no_token {
+                    Authorization::GiveUp(error)
                 } else if let Some(fetched) = self.tokens.under_way(&repository, has_tokens) {
                     Authorization::Await(fetched)
                 } else {
                     let endpoint = self.endpoint(&name);
                     match auth::token_request(&endpoint, &realm, service.as_deref(), &repository, login.as_ref()) {
                         Ok(request) => Authorization::Fetch(repository, request),
-                        Err(trouble) => Authorization::GiveUp(trouble),
+                        Err(error) => Authorization::GiveUp(error),
                     }
                 }
             }

@@ -110,7 +110,7 @@ enum Purpose {
     /// Whether a host whose requests fail still answers.
     Check {
         /// Why it is given up otherwise.
-        trouble: RegistryError,
+        error: RegistryError,
         /// How often it was asked before.
         tried: u32,
     },

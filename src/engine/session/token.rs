@@ -1,6 +1,6 @@
 //! Tokens of a run: which are there, which are waited for, and what the answer of a token service means.
 
-use super::answer::{Outcome, trouble_of, without_secrets};
+use super::answer::{Outcome, error_of, without_secrets};
 use super::diagnosis::Cause;
 use super::queue::Urgent;
 use super::{Flight, LoginState, Purpose, Run};
@@ -144,9 +144,9 @@ impl Run {
                 self.queue.push_urgent(Urgent { purpose, host: flight.host, request, limit: PROBE_LIMIT });
                 self.tokens.awaiting.insert(repository, queries);
             }
-            TokenDecision::GiveUp(trouble) => {
-                self.give_up(&flight.host, trouble.clone());
-                queries.into_iter().for_each(|query| self.learn(query, Err(trouble.clone())));
+            TokenDecision::GiveUp(error) => {
+                self.give_up(&flight.host, error.clone());
+                queries.into_iter().for_each(|query| self.learn(query, Err(error.clone())));
             }
             TokenDecision::Read => self.read_token(repository, queries, flight, outcome),
         }
@@ -157,7 +157,7 @@ impl Run {
         let now = self.now;
         if let Err(Failure::Offline) = outcome {
             self.host(&flight.host).cause = Some(Cause::Offline);
-            return TokenDecision::GiveUp(Cause::Offline.trouble(&flight.host, ""));
+            return TokenDecision::GiveUp(Cause::Offline.error(&flight.host, ""));
         }
         let is_unreadable = self.is_unreadable(outcome);
         let host = self.host(&flight.host);
@@ -174,7 +174,7 @@ impl Run {
         let tries = self.tokens.tries.entry(repository.clone()).or_default();
         *tries += 1;
         match (is_overload, is_hopeless) {
-            (true, true) => TokenDecision::GiveUp(trouble_of(outcome)),
+            (true, true) => TokenDecision::GiveUp(error_of(outcome)),
             (true, false) => TokenDecision::Resend,
             (false, _) if is_transient(outcome) && *tries < TRIES => {
                 TokenDecision::RetryAt(now.ms + backoff(*tries, now.random).as_millis() as u64)
@@ -209,17 +209,17 @@ impl Run {
                 self.tokens.cached.insert(repository, CachedToken { token, since: flight.sent, was_good: false });
                 queries.into_iter().for_each(|query| self.queue.requeue(query));
             }
-            Err(mut trouble) => {
+            Err(mut error) => {
                 if is_refused {
                     self.lock(&repository, has_login);
                     if let Some(why) = self.client.logins.unusable(&self.login_place(&repository)).filter(|_| !has_login) {
-                        trouble.message = format!("{}, and {why}", trouble.message);
+                        error.message = format!("{}, and {why}", error.message);
                     }
                 }
                 for query in queries {
                     // Others only waited to see how this one fares.
                     match query.repository() == Some(&repository) {
-                        true => self.learn(query, Err(trouble.clone())),
+                        true => self.learn(query, Err(error.clone())),
                         false => self.queue.requeue(query),
                     }
                 }
@@ -233,13 +233,13 @@ impl Run {
         let host = self.host(&flight.host);
         let answers = host.auth.probed == Some(true);
         let cause = if answers { Cause::TokenService(origin.clone()) } else { Cause::Unreachable };
-        let trouble = cause.trouble(&flight.host, &origin);
+        let error = cause.error(&flight.host, &origin);
         host.cause = Some(cause);
-        host.auth.no_token = Some(trouble.clone());
+        host.auth.no_token = Some(error.clone());
         // Where nothing was readable without a token so far, nothing will be.
         if !host.contact.has_succeeded {
-            self.give_up(&flight.host, trouble.clone());
+            self.give_up(&flight.host, error.clone());
         }
-        trouble
+        error
     }
 }

@@ -12,7 +12,7 @@ impl Snapshot {
     pub fn answer(&self, query: &Query) -> Result<Answer, RegistryError> {
         let Some(repository) = query.repository() else { return self.answer_for_host(query) };
         let Some(kept) = self.repositories.get(&repository.to_string()) else {
-            return Err(trouble(format!("the snapshot of {} does not contain this repository", self.fetched_at)));
+            return Err(not_known(format!("the snapshot of {} does not contain this repository", self.fetched_at)));
         };
         let moved_at = |tag: &String| kept.moved.get(tag).copied();
         match query {
@@ -30,7 +30,7 @@ impl Snapshot {
             Query::Overview { .. } | Query::Tags { .. } => match (kept.not_found(), &kept.no_list) {
                 (Some(missing), _) => Ok(Answer::Overview(Err(missing))),
                 _ if kept.whole || matches!(query, Query::Overview { .. }) => Ok(Answer::Overview(Ok(self.overview(kept)))),
-                (None, Some(why)) => Ok(Answer::Refused(trouble(why.clone()))),
+                (None, Some(why)) => Ok(Answer::Refused(not_known(why.clone()))),
                 (None, None) => Err(self.unknown(kept, "all of its tags")),
             },
             Query::History { tag, .. } if kept.history.contains_key(tag) => Ok(Answer::History(kept.history[tag].clone())),
@@ -47,7 +47,7 @@ impl Snapshot {
         let is_in_doubt = |kept: &&Kept| (kept.hidden || kept.silent) && kept.error.is_some();
         let doubt = self.repositories.iter().filter(|(name, _)| name.starts_with(&below)).map(|(_, kept)| kept).find(is_in_doubt);
         match (doubt.and_then(|kept| kept.error.as_ref()), query) {
-            (Some(error), _) => Err(trouble(format!("when the snapshot was taken: {error}"))),
+            (Some(error), _) => Err(not_known(format!("when the snapshot was taken: {error}"))),
             (None, Query::Repositories { .. }) => Ok(Answer::Repositories([String::new()].into())),
             (None, _) => Ok(Answer::Ping),
         }
@@ -70,7 +70,7 @@ impl Snapshot {
                 let built_at = kept.built.get(digest).copied();
                 Ok(Answer::Labels(Config { labels: labels.clone(), only_added: false, built_at }))
             }
-            (None, Some(why)) => Ok(Answer::Refused(trouble(why.clone()))),
+            (None, Some(why)) => Ok(Answer::Refused(not_known(why.clone()))),
             (None, None) => Err(self.unknown(kept, "its labels")),
         }
     }
@@ -88,8 +88,8 @@ impl Snapshot {
     /// Why something of a repository is not known.
     fn unknown(&self, kept: &Kept, message: &str) -> RegistryError {
         match &kept.error {
-            Some(error) => trouble(format!("when the snapshot was taken: {error}")),
-            None => trouble(format!("the snapshot of {} does not contain {message}", self.fetched_at)),
+            Some(error) => not_known(format!("when the snapshot was taken: {error}")),
+            None => not_known(format!("the snapshot of {} does not contain {message}", self.fetched_at)),
         }
     }
 }
@@ -106,7 +106,7 @@ impl Kept {
     }
 }
 
-fn trouble(message: String) -> RegistryError {
+fn not_known(message: String) -> RegistryError {
     let hint = "take a new snapshot with these choices (overtag snapshot), or query the registry".to_owned();
     RegistryError { message, hint }
 }

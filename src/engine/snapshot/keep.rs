@@ -32,7 +32,7 @@ impl Snapshot {
             match answer {
                 Ok(answer) => of.take(query, answer, repository, facts, &matter),
                 Err(_) if matches!(query, Query::History { .. }) => {}
-                Err(trouble) => of.kept.error = of.kept.error.take().max(Some(trouble.message.clone())),
+                Err(error) => of.kept.error = of.kept.error.take().max(Some(error.message.clone())),
             }
         }
         let names: BTreeSet<&String> = gathered.values().flat_map(|of| &of.list).collect();
@@ -75,7 +75,7 @@ impl Gathered {
                 kept.tags.entry(tag.clone()).or_default().get_or_insert_with(|| is.digest.clone());
                 kept.moved.extend(is.moved_at.map(|at| (tag.clone(), at)));
             }
-            (Query::Tags { .. }, Answer::Refused(trouble)) => kept.no_list = Some(trouble.message.clone()),
+            (Query::Tags { .. }, Answer::Refused(error)) => kept.no_list = Some(error.message.clone()),
             (_, Answer::Tags(Ok(tags))) => {
                 self.list.extend(tags.iter().map(str::to_owned));
                 kept.whole = true;
@@ -179,7 +179,7 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Res
     let of_config =
         |config: &str| match facts.answers.get(&Query::Labels { repository: repository.clone(), config: config.to_owned() }) {
             Some(Ok(Answer::Labels(config))) => Some(Ok(config.clone())),
-            Some(Ok(Answer::Refused(trouble))) => Some(Err(trouble.message.clone())),
+            Some(Ok(Answer::Refused(error))) => Some(Err(error.message.clone())),
             _ => None,
         };
     let read = |digest: &str| {

@@ -45,7 +45,7 @@ pub struct Snapshot {
     fetched: u64,
     /// The link that it was made for.
     pub link: String,
-    /// How many images could not be asked; what they lack stands beside each repository.
+    /// How many images could not be queried; what is missing is listed for each repository.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub incomplete: usize,
     /// Hosts that were asked over plain http.

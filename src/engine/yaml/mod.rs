@@ -38,7 +38,7 @@ const NOTICES: usize = 20;
 pub struct Document {
     /// What PyYAML's safe loader returns. Dates, and numbers that JSON cannot hold, are the text as written.
     pub value: Value,
-    /// One for each key that stands twice in a mapping, or in the mappings of a list that is merged, with its place.
+    /// One for each key that appears twice in a mapping, or in the mappings of a list that is merged, with its place.
     pub notices: Vec<Error>,
 }
 

@@ -19,7 +19,7 @@ pub fn notify(store: Store, stages: Memo<Vec<Stage>>) {
         }
         let prepared = store.prepared.get_untracked();
         let old = before.filter(|(p, _)| Arc::ptr_eq(p, &prepared)).map(|(_, old)| old).unwrap_or_default();
-        let tell = |stage: Stage| match old.iter().find(|s| s.channel == stage.channel) {
+        let news = |stage: Stage| match old.iter().find(|s| s.channel == stage.channel) {
             Some(old) if stage.state == State::Unknown => old.clone(),
             Some(old) => {
                 let has_moved = (old.state, &old.hash) != (stage.state, &stage.hash);
@@ -31,6 +31,6 @@ pub fn notify(store: Store, stages: Memo<Vec<Stage>>) {
             }
             None => stage,
         };
-        Some((prepared, now.into_iter().map(tell).collect()))
+        Some((prepared, now.into_iter().map(news).collect()))
     });
 }

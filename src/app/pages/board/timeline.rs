@@ -21,10 +21,10 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
     let is_asked = move || store.wants_history.get();
     // Of a snapshot all is read that it reports.
     let can_ask = Memo::new(move |_| {
-        let tells = store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some()));
-        tells && !is_asked() && store.snapshot.with(Option::is_none)
+        let has_times = store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some()));
+        has_times && !is_asked() && store.snapshot.with(Option::is_none)
     });
-    let trouble = move || {
+    let error = move || {
         let why = store.history_trouble.get()?;
         Some(
             view! { <div class="notice" data-kind="warning"><p>{format!("Not all of the history could be read: {why}.")}</p></div> },
@@ -80,7 +80,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
     view! {
         <section class="times" aria-labelledby="times-title">
             <h2 id="times-title">"Promotions"</h2>
-            {trouble}
+            {error}
             <Show when=move || can_ask.get()>
                 <p><button class="button" type="button" on:click=query>"Read the history"</button> <span class="quiet">" This queries the tag history of three images per channel."</span></p>
             </Show>
