@@ -37,7 +37,8 @@
 //! }
 //!
 //! // What is known becomes the Heat environment.
-//! let environment = Outcome::of_run(&settings, &plan, &run).write(&ENVIRONMENT, &Provenance::new(&choices, &files, moment.unix));
+//! let outcome = Outcome::of_run(&settings, &plan, &run);
+//! let environment = ENVIRONMENT.write(&outcome, &Provenance::new(&choices, &files, moment.unix));
 //! assert!(environment.contains("ContainerNovaApiImage: registry.demo.example/tripleodemo/openstack-nova-api:a078ca61"));
 //! # Ok::<(), overtag::engine::error::Error>(())
 //! ```

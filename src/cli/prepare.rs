@@ -65,7 +65,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         let path =
             invocation.outputs.iter().find(|(given, _)| given.file_name == output.file_name).map(|(_, path)| path.as_path());
         if path.is_some() || output.is_default {
-            texts.push((path, outcome.write(output, &provenance)));
+            texts.push((path, output.write(&outcome, &provenance)));
         }
     }
     files::write(&texts.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>())

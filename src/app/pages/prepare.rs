@@ -58,7 +58,7 @@ fn content(store: Store, loader: Loader, file: &'static Output) -> Option<String
         return Some(render(plan));
     }
     let provenance = Provenance::new(&store.choices.get_untracked(), &prepared.files, store.results.with_untracked(|r| r.as_of));
-    loader.with_run(|run| Outcome::of_run(&prepared.settings, plan, run).write(file, &provenance))
+    loader.with_run(|run| file.write(&Outcome::of_run(&prepared.settings, plan, run), &provenance))
 }
 
 /// A number of the sentence: a button that filters the table to its rows.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::OUTPUTS;
 use super::containers::CONTAINERS;
 use super::environment::ENVIRONMENT;
 use super::outcome::{Line, Outcome};
@@ -90,7 +91,7 @@ impl Side {
             tag,
             hash: outcome.summary.hash.clone(),
             entries: outcome.lines.iter().map(entry).collect(),
-            files: outcome.bodies(),
+            files: OUTPUTS.iter().filter_map(|output| Some((output.file_name, output.body(outcome)?))).collect(),
             notices: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What a file of the outcome is.
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Provenance, ascii};
 use crate::engine::template::plan::Plan;
 
 /// A file that is handed over.
@@ -30,4 +30,25 @@ pub enum Render {
         /// What follows the head.
         body: fn(&Outcome<'_>) -> String,
     },
+}
+
+impl Output {
+    /// Its text.
+    pub fn write(&self, outcome: &Outcome<'_>, provenance: &Provenance) -> String {
+        match self.render {
+            Render::Plan(render) => render(outcome.plan),
+            Render::Outcome { notes, body } => {
+                let notes: String = notes(outcome).iter().map(|line| format!("# {}\n", ascii(line))).collect();
+                format!("{}{notes}{}", outcome.head(self.file_name, provenance), body(outcome))
+            }
+        }
+    }
+
+    /// Its text less the head; none where it does not depend on the answers.
+    pub fn body(&self, outcome: &Outcome<'_>) -> Option<String> {
+        match self.render {
+            Render::Outcome { body, .. } => Some(body(outcome)),
+            Render::Plan(_) => None,
+        }
+    }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::OUTPUTS;
-use super::file::{Output, Render};
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::image::reference::{Repository, with_host};
 use crate::engine::options::definitions::Choices;
@@ -251,28 +249,8 @@ impl<'a> Outcome<'a> {
         fell.map(error).collect()
     }
 
-    /// The text of a file.
-    pub fn write(&self, output: &Output, provenance: &Provenance) -> String {
-        match output.render {
-            Render::Plan(render) => render(self.plan),
-            Render::Outcome { notes, body } => {
-                let notes: String = notes(self).iter().map(|line| format!("# {}\n", ascii(line))).collect();
-                format!("{}{notes}{}", self.head(output.file_name, provenance), body(self))
-            }
-        }
-    }
-
-    /// The files that follow from the answers, less their heads.
-    pub fn bodies(&self) -> Vec<(&'static str, String)> {
-        let body = |output: &'static Output| match output.render {
-            Render::Outcome { body, .. } => Some((output.file_name, body(self))),
-            Render::Plan(_) => None,
-        };
-        OUTPUTS.iter().filter_map(body).collect()
-    }
-
     /// The comment lines at the head of a file.
-    fn head(&self, file: &str, provenance: &Provenance) -> String {
+    pub(super) fn head(&self, file: &str, provenance: &Provenance) -> String {
         let written = self.lines.iter().filter(|l| l.row.written.is_some()).count();
         let errors = self.summary.error + self.summary.waiting;
         let mut lines = Vec::new();
@@ -419,6 +397,6 @@ pub fn images(n: usize) -> String {
 }
 
 /// Text in which every character that is not plain ASCII is escaped, for comments that any reader takes.
-fn ascii(text: &str) -> String {
+pub(super) fn ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() }).collect()
 }
