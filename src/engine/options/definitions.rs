@@ -83,7 +83,7 @@ impl Definition {
     /// ```
     /// use overtag::engine::options::definitions::definition;
     /// let help = definition("missing").unwrap().help();
-    /// assert_eq!(help, "What to do with an image without the tag: drop, keep, fail [default: drop]");
+    /// assert_eq!(help, "What becomes of an image without the tag: drop, keep, fail [default: drop]");
     /// ```
     pub fn help(&self) -> String {
         let words = if let Kind::Word(words) = self.kind { format!(": {}", words().join(", ")) } else { String::new() };
