@@ -139,11 +139,11 @@ impl Loader {
         Effect::new(move |_| {
             let prepared = store.prepared.get();
             store.snapshot.track();
-            store.allowed.track();
-            store.pair.track();
-            store.older.track();
-            store.refused.track();
-            if store.is_shown.get() {
+            store.leave.hosts.track();
+            store.comparison.pair.track();
+            store.comparison.older.track();
+            store.link.refused.track();
+            if store.screen.is_shown.get() {
                 loader.follow(prepared);
             }
         });
@@ -158,16 +158,16 @@ impl Loader {
     /// Stops what is under way and starts what the choices now ask for; at once the first time, else when the typing pauses.
     fn follow(self, prepared: Arc<Prepared>) {
         self.stop();
-        self.store.allow_partial.set(false);
+        self.store.leave.partial_files.set(false);
         // Rows of one view are none of another's.
         if self.view.get_value() != prepared.settings.view {
             self.view.set_value(prepared.settings.view);
-            self.store.opened.set(None);
+            self.store.board.opened.set(None);
             self.store.results.set(Results::default());
         }
-        if self.store.refused.get_untracked() {
+        if self.store.link.refused.get_untracked() {
             let notice =
-                self.store.notices.with_untracked(|n| n.iter().find(|n| link::is_refused(std::slice::from_ref(n))).cloned());
+                self.store.link.notices.with_untracked(|n| n.iter().find(|n| link::is_refused(std::slice::from_ref(n))).cloned());
             self.store.results.set(Results::default());
             self.store.phase.set(notice.map_or(Phase::Done, Phase::Stuck));
             return;
@@ -263,7 +263,7 @@ impl Loader {
         }
         hosts.sort();
         hosts.dedup();
-        let allowed = self.store.allowed.get_untracked();
+        let allowed = self.store.leave.hosts.get_untracked();
         hosts.retain(|h| is_private(h) && *h != browser::host() && !allowed.contains(h));
         hosts
     }
@@ -281,7 +281,7 @@ impl Loader {
             View::Board => prepared.grid.cells(plan),
             _ => plan.images.clone(),
         };
-        let asked_by = self.store.selection.with_untracked(asked_by);
+        let asked_by = self.store.link.selection.with_untracked(asked_by);
         let before = self.work.try_update_value(Option::take).flatten();
         if let Some(mut work) = before.clone().filter(|work| work.is_of(&asked_by, &images, snapshot.as_ref())) {
             work.stopper = Stopper::default();
@@ -308,7 +308,7 @@ impl Loader {
         self.work.set_value(Some(work.clone()));
         // What was promoted elsewhere is none of this.
         self.store.results.update(|r| (r.timeline, r.pipeline) = Default::default());
-        self.store.history_trouble.set(None);
+        self.store.board.history_trouble.set(None);
         self.evaluate(work, move |work| {
             if !work.run.borrow().is_done() {
                 self.later(move || self.go(&work));
@@ -336,7 +336,7 @@ impl Loader {
     }
 
     fn client(self) -> Client {
-        Client { caller: Caller::Browser, page: browser::origin(), logins: self.store.logins.get_untracked() }
+        Client { caller: Caller::Browser, page: browser::origin(), logins: self.store.leave.logins.get_untracked() }
     }
 
     fn go(self, work: &Work) {
@@ -405,10 +405,10 @@ impl Loader {
                 timeline = Arc::new(new);
             }
             let failed = queries.iter().find_map(|query| run.facts().answers.get(query)?.as_ref().err());
-            if let Some(error) = failed.filter(|_| !has_snapshot && self.store.wants_history.get_untracked()) {
+            if let Some(error) = failed.filter(|_| !has_snapshot && self.store.board.wants_history.get_untracked()) {
                 // It is nothing that there is none of: the visitor may ask again.
-                self.store.history_trouble.set(Some(format!("{}: {}", error.message, error.hint)));
-                self.store.wants_history.set(false);
+                self.store.board.history_trouble.set(Some(format!("{}: {}", error.message, error.hint)));
+                self.store.board.wants_history.set(false);
                 *work.history_of.borrow_mut() = None;
             }
         }
@@ -463,7 +463,7 @@ impl Loader {
         if work.is_cancelled.get() {
             return false;
         }
-        let wants_history = has_snapshot || self.store.wants_history.get_untracked();
+        let wants_history = has_snapshot || self.store.board.wants_history.get_untracked();
         let now: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.counts.at_hash, s.counts.torn)).collect();
         if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !queries.is_empty() {
             *work.history_of.borrow_mut() = Some(now);
@@ -501,7 +501,7 @@ impl Loader {
         let address = browser::beside(url);
         let host = host_of(&address);
         let may = host == browser::host() || !is_private(&host) || is_private(&browser::host());
-        if !may && self.store.allowed.with_untracked(|a| !a.contains(&host)) {
+        if !may && self.store.leave.hosts.with_untracked(|a| !a.contains(&host)) {
             return Err(format!("{host} is on a private network, and this page is not"));
         }
         web::fetch(&address, stopper).await
@@ -510,15 +510,15 @@ impl Loader {
     /// Finds out both sides of a comparison, one after the other.
     fn compare(self, prepared: &Arc<Prepared>, snapshot: Option<Arc<Snapshot>>) {
         self.store.results.set(Results::default());
-        self.store.sides.set(None);
+        self.store.comparison.sides.set(None);
         let end = move |sides: Result<[Side; 2], Error>| match sides {
             Ok(sides) => {
-                self.store.sides.set(Some(Arc::new(sides)));
+                self.store.comparison.sides.set(Some(Arc::new(sides)));
                 self.store.phase.set(Phase::Done);
             }
             Err(error) => self.store.phase.set(Phase::Stuck(error)),
         };
-        if let [Some(old), Some(new)] = self.store.pair.get_untracked() {
+        if let [Some(old), Some(new)] = self.store.comparison.pair.get_untracked() {
             return end(Side::of_file(&old).and_then(|old| Ok([old, Side::of_file(&new)?])));
         }
         if prepared.sides.len() < 2 {
@@ -549,7 +549,7 @@ impl Loader {
         snapshot: Option<Arc<Snapshot>>,
         stopper: &Stopper,
     ) -> Result<Option<[Side; 2]>, Error> {
-        let mut earlier = match self.store.older.get_untracked() {
+        let mut earlier = match self.store.comparison.older.get_untracked() {
             Some((_, taken)) => Some(taken?),
             None => None,
         };
@@ -680,7 +680,7 @@ impl Loader {
     /// Retry failed: asks again for what is in error.
     pub fn retry(self) {
         self.stop();
-        self.store.by_clock.set(false);
+        self.store.screen.by_clock.set(false);
         let prepared = self.store.prepared.get_untracked();
         if prepared.settings.view == View::Compare {
             return self.follow(prepared);
@@ -693,7 +693,7 @@ impl Loader {
         let Some(mut work) = self.work.try_update_value(Option::take).flatten() else { return };
         work.stopper = Stopper::default();
         work.since = web::now();
-        change(&mut work.run.borrow_mut(), self.store.logins.get_untracked());
+        change(&mut work.run.borrow_mut(), self.store.leave.logins.get_untracked());
         work.requests_before = work.run.borrow().requests();
         work.asked_at = work.run.borrow().facts().asked_at;
         let settings = self.store.prepared.with_untracked(|p| p.settings.clone());
@@ -722,7 +722,7 @@ impl Loader {
             return self.store.said.set("The board is already loading.".to_owned());
         }
         self.stop();
-        self.store.by_clock.set(by_clock);
+        self.store.screen.by_clock.set(by_clock);
         let is_known =
             self.store.phase.with_untracked(|p| *p == Phase::Done) && self.store.results.with_untracked(|r| !r.rows.is_empty());
         if prepared.settings.view == View::Board && is_known {
@@ -739,8 +739,8 @@ impl Loader {
         }
         self.work.set_value(None);
         self.has_begun.set_value(false);
-        self.store.fetched.set(None);
-        self.store.fetched_snapshot.set(None);
+        self.store.files.fetched.set(None);
+        self.store.files.fetched_snapshot.set(None);
         let prepared = self.store.prepared.get_untracked();
         if prepared.settings.template.is_none() || prepared.files.template.is_some() {
             self.follow(prepared);
@@ -757,7 +757,7 @@ impl Loader {
 
     /// Asks for what a board reports beyond its cells, where that was chosen just now.
     pub fn go_on_now(self) {
-        self.store.history_trouble.set(None);
+        self.store.board.history_trouble.set(None);
         self.work.with_value(|w| w.iter().for_each(|w| w.is_cancelled.set(false)));
         self.renew();
     }
@@ -772,7 +772,7 @@ impl Loader {
         let address = browser::beside(url);
         let host = host_of(&address);
         let is_ours = host == browser::host() || !is_private(&host) || is_private(&browser::host());
-        if is_ours || self.store.allowed.with_untracked(|a| a.contains(&host)) {
+        if is_ours || self.store.leave.hosts.with_untracked(|a| a.contains(&host)) {
             return Some(address);
         }
         self.store.phase.set(Phase::Blocked(vec![host]));
@@ -791,9 +791,9 @@ impl Loader {
                 let old = self.store.snapshot.get_untracked();
                 let error = taken.as_ref().err().filter(|_| matches!(old, Some(Ok(_)))).cloned();
                 let is_kept = error.is_some();
-                self.store.snapshot_trouble.set(error);
+                self.store.files.snapshot_trouble.set(error);
                 if !is_kept {
-                    self.store.fetched_snapshot.set(Some((url, taken)));
+                    self.store.files.fetched_snapshot.set(Some((url, taken)));
                 }
                 // Where it is the same as before nobody hears of it.
                 if self.store.snapshot.get_untracked() == old {
@@ -814,7 +814,7 @@ impl Loader {
             }
             if self.store.prepared.with_untracked(|p| p.settings.template.as_deref() == Some(url.as_str())) {
                 self.has_begun.set_value(false);
-                self.store.fetched.set(Some(Fetched { url, outcome }));
+                self.store.files.fetched.set(Some(Fetched { url, outcome }));
             }
         });
     }

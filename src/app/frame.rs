@@ -77,15 +77,16 @@ pub fn App() -> impl IntoView {
                     && is_file(source)
                 {
                     // The first is where it comes from, the second where it goes.
-                    let more = if store.pair.with_untracked(|p| p[0].is_none()) { " Drop the other one too." } else { "" };
+                    let more =
+                        if store.comparison.pair.with_untracked(|p| p[0].is_none()) { " Drop the other one too." } else { "" };
                     store.said.set(format!("{} was read.{more}", source.name));
-                    store.pair.update(|p| p[usize::from(p[0].is_some())] = Some(source.clone()));
+                    store.comparison.pair.update(|p| p[usize::from(p[0].is_some())] = Some(source.clone()));
                     continue;
                 }
                 // What is none must not take the place of what is shown.
                 if let Some(error) = read.as_ref().ok().and_then(|s| Snapshot::read(&s.text, &s.name).err()) {
                     store.said.set(format!("{} was not read.", error.location));
-                    store.notices.update(|n| n.push(error));
+                    store.link.notices.update(|n| n.push(error));
                 } else {
                     store.take(vec![read], |f, s| f.snapshot = Some(s));
                 }
@@ -161,7 +162,7 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
         let href = move || {
             let mut choices = store.choices.get();
             put(&mut choices);
-            format!("?{}", link::write(&choices, store.files.with(|f| f.template.is_some())))
+            format!("?{}", link::write(&choices, store.files.own.with(|f| f.template.is_some())))
         };
         let go = move |e: leptos::ev::MouseEvent| {
             // In another tab or window it is an ordinary link.
@@ -206,7 +207,7 @@ fn Notices(store: Store) -> impl IntoView {
                         class="button"
                         data-kind="text"
                         type="button"
-                        on:click=move |_| store.notices.update(|n| {
+                        on:click=move |_| store.link.notices.update(|n| {
                             if i < n.len() {
                                 _ = n.remove(i);
                             }
@@ -217,7 +218,7 @@ fn Notices(store: Store) -> impl IntoView {
                 </div>
             }
         };
-        let all = store.notices.get().into_iter().enumerate();
+        let all = store.link.notices.get().into_iter().enumerate();
         // What was corrected in the form is no longer wrong.
         all.filter(|(_, e)| !matches!(e.location, Location::Choice(_)) || still.contains(e) || is_about_page(&e.location))
             .map(notice)
@@ -236,7 +237,7 @@ fn Notices(store: Store) -> impl IntoView {
                             <button
                                 class="button"
                                 type="button"
-                                on:click=move |_| store.allowed.update(|a| a.extend(hosts.clone()))
+                                on:click=move |_| store.leave.hosts.update(|a| a.extend(hosts.clone()))
                             >
                                 "Allow this registry"
                             </button>

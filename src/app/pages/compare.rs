@@ -24,12 +24,12 @@ const LINES: usize = 4000;
 #[component]
 fn Pair(store: Store) -> impl IntoView {
     let field = move |at: usize, label: &'static str| {
-        let picked = move |e| store.pick(&e, move |source| store.pair.update(|p| p[at] = Some(source)));
+        let picked = move |e| store.pick(&e, move |source| store.comparison.pair.update(|p| p[at] = Some(source)));
         let held = move || {
-            store.pair.with(|p| p[at].as_ref().map(|s| s.name.clone())).map(|name| {
+            store.comparison.pair.with(|p| p[at].as_ref().map(|s| s.name.clone())).map(|name| {
                 view! {
                     <span class="mono">{name.clone()}</span>
-                    <button class="icon" type="button" aria-label=format!("Remove {name}") on:click=move |_| store.pair.update(|p| p[at] = None)>"×"</button>
+                    <button class="icon" type="button" aria-label=format!("Remove {name}") on:click=move |_| store.comparison.pair.update(|p| p[at] = None)>"×"</button>
                 }
             })
         };
@@ -53,7 +53,7 @@ pub fn Compare(
     /// Whether nothing can be pressed.
     embed: bool,
 ) -> impl IntoView {
-    let changes = Memo::new(move |_| store.sides.get().map(|sides| (sides.clone(), compare(&sides[0], &sides[1]))));
+    let changes = Memo::new(move |_| store.comparison.sides.get().map(|sides| (sides.clone(), compare(&sides[0], &sides[1]))));
     let said = move || match (store.phase.get(), changes.get()) {
         (Phase::Stuck(_), _) => "Cannot compare the two sides.".to_owned(),
         (Phase::Blocked(_), _) => "This link queries a registry on a private network.".to_owned(),

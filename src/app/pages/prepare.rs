@@ -16,7 +16,7 @@ use crate::engine::time::{age, utc};
 
 /// Why the two YAML files may not be written, in one sentence; none where they may.
 fn refusal(store: Store, loader: Loader) -> Option<String> {
-    let allow = store.allow_partial.get();
+    let allow = store.leave.partial_files.get();
     match store.phase.get() {
         Phase::Busy => {
             let n = store.results.with(|r| r.summary.waiting);
@@ -129,7 +129,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             .into_any(),
         };
         let moved = s.moved_at.filter(|_| s.waiting == 0).map(|at| {
-            view! { <span title=utc(at)>{move || format!(", pushed {} ago", age(store.now.get().saturating_sub(at)))}</span> }
+            view! { <span title=utc(at)>{move || format!(", pushed {} ago", age(store.screen.now.get().saturating_sub(at)))}</span> }
         });
         let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
         let (is_torn, torn) = by_note("torn");
@@ -224,7 +224,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
         if let Some(hash) = pinned {
             choices.put("tag", hash);
         }
-        let query = link::write(&choices, store.files.with_untracked(|f| f.template.is_some()));
+        let query = link::write(&choices, store.files.own.with_untracked(|f| f.template.is_some()));
         if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
     };
     // The hash, and how many images point to it and to something else.
@@ -252,8 +252,8 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
                             <label class="check">
                                 <input
                                     type="checkbox"
-                                    prop:checked=move || store.allow_partial.get()
-                                    on:change=move |e| store.allow_partial.set(event_target_checked(&e))
+                                    prop:checked=move || store.leave.partial_files.get()
+                                    on:change=move |e| store.leave.partial_files.set(event_target_checked(&e))
                                 />
                                 "Allow incomplete files"
                             </label>
@@ -267,7 +267,7 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
                     data-kind="text"
                     type="button"
                     on:click=move |_| {
-                        let files = store.files.with_untracked(|f| *f != Default::default());
+                        let files = store.files.own.with_untracked(|f| *f != Default::default());
                         let note = if files { " It does not include your own files." } else { "" };
                         copy(link(None), format!("The link was copied.{note}"));
                     }

@@ -48,10 +48,10 @@ pub fn Lines(
 
 /// The command lines that do the same without a browser.
 fn commands(store: Store) -> String {
-    let files = store.files.get();
+    let files = store.files.own.get();
     let choices = store.choices.get();
     let query = link::write(&choices, files.template.is_some());
-    let wants_login = store.results.with(|r| !r.locked.is_empty()) || store.logins.with(|l| *l != Default::default());
+    let wants_login = store.results.with(|r| !r.locked.is_empty()) || store.leave.logins.with(|l| *l != Default::default());
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let mut own = String::new();
     for (flag, source) in [("--template-file", &files.template), ("--roles-file", &files.roles)] {
@@ -132,7 +132,7 @@ pub fn Logins(
         let submit = move |e: leptos::ev::SubmitEvent| {
             e.prevent_default();
             let login = Login::new(user.get_untracked(), password.get_untracked());
-            store.logins.update(|l| if is_plain { l.put_plain(&to, login) } else { l.put(&to, login) });
+            store.leave.logins.update(|l| if is_plain { l.put_plain(&to, login) } else { l.put(&to, login) });
             password.set(String::new());
             loader.retry();
         };
@@ -176,7 +176,7 @@ pub fn Source(
 ) -> impl IntoView {
     move || {
         let Some(Ok(snapshot)) = store.snapshot.get() else { return None };
-        let now = store.now.get();
+        let now = store.screen.now.get();
         let (kind, text) = match snapshot.ahead_of(now).or(snapshot.staleness(now)) {
             Some(stale) => (Some("warning"), stale),
             None => {
@@ -186,8 +186,9 @@ pub fn Source(
         };
         let incomplete = (snapshot.incomplete > 0)
             .then(|| format!(" It is incomplete: {} could not be checked.", images(snapshot.incomplete)));
-        let is_own = store.files.with(|f| f.snapshot.is_some());
+        let is_own = store.files.own.with(|f| f.snapshot.is_some());
         let error = store
+            .files
             .snapshot_trouble
             .get()
             .filter(|_| !is_own)
@@ -221,7 +222,7 @@ pub fn Changes(
     loader: Loader,
 ) -> impl IntoView {
     let compared = Memo::new(move |_| {
-        let (name, Ok(older)) = store.older.get()? else { return None };
+        let (name, Ok(older)) = store.comparison.older.get()? else { return None };
         if store.phase.get() != Phase::Done {
             return None;
         }

@@ -58,7 +58,7 @@ pub fn Progress(
             </Show>
             <p role="status">
                 // What the clock began goes on in silence: a board says what has changed.
-                <span aria-live=move || store.by_clock.get().then_some("off")>{status}</span>
+                <span aria-live=move || store.screen.by_clock.get().then_some("off")>{status}</span>
                 // The seconds are for the eye; a screen reader hears once for whom.
                 <span class="vh">{move || waits_for.get().map(|host| format!(", waiting for {host}"))}</span>
                 <span aria-hidden="true">{move || waits.get().map(|(host, seconds)| format!(", waiting {seconds} s for {host}"))}</span>
@@ -133,7 +133,7 @@ pub fn Warnings(
     let warnings = Memo::new(move |_| {
         store.results.track();
         let prepared = store.prepared.get();
-        let sides = store.sides.get();
+        let sides = store.comparison.sides.get();
         let of_sides = sides.iter().flat_map(|sides| sides.iter().flat_map(|side| &side.notices)).map(ToString::to_string);
         let Some(Ok(plan)) = &prepared.plan else { return of_sides.collect() };
         let mut all: Vec<String> = plan.warnings.iter().map(ToString::to_string).chain(of_sides).collect();

@@ -41,7 +41,7 @@ fn channel_summary(store: Store) -> String {
 }
 
 fn source_summary(store: Store) -> String {
-    let own = store.files.with(|f| f.template.as_ref().map(|t| t.name.clone()));
+    let own = store.files.own.with(|f| f.template.as_ref().map(|t| t.name.clone()));
     let named = own.unwrap_or_else(|| match store.value("template").get() {
         url if url.is_empty() => store.value("release").get(),
         url => url.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -52,7 +52,7 @@ fn source_summary(store: Store) -> String {
 fn scope_summary(store: Store) -> String {
     let mut parts: Vec<String> = store.all("role").get();
     parts.extend(store.all("service").get().iter().map(|s| s.rsplit("::").next().unwrap_or(s).to_owned()));
-    let (roles, environments) = store.files.with(|f| (f.roles.is_some(), f.environments.len()));
+    let (roles, environments) = store.files.own.with(|f| (f.roles.is_some(), f.environments.len()));
     if roles {
         parts.push("a roles file".to_owned());
     }
@@ -132,7 +132,7 @@ fn Upload(
         });
     };
     let held = move || {
-        let names = store.files.with(names);
+        let names = store.files.own.with(names);
         let item = |(i, name): (usize, String)| {
             view! {
                 <li>
@@ -165,17 +165,17 @@ fn Earlier(store: Store) -> impl IntoView {
     let picked = move |e| {
         store.pick(&e, move |source| {
             let taken = Snapshot::read(&source.text, &source.name).map(Arc::new);
-            store.older.set(Some((source.name, taken)));
+            store.comparison.older.set(Some((source.name, taken)));
         });
     };
     let held = move || {
-        store.older.get().map(|(name, taken)| {
+        store.comparison.older.get().map(|(name, taken)| {
             let wrong = taken.err().map(|e| view! { <p class="help" data-kind="error">{e.to_string()}</p> });
             view! {
                 <ul class="rows">
                     <li>
                         <span class="mono">{name.clone()}</span>
-                        <button class="icon" type="button" aria-label=format!("Remove {name}") on:click=move |_| store.older.set(None)>"×"</button>
+                        <button class="icon" type="button" aria-label=format!("Remove {name}") on:click=move |_| store.comparison.older.set(None)>"×"</button>
                     </li>
                 </ul>
                 {wrong}
@@ -241,7 +241,7 @@ pub fn Choices(
 fn SourceGroup(store: Store) -> impl IntoView {
     let releases = Signal::derive(|| RELEASES.iter().map(|r| r.name.to_owned()).collect::<Vec<_>>());
     let chosen = Callback::new(move |release: String| {
-        let own = store.files.with_untracked(|f| f.template.is_some());
+        let own = store.files.own.with_untracked(|f| f.template.is_some());
         store.choose(move |c| {
             // The old release's own values would hide those of the new one.
             for d in DEFINITIONS.iter().filter(|d| d.is_substitution()) {
@@ -300,6 +300,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
     let own = move || {
         store
             .files
+            .own
             .with(|f| f.template.as_ref().map(|t| t.name.clone()))
             .or_else(|| store.value("template").get().rsplit('/').next().filter(|n| !n.is_empty()).map(str::to_owned))
             .unwrap_or_else(|| "none".to_owned())
@@ -309,7 +310,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
         Some(named.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())
     };
     let taken = move || {
-        let own = store.files.with(|f| f.snapshot.as_ref().map(|s| s.name.clone()));
+        let own = store.files.own.with(|f| f.snapshot.as_ref().map(|s| s.name.clone()));
         let named = own.or_else(|| Some(store.value("snapshot").get()).filter(|s| !s.is_empty()));
         named.unwrap_or_else(|| "none".to_owned())
     };
@@ -335,7 +336,7 @@ fn SourceGroup(store: Store) -> impl IntoView {
                         <textarea
                             class="input mono"
                             spellcheck="false"
-                            prop:value=move || store.files.with(|f| f.template.as_ref().map(|t| t.text.clone()).unwrap_or_default())
+                            prop:value=move || store.files.own.with(|f| f.template.as_ref().map(|t| t.text.clone()).unwrap_or_default())
                             on:input=move |e| pasted(event_target_value(&e))
                         ></textarea>
                     </label>
@@ -417,7 +418,7 @@ fn ChannelGroup(store: Store) -> impl IntoView {
             let all = store.choices.with_untracked(|c| store.channels_before(c)).unwrap_or(channels);
             let rest: Vec<String> = list(&all).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
             let channels = [&both[..], &rest].concat().join(",");
-            store.compared.update_value(|c| c.push((channels.clone(), all)));
+            store.comparison.channels.update_value(|c| c.push((channels.clone(), all)));
             store.put("channels", channels, true);
         })
     };
@@ -484,8 +485,8 @@ fn ends(channels: &str) -> [String; 2] {
 fn ScopeGroup(store: Store) -> impl IntoView {
     let find = RwSignal::new(String::new());
     let release = Memo::new(move |_| {
-        let own = store.files.with(|f| f.template.is_some());
-        store.selection.with(|c| c.release(own).name)
+        let own = store.files.own.with(|f| f.template.is_some());
+        store.link.selection.with(|c| c.release(own).name)
     });
     let roles = Memo::new(move |_| {
         let names = crate::engine::release::Release::named(release.get()).map(|r| r.roles().roles).unwrap_or_default();

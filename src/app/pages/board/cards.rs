@@ -18,7 +18,7 @@ pub fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, 
         let name = channel.clone();
         let stage = Memo::new(move |_| stages.with(|s| s.iter().find(|s| s.channel == name).cloned().unwrap_or_default()));
         let when = move || {
-            let now = store.now.get();
+            let now = store.screen.now.get();
             let (at, since) = stage.with(|s| s.since(now))?;
             let lateness = stage.with(|s| s.lateness(now, store.prepared.with(|p| p.settings.late))).and_then(|l| l.word());
             let chip = lateness.map(|word| view! { " " <span class="chip" data-note="late">{word}</span> });
@@ -51,7 +51,9 @@ pub fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, 
             Some(view! { <p class="of"><Hash text=hash.clone() /> {button} {link}</p> })
         };
         let lag = move || {
-            stage.with(|s| s.lag.as_ref().map(|lag| view! { <p class="quiet">{sentence(&lag.sentence(store.now.get()))}</p> }))
+            stage.with(|s| {
+                s.lag.as_ref().map(|lag| view! { <p class="quiet">{sentence(&lag.sentence(store.screen.now.get()))}</p> })
+            })
         };
         let name = channel.clone();
         let held = Memo::new(move |_| held(&reasons.get(), &name));

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
     let dialog = NodeRef::<Dialog>::new();
     Effect::new(move |_| {
-        if let (Some(_), Some(dialog)) = (store.opened.get(), dialog.get()) {
+        if let (Some(_), Some(dialog)) = (store.board.opened.get(), dialog.get()) {
             _ = dialog.show_modal();
             // So that it is read from its beginning, and not from its first button.
             set_timeout(|| browser::focus("#cell-title"), Duration::ZERO);
@@ -28,12 +28,12 @@ pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
     });
     // One that is opened while the board is being asked for has its turn afterwards.
     Effect::new(move |_| {
-        if let (Some(i), false) = (store.opened.get(), store.is_busy()) {
+        if let (Some(i), false) = (store.board.opened.get(), store.is_busy()) {
             loader.read_labels(i);
         }
     });
     let asked = Memo::new(move |_| {
-        let i = store.opened.get()?;
+        let i = store.board.opened.get()?;
         store.prepared.with(|p| {
             let width = p.grid.channels.len().max(1);
             let image = p.plan()?.images.get(*p.grid.members.get(i / width)?)?.clone();
@@ -43,7 +43,7 @@ pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
     let title = move || asked.with(|a| a.as_ref().map(|(_, image, channel)| format!("{} in {channel}", image.short)));
     // Nothing is drawn again under the reader's eyes unless its own answer changes.
     let row = Memo::new(move |_| {
-        let i = store.opened.get()?;
+        let i = store.board.opened.get()?;
         store.results.with(|r| r.rows.get(i).cloned()).flatten()
     });
     let inner = move || {
@@ -82,11 +82,11 @@ pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
         Some(view! { <button class="button" type="button" on:click=press>{text}</button> })
     };
     view! {
-        <dialog class="cell-detail" aria-labelledby="cell-title" node_ref=dialog on:close=move |_| store.opened.set(None)>
+        <dialog class="cell-detail" aria-labelledby="cell-title" node_ref=dialog on:close=move |_| store.board.opened.set(None)>
             <h2 id="cell-title" tabindex="-1">{title}</h2>
             {inner}
             // The line that says so on the page cannot be heard from below a dialog.
-            <p class="quiet" role="status">{move || store.opened.get().map(|_| store.said.get())}</p>
+            <p class="quiet" role="status">{move || store.board.opened.get().map(|_| store.said.get())}</p>
             <div class="ends">{only}<button class="button" type="button" on:click=move |_| close()>"Close"</button></div>
         </dialog>
     }

@@ -340,7 +340,7 @@ pub fn Line(store: Store, m: usize, index: Signal<Option<String>>, embed: bool) 
         };
         let body = match embed {
             true => view! { <span class="cell">{inner}</span> }.into_any(),
-            false => view! { <button class="cell" type="button" on:click=move |_| store.opened.set(Some(m * width + c))>{inner}</button> }.into_any(),
+            false => view! { <button class="cell" type="button" on:click=move |_| store.board.opened.set(Some(m * width + c))>{inner}</button> }.into_any(),
         };
         let noted = move || look.with(|l| (!l.notes.is_empty()).then(|| l.notes.join(" ")));
         view! { <td data-status=move || look.with(|l| l.status) data-note=noted>{body}</td> }

@@ -18,20 +18,20 @@ pub const EVENTS: usize = 200;
 pub fn Times(store: Store, loader: Loader) -> impl IntoView {
     let timeline = Memo::new(move |_| store.results.with(|r| r.timeline.clone()));
     let pipeline = Memo::new(move |_| store.results.with(|r| r.pipeline.clone()));
-    let is_asked = move || store.wants_history.get();
+    let is_asked = move || store.board.wants_history.get();
     // Of a snapshot all is read that it reports.
     let can_ask = Memo::new(move |_| {
         let has_times = store.results.with(|r| r.rows.iter().flatten().any(|row| row.moved_at.is_some()));
         has_times && !is_asked() && store.snapshot.with(Option::is_none)
     });
     let error = move || {
-        let why = store.history_trouble.get()?;
+        let why = store.board.history_trouble.get()?;
         Some(
             view! { <div class="notice" data-kind="warning"><p>{format!("Not all of the history could be read: {why}.")}</p></div> },
         )
     };
     let query = move |_| {
-        store.wants_history.set(true);
+        store.board.wants_history.set(true);
         loader.go_on_now();
     };
     let list = move || {
@@ -48,7 +48,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
             };
             return view! { <p class="quiet">{text}</p> }.into_any();
         }
-        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("No history is available before {} ({} ago).", utc(at), age(store.now.get().saturating_sub(at)))}</p> });
+        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("No history is available before {} ({} ago).", utc(at), age(store.screen.now.get().saturating_sub(at)))}</p> });
         let row = move |e: crate::engine::board::timeline::Event| {
             let images = e.images.map_or("reported by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let earlier = e.or_earlier.then_some(", or earlier");

@@ -1,15 +1,18 @@
 //! The one state of the page. Everything else is derived from it.
 
+mod prepared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
+pub use self::prepared::Prepared;
+
 use crate::app::browser;
 use crate::engine::board::timeline::Timeline;
-use crate::engine::board::{Grid, Known, Stage};
-use crate::engine::demo;
+use crate::engine::board::{Known, Stage};
 use crate::engine::error::{Error, Location};
 use crate::engine::options::definitions::{Choices, DEFINITIONS, Group, list};
 use crate::engine::options::link;
@@ -18,14 +21,13 @@ use crate::engine::output::compare::Side;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::registry::Dialect;
 use crate::engine::registry::auth::Logins;
-use crate::engine::release::DEMO_HOST;
 use crate::engine::resolve::Summary;
 use crate::engine::session::LoginState;
 use crate::engine::session::diagnosis::Cause;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Files;
 use crate::engine::template::Source;
-use crate::engine::template::plan::{Image, Plan};
+use crate::engine::template::plan::Image;
 use crate::net::web::clock;
 
 /// How far the work is.
@@ -74,42 +76,6 @@ pub struct Results {
 /// A snapshot, or what is wrong with it.
 pub type Taken = Result<Arc<Snapshot>, Error>;
 
-/// The choices, checked, and what they ask for.
-#[derive(Debug)]
-pub struct Prepared {
-    /// Checked.
-    pub settings: Settings,
-    /// What was wrong with them.
-    pub wrong: Vec<Error>,
-    /// Template, roles and environments of the visitor's own.
-    pub files: Files,
-    /// What is asked for; none while a template is being fetched.
-    pub plan: Option<Result<Plan, Error>>,
-    /// Of a board, which images stand on it.
-    pub grid: Grid,
-    /// Of a comparison of channels, the settings and plans of both.
-    pub sides: Vec<(String, Settings, Result<Plan, Error>)>,
-}
-
-impl Prepared {
-    /// What is asked for in row `i`; on a board the image at the channel's tag.
-    pub fn image(&self, i: usize) -> Option<Image> {
-        let (plan, width) = (self.plan()?, self.grid.channels.len());
-        if self.settings.view != View::Board {
-            return plan.images.get(i).cloned();
-        }
-        let image = plan.images.get(*self.grid.members.get(i.checked_div(width)?)?)?;
-        let channel = self.grid.channels.get(i % width)?;
-        let imagename = image.reference.as_ref().map_or_else(|_| image.imagename.clone(), |r| r.at_tag(channel));
-        Some(Image { imagename, short: format!("{}:{channel}", image.short), ..image.clone() })
-    }
-
-    /// The plan, where there is one.
-    pub fn plan(&self) -> Option<&Plan> {
-        self.plan.as_ref()?.as_ref().ok()
-    }
-}
-
 /// A template that was fetched from its address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fetched {
@@ -119,23 +85,37 @@ pub struct Fetched {
     pub outcome: Result<Files, Error>,
 }
 
-/// All that the page knows. Copies share the same state.
-#[derive(Clone, Copy)]
-pub struct Store {
-    /// What the visitor chose.
-    pub choices: RwSignal<Choices>,
+/// The link that was opened, and how the address bar follows what is chosen.
+#[derive(Clone, Copy, Default)]
+pub struct Link {
     /// What is wrong with the link that was opened.
     pub notices: RwSignal<Vec<Error>>,
     /// Whether the link is of a later version, and nothing is made of it.
     pub refused: RwSignal<bool>,
+    /// The choices without those that only concern the page, as they were when the typing last paused.
+    pub selection: RwSignal<Choices>,
+    typing: StoredValue<Option<&'static str>>,
+    pause: StoredValue<Option<TimeoutHandle>>,
+    /// A change of the address that is due.
+    writing: StoredValue<Option<TimeoutHandle>>,
+}
+
+/// The files that were read.
+#[derive(Clone, Copy, Default)]
+pub struct ReadFiles {
     /// Files of the visitor's own.
-    pub files: RwSignal<Files>,
+    pub own: RwSignal<Files>,
     /// The template of the link's address.
     pub fetched: RwSignal<Option<Fetched>>,
     /// The snapshot of the link's address.
     pub fetched_snapshot: RwSignal<Option<(String, Taken)>>,
-    /// The snapshot that is read in place of registries: that of the visitor's own, or the link's; none while it is fetched.
-    pub snapshot: Memo<Option<Taken>>,
+    /// Why the snapshot that is shown could not be read again.
+    pub snapshot_trouble: RwSignal<Option<Error>>,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Default)]
+pub struct Comparison {
     /// An earlier snapshot to compare with, under its name.
     pub older: RwSignal<Option<(String, Taken)>>,
     /// Two files to compare.
@@ -143,41 +123,69 @@ pub struct Store {
     /// Both sides of a comparison, when they are known.
     pub sides: RwSignal<Option<Arc<[Side; 2]>>>,
     /// What From and To of comparisons made of the channels, and what these were before; the last one last.
-    pub compared: StoredValue<Vec<(String, String)>>,
+    pub channels: StoredValue<Vec<(String, String)>>,
+}
+
+/// What the visitor opened and asked for on a board.
+#[derive(Clone, Copy, Default)]
+pub struct OnBoard {
+    /// The cell that is open: its place among the rows.
+    pub opened: RwSignal<Option<usize>>,
     /// Whether the history of tags is asked for, which costs requests.
     pub wants_history: RwSignal<bool>,
     /// Why the history could not be read, when it was asked for.
     pub history_trouble: RwSignal<Option<String>>,
-    /// Why the snapshot that is shown could not be read again.
-    pub snapshot_trouble: RwSignal<Option<Error>>,
-    /// The cell of a board that is open: its place among the rows.
-    pub opened: RwSignal<Option<usize>>,
+}
+
+/// What the visitor gives leave to.
+#[derive(Clone, Copy, Default)]
+pub struct Leave {
     /// Logins, for the life of this page and no longer.
     pub logins: RwSignal<Logins>,
-    /// The choices without those that only concern the page, as they were when the typing last paused.
-    pub selection: RwSignal<Choices>,
-    /// What is asked for.
-    pub prepared: Memo<Arc<Prepared>>,
-    /// How far the work is.
-    pub phase: RwSignal<Phase>,
-    /// What is known.
-    pub results: RwSignal<Results>,
     /// Private hosts that may be asked.
-    pub allowed: RwSignal<Vec<String>>,
+    pub hosts: RwSignal<Vec<String>>,
     /// Whether files may be written with images in error.
-    pub allow_partial: RwSignal<bool>,
+    pub partial_files: RwSignal<bool>,
+}
+
+/// What goes on by itself on a screen that nobody touches.
+#[derive(Clone, Copy, Default)]
+pub struct Screen {
+    /// Whether the frame was shown, so that work may begin.
+    pub is_shown: RwSignal<bool>,
     /// Seconds since 1970, by the half minute: what is said to be so long ago stays true on a wall.
     pub now: RwSignal<u64>,
     /// Whether what goes on, or went on last, was begun by the clock.
     pub by_clock: RwSignal<bool>,
+}
+
+/// All that the page knows. Copies share the same state.
+#[derive(Clone, Copy)]
+pub struct Store {
+    /// What the visitor chose.
+    pub choices: RwSignal<Choices>,
+    /// What is asked for.
+    pub prepared: Memo<Arc<Prepared>>,
+    /// The snapshot that is read in place of registries: that of the visitor's own, or the link's; none while it is fetched.
+    pub snapshot: Memo<Option<Taken>>,
+    /// How far the work is.
+    pub phase: RwSignal<Phase>,
+    /// What is known.
+    pub results: RwSignal<Results>,
     /// What was done last, to be said aloud.
     pub said: RwSignal<String>,
-    /// Whether the frame was shown, so that work may begin.
-    pub is_shown: RwSignal<bool>,
-    typing: StoredValue<Option<&'static str>>,
-    pause: StoredValue<Option<TimeoutHandle>>,
-    /// A change of the address that is due.
-    writing: StoredValue<Option<TimeoutHandle>>,
+    /// The link that was opened.
+    pub link: Link,
+    /// The files that were read.
+    pub files: ReadFiles,
+    /// What is compared.
+    pub comparison: Comparison,
+    /// What was opened on a board.
+    pub board: OnBoard,
+    /// What the visitor gives leave to.
+    pub leave: Leave,
+    /// What goes on by itself.
+    pub screen: Screen,
 }
 
 /// How long typing must pause before the template is rendered again: a key never waits for that.
@@ -201,95 +209,33 @@ fn selected(choices: &Choices) -> Choices {
 impl Store {
     /// A store of what the address bar says.
     pub fn new() -> Self {
-        let choices = RwSignal::new(Choices::default());
-        let files = RwSignal::new(Files::default());
-        let fetched = RwSignal::new(None::<Fetched>);
-        let selection = RwSignal::new(Choices::default());
+        let (link, files, comparison, screen) = (Link::default(), ReadFiles::default(), Comparison::default(), Screen::default());
         // The frame is shown before the first template is rendered: two short tasks in place of a long one.
-        let older = RwSignal::new(None::<(String, Taken)>);
-        let is_shown = RwSignal::new(false);
-        set_timeout(move || is_shown.set(true), Duration::ZERO);
-        let now = RwSignal::new(clock());
-        set_interval(move || now.set(clock()), TICK);
-        let prepare = move || {
-            let mut files = files.get();
-            let (mut settings, wrong) = Settings::new(&selection.get(), files.template.is_some());
-            settings.endpoints.entry(DEMO_HOST.to_owned()).or_insert_with(|| browser::beside(demo::FOLDER));
-            if let Some(url) = settings.template.clone().filter(|_| files.template.is_none()) {
-                match fetched.get().filter(|f| f.url == url) {
-                    None => return Prepared { settings, wrong, files, plan: None, grid: Grid::default(), sides: Vec::new() },
-                    Some(Fetched { outcome: Err(error), .. }) => {
-                        let plan = Some(Err(error));
-                        return Prepared { settings, wrong, files, plan, grid: Grid::default(), sides: Vec::new() };
-                    }
-                    Some(Fetched { outcome: Ok(own), .. }) => {
-                        files.template = own.template;
-                        files.includes.extend(own.includes);
-                    }
-                }
-            }
-            let plan = is_shown.get().then(|| Plan::new(&settings, &files));
-            let grid = match &plan {
-                Some(Ok(plan)) if settings.view == View::Board => Grid::new(&settings, plan),
-                _ => Grid::default(),
-            };
-            let mut sides = Vec::new();
-            if settings.view == View::Compare && plan.is_some() {
-                // Two snapshots are compared at one channel, or two channels of one source.
-                let tags = match settings.against.is_some() || older.with(Option::is_some) {
-                    true => vec![settings.tag().to_owned(); 2],
-                    false => settings.channels.iter().take(2).cloned().collect(),
-                };
-                for tag in tags {
-                    let mut choices = selection.get();
-                    choices.put("tag", tag.as_str());
-                    let mut settings = Settings::new(&choices, files.template.is_some()).0;
-                    settings.endpoints.entry(DEMO_HOST.to_owned()).or_insert_with(|| browser::beside(demo::FOLDER));
-                    let plan = Plan::new(&settings, &files);
-                    sides.push((tag, settings, plan));
-                }
-            }
-            Prepared { settings, wrong, files, plan, grid, sides }
-        };
-        let prepared = Memo::new_with_compare(move |_| Arc::new(prepare()), |_, _| true);
-        let fetched_snapshot = RwSignal::new(None::<(String, Taken)>);
+        set_timeout(move || screen.is_shown.set(true), Duration::ZERO);
+        screen.now.set(clock());
+        set_interval(move || screen.now.set(clock()), TICK);
+        let prepare = move |_: Option<&_>| Arc::new(Prepared::new(link, files, comparison, screen));
+        let prepared = Memo::new_with_compare(prepare, |_, _| true);
         let snapshot = Memo::new(move |_| {
-            let own = files.with(|f| f.snapshot.as_ref().map(|s| Snapshot::read(&s.text, &s.name).map(Arc::new)));
+            let own = files.own.with(|f| f.snapshot.as_ref().map(|s| Snapshot::read(&s.text, &s.name).map(Arc::new)));
             own.or_else(|| {
                 let url = prepared.with(|p| p.settings.snapshot.clone())?;
-                fetched_snapshot.with(|f| f.as_ref().filter(|(of, _)| *of == url).map(|(_, taken)| taken.clone()))
+                files.fetched_snapshot.with(|f| f.as_ref().filter(|(of, _)| *of == url).map(|(_, taken)| taken.clone()))
             })
         });
         let store = Self {
-            choices,
-            notices: RwSignal::default(),
-            refused: RwSignal::new(false),
-            files,
-            fetched,
-            fetched_snapshot,
-            snapshot,
-            older,
-            pair: RwSignal::default(),
-            sides: RwSignal::default(),
-            compared: StoredValue::new(Vec::new()),
-            wants_history: RwSignal::new(false),
-            history_trouble: RwSignal::default(),
-            snapshot_trouble: RwSignal::default(),
-            opened: RwSignal::default(),
-            logins: RwSignal::default(),
-            selection,
+            choices: RwSignal::default(),
             prepared,
+            snapshot,
             phase: RwSignal::default(),
             results: RwSignal::default(),
-            allowed: RwSignal::default(),
-            allow_partial: RwSignal::new(false),
-            now,
-            by_clock: RwSignal::new(false),
             said: RwSignal::default(),
-            is_shown,
-            typing: StoredValue::new(None),
-            pause: StoredValue::new(None),
-            writing: StoredValue::new(None),
+            link,
+            files,
+            comparison,
+            board: OnBoard::default(),
+            leave: Leave::default(),
+            screen,
         };
         store.read_address();
         store
@@ -300,12 +246,12 @@ impl Store {
         let (choices, mut notices) = link::read(&browser::query());
         let refused = link::is_refused(&notices);
         notices.extend(Settings::new(&choices, false).1);
-        self.typing.set_value(None);
+        self.link.typing.set_value(None);
         // The address is that of another step now.
         self.forget_writing();
-        self.refused.set(refused);
-        self.notices.set(notices);
-        let is_other = self.is_pausing() || self.selection.with_untracked(|s| *s != selected(&choices));
+        self.link.refused.set(refused);
+        self.link.notices.set(notices);
+        let is_other = self.is_pausing() || self.link.selection.with_untracked(|s| *s != selected(&choices));
         self.choices.set(choices);
         if is_other {
             self.settle();
@@ -314,37 +260,37 @@ impl Store {
 
     /// Whether something was typed that is not looked at yet.
     pub fn is_pausing(self) -> bool {
-        self.pause.with_value(Option::is_some)
+        self.link.pause.with_value(Option::is_some)
     }
 
     /// Changes the files of the visitor's own; what the link leaves out depends on them.
     pub fn set_files(self, change: impl FnOnce(&mut Files)) {
-        self.files.update(change);
+        self.files.own.update(change);
         self.write_address(false);
     }
 
     fn forget_writing(self) {
-        if let Some(due) = self.writing.try_update_value(Option::take).flatten() {
+        if let Some(due) = self.link.writing.try_update_value(Option::take).flatten() {
             due.clear();
         }
     }
 
     fn write_address(self, is_new_step: bool) {
         self.forget_writing();
-        let own = self.files.with_untracked(|f| f.template.is_some());
+        let own = self.files.own.with_untracked(|f| f.template.is_some());
         let query = self.choices.with_untracked(|c| link::write(c, own));
         browser::set_query(&query, is_new_step);
     }
 
     /// Takes the choices as they are now for what is asked.
     fn settle(self) {
-        if let Some(handle) = self.pause.get_value() {
+        if let Some(handle) = self.link.pause.get_value() {
             handle.clear();
-            self.pause.set_value(None);
+            self.link.pause.set_value(None);
         }
-        self.by_clock.set(false);
+        self.screen.by_clock.set(false);
         let selection = self.choices.with_untracked(selected);
-        self.selection.set(selection);
+        self.link.selection.set(selection);
     }
 
     /// Changes choices by a click: one step of the browser's history.
@@ -358,24 +304,24 @@ impl Store {
     }
 
     fn change(self, key: Option<&'static str>, change: impl FnOnce(&mut Choices)) {
-        let is_same = key.is_some() && self.typing.get_value() == key;
-        self.typing.set_value(key);
+        let is_same = key.is_some() && self.link.typing.get_value() == key;
+        self.link.typing.set_value(key);
         // The step that ends here keeps all that was typed in it.
-        if !is_same && self.writing.with_value(Option::is_some) {
+        if !is_same && self.link.writing.with_value(Option::is_some) {
             self.write_address(false);
         }
         self.choices.update(change);
         if !is_same {
             self.write_address(true);
-        } else if self.writing.with_value(Option::is_none) {
-            self.writing.set_value(set_timeout_with_handle(move || self.write_address(false), WRITING).ok());
+        } else if self.link.writing.with_value(Option::is_none) {
+            self.link.writing.set_value(set_timeout_with_handle(move || self.write_address(false), WRITING).ok());
         }
         // What is written now is a link that this overtag reads.
-        self.refused.set(false);
-        self.notices.update(|n| n.retain(|n| !link::is_refused(std::slice::from_ref(n))));
+        self.link.refused.set(false);
+        self.link.notices.update(|n| n.retain(|n| !link::is_refused(std::slice::from_ref(n))));
         let choices = self.choices.get_untracked();
-        let pause = self.pause.get_value();
-        if pause.is_none() && self.selection.with_untracked(|s| *s == selected(&choices)) {
+        let pause = self.link.pause.get_value();
+        if pause.is_none() && self.link.selection.with_untracked(|s| *s == selected(&choices)) {
             return;
         }
         if key.is_none() {
@@ -386,7 +332,7 @@ impl Store {
         if let Some(handle) = pause {
             handle.clear();
         }
-        self.pause.set_value(set_timeout_with_handle(move || self.settle(), PAUSE).ok());
+        self.link.pause.set_value(set_timeout_with_handle(move || self.settle(), PAUSE).ok());
     }
 
     /// Writes one value, or forgets it where it is what holds anyway.
@@ -397,26 +343,26 @@ impl Store {
 
     /// Writes a value among choices; what is the default anyway is not in a link.
     pub fn write(self, choices: &mut Choices, key: &'static str, value: String) {
-        let own = self.files.with_untracked(|f| f.template.is_some());
+        let own = self.files.own.with_untracked(|f| f.template.is_some());
         if choices.is_default(key, &value, own) { choices.clear(key) } else { choices.put(key, value) }
     }
 
     /// The channels as they were before two of them were set against each other; none where these were not.
     pub fn channels_before(self, choices: &Choices) -> Option<String> {
-        let now = choices.value("channels", self.files.with_untracked(|f| f.template.is_some()));
-        self.compared.with_value(|c| c.iter().rfind(|(made, _)| *made == now).map(|(_, before)| before.clone()))
+        let now = choices.value("channels", self.files.own.with_untracked(|f| f.template.is_some()));
+        self.comparison.channels.with_value(|c| c.iter().rfind(|(made, _)| *made == now).map(|(_, before)| before.clone()))
     }
 
     /// The channels as they were set against each other last, where they are again what they were before.
     pub fn channels_compared(self, choices: &Choices) -> Option<String> {
-        let now = choices.value("channels", self.files.with_untracked(|f| f.template.is_some()));
-        self.compared.with_value(|c| c.last().filter(|(_, before)| *before == now).map(|(made, _)| made.clone()))
+        let now = choices.value("channels", self.files.own.with_untracked(|f| f.template.is_some()));
+        self.comparison.channels.with_value(|c| c.last().filter(|(_, before)| *before == now).map(|(made, _)| made.clone()))
     }
 
     /// What is in force for a key.
     pub fn value(self, key: &'static str) -> Signal<String> {
         Signal::derive(move || {
-            let own = self.files.with(|f| f.template.is_some());
+            let own = self.files.own.with(|f| f.template.is_some());
             self.choices.with(|c| c.value(key, own))
         })
     }
