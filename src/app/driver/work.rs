@@ -1,0 +1,98 @@
+//! The work under way.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::app::state::Results;
+use crate::engine::options::definitions::Choices;
+use crate::engine::pipeline::Pipeline;
+use crate::engine::resolve::Summary;
+use crate::engine::session::Run;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::template::plan::Image;
+use crate::net::web::{self, Stopper};
+
+/// What a channel points to: its hash, how many images do, and how many point to another.
+pub type Standing = (Option<String>, usize, usize);
+
+/// The work under way.
+#[derive(Clone)]
+pub struct Work {
+    pub run: Rc<RefCell<Run>>,
+    pub stopper: Stopper,
+    /// The choices that it was asked by.
+    pub asked_by: Choices,
+    pub since: u64,
+    /// How long it took, in milliseconds, once it has ended: what is looked up later for one cell does not count.
+    pub took: Rc<Cell<Option<u64>>>,
+    /// When the oldest of its answers was asked for, seconds since 1970.
+    pub asked_at: u64,
+    pub requests_before: usize,
+    /// What is read beside the registries, for a board.
+    pub pipeline: Rc<RefCell<Pipeline>>,
+    /// Whether nothing more is to be asked.
+    pub is_cancelled: Rc<Cell<bool>>,
+    /// Addresses of it that are being read.
+    pub reading: Rc<Cell<usize>>,
+    /// What the channels pointed to when the history of their tags was asked for.
+    pub history_of: Rc<RefCell<Option<Vec<Standing>>>>,
+}
+
+/// The choices that decide what registries are asked: not what is read beside them, and not by which limits it is judged.
+pub fn asked_by(selection: &Choices) -> Choices {
+    let mut out = selection.clone();
+    ["late", "dlrn", "criteria", "zuul"].into_iter().for_each(|key| out.clear(key));
+    out
+}
+
+impl Work {
+    /// Whether registries, or the same snapshot, were asked all of this, and have answered.
+    pub fn is_of(&self, asked_by: &Choices, images: &[Image], snapshot: Option<&Arc<Snapshot>>) -> bool {
+        let run = self.run.borrow();
+        let is_same = match (run.snapshot(), snapshot) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        is_same && run.is_done() && self.asked_by == *asked_by && run.resolver().images() == images
+    }
+
+    pub fn new(run: Run, asked_at: u64) -> Self {
+        let pipeline = run.snapshot().and_then(|s| kept_pipeline(s)).unwrap_or_default();
+        Self {
+            run: Rc::new(RefCell::new(run)),
+            stopper: Stopper::default(),
+            asked_by: Choices::default(),
+            since: web::now(),
+            took: Rc::default(),
+            asked_at,
+            requests_before: 0,
+            pipeline: Rc::new(RefCell::new(pipeline)),
+            is_cancelled: Rc::default(),
+            reading: Rc::default(),
+            history_of: Rc::default(),
+        }
+    }
+
+    /// How far it is: results without rows, and without what a board reports beyond them.
+    pub fn progress(&self, summary: Summary) -> Results {
+        let run = self.run.borrow();
+        let waits = run.waits_for(web::now()).map(|(host, pause)| (host, pause.as_millis().div_ceil(1000) as u64));
+        Results {
+            summary,
+            known: run.known(),
+            requests: run.requests() - self.requests_before,
+            took: self.took.get().unwrap_or_else(|| web::now().saturating_sub(self.since)),
+            as_of: self.asked_at,
+            waits: waits.filter(|(_, seconds)| *seconds > 0),
+            unreadable: run.causes(),
+            locked: run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect(),
+            ..Results::default()
+        }
+    }
+}
+
+/// What a snapshot knows of the pipeline, less what cannot have been yet.
+pub fn kept_pipeline(snapshot: &Snapshot) -> Option<Pipeline> {
+    snapshot.pipeline.clone().map(|pipeline| pipeline.up_to(web::clock(), "the snapshot"))
+}
