@@ -4,64 +4,16 @@ use crate::app::browser;
 use crate::app::parts::hash_flag::HashFlag;
 use crate::app::parts::images::Search;
 use crate::app::state::Store;
-use crate::engine::board::{self, is_wrong, service};
+use crate::engine::board::{self, is_wrong};
 use crate::engine::options::definitions::{Choices, list};
 use crate::engine::options::settings::{NOTES, STATUS, UNPROVEN, WRONG};
 use crate::engine::resolve::Row;
 use leptos::html::Div;
 use leptos::prelude::*;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::notify::NOTIFY;
-
-/// Rows that are all in the document; of more only those near what is seen.
-pub const WHOLE: usize = 200;
-
-/// Rows that are drawn in one task.
-pub const CHUNK: usize = 16;
-
-/// Rows that are drawn above and below what is seen.
-pub const MARGIN: usize = 8;
-
-/// A line of the table.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Item {
-    /// The images of a service: its name, and how many they are.
-    Group(String, usize),
-    /// An image: its place among the members.
-    Image(usize),
-}
-
-/// The lines that pass search and filter, in order.
-pub fn items(store: Store, embed: bool) -> Vec<Item> {
-    let prepared = store.prepared.get();
-    let Some(plan) = prepared.plan() else { return Vec::new() };
-    let mut choices = store.choices.get();
-    // While answers stream in the order would change under the reader's eyes.
-    let streams = store.results.with(|r| r.rows.iter().any(Option::is_none));
-    if streams && matches!(choices.get("sort"), Some(s) if !s.ends_with("image")) {
-        choices.clear("sort");
-    }
-    if embed && choices.get("status").is_none() {
-        choices.put("status", WRONG);
-    }
-    let order = store.results.with(|r| board::shown(&prepared.grid, plan, &r.rows, &choices));
-    if choices.get("group") != Some("service") {
-        return order.into_iter().map(Item::Image).collect();
-    }
-    let of = |m: &usize| service(&plan.images[prepared.grid.members[*m]].short).to_owned();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    order.iter().for_each(|m| *counts.entry(of(m)).or_default() += 1);
-    let mut out = Vec::new();
-    for m in order {
-        if let Some((name, count)) = counts.remove_entry(&of(&m)) {
-            out.push(Item::Group(name, count));
-        }
-        out.push(Item::Image(m));
-    }
-    out
-}
+use super::rows::{Item, Rows, WHOLE};
 
 /// Writes a choice of the page, or forgets it.
 pub fn toggle(store: Store, key: &'static str, value: &'static str) {
@@ -133,96 +85,69 @@ pub fn Toolbar(store: Store) -> impl IntoView {
     }
 }
 
-/// The rows that are in the document.
-#[derive(PartialEq)]
-pub struct Drawn {
-    /// Other rows of the same places are other rows.
-    generation: u64,
-    rows: Vec<Item>,
-}
-
-/// Images by channels. Up to [`WHOLE`] rows are all in the document, drawn in short tasks; of more only those that are near.
+/// Images by channels.
 #[component]
 pub fn Matrix(store: Store, embed: bool) -> impl IntoView {
-    let lines = Memo::new(move |_| items(store, embed));
     let channels = Memo::new(move |_| store.prepared.with(|p| p.grid.channels.clone()));
     let area = NodeRef::<Div>::new();
     // The first row that is seen, and how many are.
     let seen = RwSignal::new((0_usize, 40_usize));
-    let look = move || {
-        // A timer may come when the table is gone.
-        let Some(area) = area.try_get_untracked().flatten() else { return };
-        let had_focus = browser::is_within(&area);
-        let row = area.query_selector("tbody tr.cells").ok().flatten().map_or(32.0, |r| r.get_bounding_client_rect().height());
-        let at = |pixels: i32| (f64::from(pixels) / row.max(8.0)) as usize;
-        seen.set((at(area.scroll_top()), at(area.client_height()) + 1));
-        // A row that goes out of the document takes the focus with it: who scrolls on with the keys stays in the table.
-        let keep = move || {
-            if had_focus && browser::has_no_focus() {
-                _ = area.focus();
-            }
-        };
-        set_timeout(keep, Duration::ZERO);
-    };
+    let rows = Rows::new(store, embed, seen);
+    let look = move || look(area, seen);
     Effect::new(move |_| {
-        if lines.with(Vec::len) > WHOLE {
+        if rows.len() > WHOLE {
             set_timeout(look, Duration::ZERO);
         }
     });
-    let range = Memo::new(move |_| {
-        let all = lines.with(Vec::len);
-        if all <= WHOLE {
-            return (0, all);
-        }
-        let (first, n) = seen.get();
-        let first = first.saturating_sub(MARGIN).min(all.saturating_sub(n));
-        (first, (first + n + 2 * MARGIN).min(all))
-    });
-    let near = move || lines.with(|l| l[range.get().0.min(l.len())..range.get().1.min(l.len())].to_vec());
-    let generation = Memo::new(move |before: Option<&(u64, usize, Vec<String>)>| {
-        let (width, names) = store.prepared.with(|p| {
-            let names =
-                p.plan().map_or_else(Vec::new, |plan| p.grid.members.iter().map(|m| plan.images[*m].imagename.clone()).collect());
-            (p.grid.channels.len(), names)
-        });
-        match before {
-            Some((n, old_width, old)) if *old == names && *old_width == width => (*n, width, names),
-            Some((n, ..)) => (n + 1, width, names),
-            None => (0, width, names),
-        }
-    });
-    // In steps, of which each adds so many rows and no more: what is there stays.
-    let step = RwSignal::new(0_u32);
-    let drawn = Memo::new(move |old: Option<&Drawn>| {
-        step.track();
-        let (generation, mut rows) = (generation.with(|g| g.0), near());
-        let mut left = CHUNK;
-        rows.retain(|item| {
-            let is_there = old.is_some_and(|old| old.generation == generation && old.rows.contains(item));
-            let is_new = !is_there && left > 0;
-            left -= usize::from(is_new);
-            is_there || is_new
-        });
-        Drawn { generation, rows }
-    });
-    Effect::new(move |_| {
-        if drawn.with(|d| d.rows.len()) < near().len() {
-            set_timeout(move || _ = step.try_update(|n| *n += 1), Duration::ZERO);
-        }
-    });
-    // What is not drawn takes its room all the same.
-    let is_long = Memo::new(move |_| lines.with(Vec::len) > WHOLE);
-    let room = move |before: bool| {
-        let rows = move || {
-            let first = range.get().0;
-            if before { first } else { lines.with(Vec::len).saturating_sub(first + drawn.with(|d| d.rows.len())) }
-        };
-        view! {
-            <Show when=move || is_long.get()>
-                <tr aria-hidden="true" class="room" style:height=move || format!("calc({} * var(--row))", rows())></tr>
-            </Show>
+    let place = move |item: Item| move || rows.place(&item);
+    let is_empty = move || rows.lines.with(Vec::is_empty) && store.results.with(|r| !r.rows.is_empty());
+    let label = "Rows of the promotion board";
+    view! {
+        <div class="board-box" node_ref=area tabindex="0" role="region" aria-label=label on:scroll=move |_| look()>
+            <table class="board" aria-label="Promotion board" aria-rowcount=move || (rows.len() + 1).to_string()>
+                <thead>
+                    <Head store=store channels=channels rows=rows embed=embed />
+                </thead>
+                <tbody>
+                    <Room rows=Signal::derive(move || rows.before()) is_long=rows.is_long />
+                    <For
+                        each=move || rows.drawn()
+                        key=|k| k.clone()
+                        children=move |(_, item)| match item {
+                            Item::Group(ref name, n) => view! { <tr class="group-row" aria-rowindex=place(item.clone())><th colspan=move || channels.with(|c| c.len() + 1).to_string() scope="rowgroup">{format!("{name} ({n})")}</th></tr> }.into_any(),
+                            Item::Image(m) => view! { <Line store=store m=m index=Signal::derive(place(item)) embed=embed /> }.into_any(),
+                        }
+                    />
+                    <Room rows=Signal::derive(move || rows.after()) is_long=rows.is_long />
+                </tbody>
+            </table>
+        </div>
+        <Show when=is_empty>
+            <Nothing store=store embed=embed />
+        </Show>
+    }
+}
+
+/// Finds out which rows are seen.
+fn look(area: NodeRef<Div>, seen: RwSignal<(usize, usize)>) {
+    // A timer may come when the table is gone.
+    let Some(area) = area.try_get_untracked().flatten() else { return };
+    let had_focus = browser::is_within(&area);
+    let row = area.query_selector("tbody tr.cells").ok().flatten().map_or(32.0, |r| r.get_bounding_client_rect().height());
+    let at = |pixels: i32| (f64::from(pixels) / row.max(8.0)) as usize;
+    seen.set((at(area.scroll_top()), at(area.client_height()) + 1));
+    // A row that goes out of the document takes the focus with it: who scrolls on with the keys stays in the table.
+    let keep = move || {
+        if had_focus && browser::has_no_focus() {
+            _ = area.focus();
         }
     };
+    set_timeout(keep, Duration::ZERO);
+}
+
+/// The names of the columns.
+#[component]
+fn Head(store: Store, channels: Memo<Vec<String>>, rows: Rows, embed: bool) -> impl IntoView {
     let button = move |column: &'static str, label: String| match embed {
         true => view! { <span class="sort">{label}</span> }.into_any(),
         false => view! { <button class="sort" type="button" on:click=move |_| store.sort(column)>{label}</button> }.into_any(),
@@ -237,15 +162,27 @@ pub fn Matrix(store: Store, embed: bool) -> impl IntoView {
         };
         channels.into_iter().enumerate().map(head).collect_view()
     };
-    // Where not all rows are in the document, each says which one it is.
-    let place = move |item: Item| {
-        move || {
-            let at = lines.with(|l| (l.len() > WHOLE).then(|| l.iter().position(|i| *i == item)).flatten());
-            at.map(|at| (at + 2).to_string())
-        }
-    };
-    let keyed = move || drawn.with(|d| d.rows.iter().map(|item| (d.generation, item.clone())).collect::<Vec<_>>());
-    let is_empty = move || lines.with(Vec::is_empty) && store.results.with(|r| !r.rows.is_empty());
+    view! {
+        <tr aria-rowindex=move || rows.is_long.get().then_some("1")>
+            <th scope="col" aria-sort=move || store.sorted("image")>{button("image", "Image".to_owned())}</th>
+            {heads}
+        </tr>
+    }
+}
+
+/// The room of rows that are not drawn.
+#[component]
+fn Room(rows: Signal<usize>, is_long: Memo<bool>) -> impl IntoView {
+    view! {
+        <Show when=move || is_long.get()>
+            <tr aria-hidden="true" class="room" style:height=move || format!("calc({} * var(--row))", rows.get())></tr>
+        </Show>
+    }
+}
+
+/// Says that no row is shown, and why.
+#[component]
+fn Nothing(store: Store, embed: bool) -> impl IntoView {
     // Only of what is known, and where the link looks for nothing else, is it said that nothing is wrong.
     let nothing = move || {
         let has_filter = store.choices.with(|c| c.get("q").is_some() || c.get("status").is_some());
@@ -255,38 +192,13 @@ pub fn Matrix(store: Store, embed: bool) -> impl IntoView {
             false => "No row matches the search and the filters.",
         }
     };
-    let label = "Rows of the promotion board";
     view! {
-        <div class="board-box" node_ref=area tabindex="0" role="region" aria-label=label on:scroll=move |_| look()>
-            <table class="board" aria-label="Promotion board" aria-rowcount=move || (lines.with(Vec::len) + 1).to_string()>
-                <thead>
-                    <tr aria-rowindex=move || is_long.get().then_some("1")>
-                        <th scope="col" aria-sort=move || store.sorted("image")>{button("image", "Image".to_owned())}</th>
-                        {heads}
-                    </tr>
-                </thead>
-                <tbody>
-                    {room(true)}
-                    <For
-                        each=keyed
-                        key=|k| k.clone()
-                        children=move |(_, item)| match item {
-                            Item::Group(ref name, n) => view! { <tr class="group-row" aria-rowindex=place(item.clone())><th colspan=move || channels.with(|c| c.len() + 1).to_string() scope="rowgroup">{format!("{name} ({n})")}</th></tr> }.into_any(),
-                            Item::Image(m) => view! { <Line store=store m=m index=Signal::derive(place(item)) embed=embed /> }.into_any(),
-                        }
-                    />
-                    {room(false)}
-                </tbody>
-            </table>
+        <div class="empty">
+            <p>{nothing}</p>
+            <Show when=move || !embed>
+                <button class="button" type="button" on:click=move |_| store.choose(|c| { c.clear("q"); c.clear("status"); })>"Show all rows"</button>
+            </Show>
         </div>
-        <Show when=is_empty>
-            <div class="empty">
-                <p>{nothing}</p>
-                <Show when=move || !embed>
-                    <button class="button" type="button" on:click=move |_| store.choose(|c| { c.clear("q"); c.clear("status"); })>"Show all rows"</button>
-                </Show>
-            </div>
-        </Show>
     }
 }
 

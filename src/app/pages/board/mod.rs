@@ -5,6 +5,7 @@ mod cards;
 mod cell;
 mod matrix;
 mod notify;
+mod rows;
 mod timeline;
 
 use std::sync::Arc;
