@@ -31,68 +31,13 @@ pub fn App() -> impl IntoView {
         browser::set_body_class("embed");
     }
     let view = store.view();
-    // What a step of `j` and `k` leads to: a row, or on the board a cell of one, in the same column.
-    let steps = move || match view.get_untracked() {
-        View::Board => format!(".cells td:nth-of-type({}) .cell", browser::focused_column().unwrap_or(1)),
-        _ => ".disclose".to_owned(),
-    };
     let open_keys = move || {
         if let Some(dialog) = keys.get_untracked() {
             _ = dialog.show_modal();
         }
     };
-    _ = window_event_listener(ev::keydown, move |e| {
-        if browser::is_typing(&e) || embed || browser::has_dialog() {
-            return;
-        }
-        match e.key().as_str() {
-            "/" => browser::focus(".find input"),
-            "j" => browser::step_focus(&steps(), 1),
-            "k" => browser::step_focus(&steps(), -1),
-            "o" => browser::press_focused(),
-            // A comparison has no rows of that kind.
-            "e" if view.get_untracked() == View::Compare => return,
-            "e" => store.choose(|c| if c.get("status") == Some(WRONG) { c.clear("status") } else { c.put("status", WRONG) }),
-            "r" if !e.repeat() => loader.refresh(),
-            "?" => open_keys(),
-            _ => return,
-        }
-        e.prevent_default();
-    });
-    // A snapshot that is dropped anywhere on the page is read; files to compare too.
-    _ = window_event_listener(ev::dragover, move |e| {
-        if browser::is_file_for_page(&e) {
-            e.prevent_default();
-        }
-    });
-    _ = window_event_listener(ev::drop, move |e| {
-        if !browser::is_file_for_page(&e) {
-            return;
-        }
-        e.prevent_default();
-        wasm_bindgen_futures::spawn_local(async move {
-            for read in browser::read_dropped(e).await {
-                let is_file = |s: &Source| view.get_untracked() == View::Compare && !s.text.trim_start().starts_with('{');
-                if let Ok(source) = &read
-                    && is_file(source)
-                {
-                    // The first is where it comes from, the second where it goes.
-                    let more =
-                        if store.comparison.pair.with_untracked(|p| p[0].is_none()) { " Drop the other one too." } else { "" };
-                    store.said.set(format!("{} was read.{more}", source.name));
-                    store.comparison.pair.update(|p| p[usize::from(p[0].is_some())] = Some(source.clone()));
-                    continue;
-                }
-                // What is none must not take the place of what is shown.
-                if let Some(error) = read.as_ref().ok().and_then(|s| Snapshot::read(&s.text, &s.name).err()) {
-                    store.said.set(format!("{} was not read.", error.location));
-                    store.link.notices.update(|n| n.push(error));
-                } else {
-                    store.take(vec![read], |f, s| f.snapshot = Some(s));
-                }
-            }
-        });
-    });
+    listen_to_keys(store, loader, view, embed, open_keys);
+    listen_to_drops(store, view);
     let busy = move || store.is_busy().to_string();
     view! {
         <Show when=move || !embed>
@@ -114,7 +59,80 @@ pub fn App() -> impl IntoView {
                 View::Compare => view! { <Compare store=store loader=loader embed=embed /> }.into_any(),
             }}
         </main>
-        <dialog class="keys" aria-labelledby="keys-title" node_ref=keys>
+        <Keys dialog=keys />
+    }
+}
+
+/// Does what a key asks for.
+fn listen_to_keys(store: Store, loader: Loader, view: Signal<View>, embed: bool, open_keys: impl Fn() + 'static) {
+    // What a step of `j` and `k` leads to: a row, or on the board a cell of one, in the same column.
+    let steps = move || match view.get_untracked() {
+        View::Board => format!(".cells td:nth-of-type({}) .cell", browser::focused_column().unwrap_or(1)),
+        _ => ".disclose".to_owned(),
+    };
+    _ = window_event_listener(ev::keydown, move |e| {
+        if browser::is_typing(&e) || embed || browser::has_dialog() {
+            return;
+        }
+        match e.key().as_str() {
+            "/" => browser::focus(".find input"),
+            "j" => browser::step_focus(&steps(), 1),
+            "k" => browser::step_focus(&steps(), -1),
+            "o" => browser::press_focused(),
+            // A comparison has no rows of that kind.
+            "e" if view.get_untracked() == View::Compare => return,
+            "e" => store.choose(|c| if c.get("status") == Some(WRONG) { c.clear("status") } else { c.put("status", WRONG) }),
+            "r" if !e.repeat() => loader.refresh(),
+            "?" => open_keys(),
+            _ => return,
+        }
+        e.prevent_default();
+    });
+}
+
+/// Reads a snapshot that is dropped anywhere on the page; files to compare too.
+fn listen_to_drops(store: Store, view: Signal<View>) {
+    _ = window_event_listener(ev::dragover, move |e| {
+        if browser::is_file_for_page(&e) {
+            e.prevent_default();
+        }
+    });
+    _ = window_event_listener(ev::drop, move |e| {
+        if !browser::is_file_for_page(&e) {
+            return;
+        }
+        e.prevent_default();
+        wasm_bindgen_futures::spawn_local(take_dropped(store, view, e));
+    });
+}
+
+async fn take_dropped(store: Store, view: Signal<View>, event: web_sys::DragEvent) {
+    for read in browser::read_dropped(event).await {
+        let is_file = |s: &Source| view.get_untracked() == View::Compare && !s.text.trim_start().starts_with('{');
+        if let Ok(source) = &read
+            && is_file(source)
+        {
+            // The first is where it comes from, the second where it goes.
+            let more = if store.comparison.pair.with_untracked(|p| p[0].is_none()) { " Drop the other one too." } else { "" };
+            store.said.set(format!("{} was read.{more}", source.name));
+            store.comparison.pair.update(|p| p[usize::from(p[0].is_some())] = Some(source.clone()));
+            continue;
+        }
+        // What is none must not take the place of what is shown.
+        if let Some(error) = read.as_ref().ok().and_then(|s| Snapshot::read(&s.text, &s.name).err()) {
+            store.said.set(format!("{} was not read.", error.location));
+            store.link.notices.update(|n| n.push(error));
+        } else {
+            store.take(vec![read], |f, s| f.snapshot = Some(s));
+        }
+    }
+}
+
+/// The list of keys.
+#[component]
+fn Keys(dialog: NodeRef<Dialog>) -> impl IntoView {
+    view! {
+        <dialog class="keys" aria-labelledby="keys-title" node_ref=dialog>
             <h2 id="keys-title">"Keys"</h2>
             <dl>
                 <dt><kbd>"/"</kbd></dt><dd>"search"</dd>

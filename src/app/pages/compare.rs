@@ -104,32 +104,12 @@ fn name(text: &str) -> String {
     if crate::engine::image::tag::TagClass::of(text).is_hash() { short(text).to_owned() } else { text.to_owned() }
 }
 
+/// What differs, image by image, and as the files would.
 #[component]
 fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change)>, embed: bool) -> impl IntoView {
     let counted = counts(&changes);
     let filter = RwSignal::new(None::<&'static str>);
     let all = StoredValue::new(changes);
-    let toggle = move |(n, word): (usize, &'static str)| {
-        let press = move |_| filter.update(|f| *f = if *f == Some(word) { None } else { Some(word) });
-        view! {
-            <button class="toggle" type="button" aria-pressed=move || (filter.get() == Some(word)).to_string() on:click=press>
-                {word} <span class="count">{n}</span>
-            </button>
-        }
-    };
-    let hash = |text: String| view! { <Hash text=text /> };
-    let row = move |(key, change): (String, Change)| {
-        let word = change.word();
-        let (from, to) = match change {
-            Change::Added(to) => (None, Some(to)),
-            Change::Removed(from) => (Some(from), None),
-            Change::Moved(from, to) => (Some(from), Some(to)),
-            Change::Unchanged(is) => (is.clone(), is),
-            Change::Unknown(_) => (None, None),
-        };
-        let path = key.rsplit('/').next().unwrap_or(&key).to_owned();
-        view! { <tr data-change=word><th scope="row" title=key>{path}</th><td>{word}</td><td>{from.map(hash)}</td><td>{to.map(hash)}</td></tr> }
-    };
     let query = Signal::derive(move || store.choices.with(|c| c.get("q").unwrap_or("").to_owned()));
     let rows = move || {
         let (filter, query) = (filter.get(), query.get().to_lowercase());
@@ -141,55 +121,14 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
             all.iter().filter(is_in).filter(is_found).cloned().collect::<Vec<_>>()
         })
     };
-    // What could not be asked is left out of the files, and is not to be taken for what is gone.
-    let unasked = sides.each_ref().map(|side| {
-        let n = side.entries.values().filter(|e| matches!(e, Entry::Unknown(_))).count();
-        (n > 0).then(|| {
-            let text = format!(
-                "{} of {} could not be checked, and {} not in its files below.",
-                images(n),
-                name(&side.name),
-                if n == 1 { "is" } else { "are" }
-            );
-            view! { <div class="notice" data-kind="warning"><p>{text}</p></div> }
-        })
-    });
-    let links = sides.each_ref().map(|side| {
-        let url = side.hash.as_ref().and_then(|hash| store.results.with(|r| r.pipeline.repository(&side.tag, hash)));
-        url.map(
-            |url| view! { <a href=url target="_blank" rel="noopener">{format!("Repository of {}", name(&side.name))}</a> " " },
-        )
-    });
-    let diff = |(file, text): (&'static str, String)| {
-        let line = |l: &str| {
-            let class = match l.as_bytes().first() {
-                Some(b'+') => "line plus",
-                Some(b'-') => "line minus",
-                Some(b'@') => "line comment",
-                _ => "line",
-            };
-            view! { <span class=class>{format!("{l}\n")}</span> }
-        };
-        let code = |text: String| view! { <pre class="code" tabindex="0" role="region" aria-label=format!("Difference of {file}")><code>{text.lines().take(LINES).map(line).collect_view()}</code></pre> };
-        let body = match text.is_empty() {
-            true => view! { <p class="quiet">"They are the same."</p> }.into_any(),
-            false if text.lines().count() > LINES => view! { <p class="quiet">{format!("Showing the first {LINES} of {} lines.", text.lines().count())}</p> {code(text)} }.into_any(),
-            false => code(text).into_any(),
-        };
-        view! { <details class="preview fold"><summary><h2>{format!("Difference of {file}")}</h2></summary>{body}</details> }
-    };
     let files = diffs(&sides[0], &sides[1]);
     let kinds =
         if files.is_empty() { "The two files are of different kinds: one lists images, the other parameters." } else { "" };
-    let shown: Vec<(usize, &'static str)> = counted.into_iter().zip(WORDS).filter(|(n, _)| *n > 0).collect();
     let (from, to) = (name(&sides[0].name), name(&sides[1].name));
     view! {
-        <p class="quiet">{links}</p>
+        <p class="quiet">{sides.each_ref().map(|side| repository(store, side))}</p>
         <Show when=move || !embed>
-            <div class="toolbar">
-                <Search store=store placeholder="Name" />
-                <div class="toggles" role="group" aria-label="Changes">{shown.clone().into_iter().map(toggle).collect_view()}</div>
-            </div>
+            <Filters store=store counted=counted filter=filter />
         </Show>
         <div class="scroll whole" tabindex="0" role="region" aria-label="Changes of images">
             <table class="listing" aria-label="Changes">
@@ -199,7 +138,86 @@ fn Differences(store: Store, sides: Arc<[Side; 2]>, changes: Vec<(String, Change
         </div>
         {move || Some(rows().len()).filter(|n| *n > ROWS).map(|n| view! { <p class="quiet">{format!("Showing the first {ROWS} of {n}; search to find the others.")}</p> })}
         <p class="quiet">{kinds}</p>
-        {unasked}
-        {files.into_iter().map(diff).collect_view()}
+        {sides.each_ref().map(unasked)}
+        {files.into_iter().map(|(file, text)| view! { <Diff file=file text=text /> }).collect_view()}
     }
+}
+
+/// Search, and a button for each kind of change that there is.
+#[component]
+fn Filters(store: Store, counted: [usize; WORDS.len()], filter: RwSignal<Option<&'static str>>) -> impl IntoView {
+    let toggle = move |(n, word): (usize, &'static str)| {
+        let press = move |_| filter.update(|f| *f = if *f == Some(word) { None } else { Some(word) });
+        view! {
+            <button class="toggle" type="button" aria-pressed=move || (filter.get() == Some(word)).to_string() on:click=press>
+                {word} <span class="count">{n}</span>
+            </button>
+        }
+    };
+    let shown = counted.into_iter().zip(WORDS).filter(|(n, _)| *n > 0);
+    view! {
+        <div class="toolbar">
+            <Search store=store placeholder="Name" />
+            <div class="toggles" role="group" aria-label="Changes">{shown.map(toggle).collect_view()}</div>
+        </div>
+    }
+}
+
+/// What became of an image.
+fn row((key, change): (String, Change)) -> impl IntoView {
+    let hash = |text: String| view! { <Hash text=text /> };
+    let word = change.word();
+    let (from, to) = match change {
+        Change::Added(to) => (None, Some(to)),
+        Change::Removed(from) => (Some(from), None),
+        Change::Moved(from, to) => (Some(from), Some(to)),
+        Change::Unchanged(is) => (is.clone(), is),
+        Change::Unknown(_) => (None, None),
+    };
+    let path = key.rsplit('/').next().unwrap_or(&key).to_owned();
+    view! { <tr data-change=word><th scope="row" title=key>{path}</th><td>{word}</td><td>{from.map(hash)}</td><td>{to.map(hash)}</td></tr> }
+}
+
+/// Says that some of a side could not be asked: it is left out of the files, and is not to be taken for what is gone.
+fn unasked(side: &Side) -> Option<impl IntoView + use<>> {
+    let n = side.entries.values().filter(|e| matches!(e, Entry::Unknown(_))).count();
+    (n > 0).then(|| {
+        let text = format!(
+            "{} of {} could not be checked, and {} not in its files below.",
+            images(n),
+            name(&side.name),
+            if n == 1 { "is" } else { "are" }
+        );
+        view! { <div class="notice" data-kind="warning"><p>{text}</p></div> }
+    })
+}
+
+/// A link to the repository of a side's hash.
+fn repository(store: Store, side: &Side) -> Option<impl IntoView + use<>> {
+    let url = side.hash.as_ref().and_then(|hash| store.results.with(|r| r.pipeline.repository(&side.tag, hash)));
+    url.map(|url| view! { <a href=url target="_blank" rel="noopener">{format!("Repository of {}", name(&side.name))}</a> " " })
+}
+
+/// How two files differ, line by line.
+#[component]
+fn Diff(file: &'static str, text: String) -> impl IntoView {
+    let line = |l: &str| {
+        let class = match l.as_bytes().first() {
+            Some(b'+') => "line plus",
+            Some(b'-') => "line minus",
+            Some(b'@') => "line comment",
+            _ => "line",
+        };
+        view! { <span class=class>{format!("{l}\n")}</span> }
+    };
+    let code = |text: String| view! { <pre class="code" tabindex="0" role="region" aria-label=format!("Difference of {file}")><code>{text.lines().take(LINES).map(line).collect_view()}</code></pre> };
+    let body = match text.is_empty() {
+        true => view! { <p class="quiet">"They are the same."</p> }.into_any(),
+        false if text.lines().count() > LINES => {
+            view! { <p class="quiet">{format!("Showing the first {LINES} of {} lines.", text.lines().count())}</p> {code(text)} }
+                .into_any()
+        }
+        false => code(text).into_any(),
+    };
+    view! { <details class="preview fold"><summary><h2>{format!("Difference of {file}")}</h2></summary>{body}</details> }
 }

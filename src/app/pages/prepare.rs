@@ -6,12 +6,13 @@ use crate::app::browser;
 use crate::app::driver::Loader;
 use crate::app::parts::access::{Changes, Diagnosis, Logins, Source};
 use crate::app::parts::hash_flag::{HashFlag, icon};
-use crate::app::parts::images::{Images, Toolbar, toggle_query};
+use crate::app::parts::images::{Images, Toolbar};
 use crate::app::parts::messages::{Errors, Progress, Warnings};
 use crate::app::state::{Phase, Store};
 use crate::engine::error::Kind;
 use crate::engine::options::link;
 use crate::engine::output::{OUTPUTS, Outcome, Output, Provenance, Render};
+use crate::engine::resolve::Summary;
 use crate::engine::time::{age, utc};
 
 /// Why the two YAML files may not be written, in one sentence; none where they may.
@@ -64,17 +65,23 @@ fn content(store: Store, loader: Loader, file: &'static Output) -> Option<String
 /// A number of the sentence: a button that filters the table to its rows.
 #[component]
 fn Count(
+    store: Store,
     text: String,
     #[prop(default = "")] class: &'static str,
-    is_pressed: Signal<bool>,
-    on_press: Callback<()>,
+    /// The choice that filters, and by which word.
+    filter: (&'static str, String),
     embed: bool,
 ) -> impl IntoView {
     if embed {
         return view! { <b class=class>{text}</b> }.into_any();
     }
+    let (key, word) = filter;
+    let pressed = word.clone();
+    let is_pressed = move || store.choices.with(|c| c.get(key) == Some(pressed.as_str())).to_string();
+    let press =
+        move |_| store.choose(|c| if c.get(key) == Some(word.as_str()) { c.clear(key) } else { c.put(key, word.clone()) });
     view! {
-        <button class=class type="button" aria-pressed=move || is_pressed.get().to_string() on:click=move |_| on_press.run(())>{text}</button>
+        <button class=class type="button" aria-pressed=is_pressed on:click=press>{text}</button>
     }
     .into_any()
 }
@@ -82,21 +89,9 @@ fn Count(
 /// The one sentence.
 #[component]
 fn Sentence(store: Store, embed: bool) -> impl IntoView {
-    let by_status = move |word: &'static str| {
-        let is_pressed = Signal::derive(move || store.choices.with(|c| c.get("status") == Some(word)));
-        let press = Callback::new(move |()| {
-            store.choose(move |c| if c.get("status") == Some(word) { c.clear("status") } else { c.put("status", word) });
-        });
-        (is_pressed, press)
-    };
-    let by_query = move |word: String| {
-        let pressed = word.clone();
-        let is_pressed = Signal::derive(move || store.choices.with(|c| c.get("q") == Some(pressed.as_str())));
-        (is_pressed, Callback::new(move |()| toggle_query(store, &word)))
-    };
-    let by_note = move |word: &str| by_query(word.to_owned());
     let summary = Memo::new(move |_| store.results.with(|r| r.summary.clone()));
-    let sentence = move || {
+    show_in_tab(store, summary);
+    move || {
         let s = summary.get();
         match store.phase.get() {
             Phase::Stuck(error) => return view! { <p class="sentence">{if error.kind == Kind::Template { "The template is wrong." } else { "Cannot query the registry." }}</p> }.into_any(),
@@ -108,58 +103,63 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
                 if store.is_busy() { format!("Reading the {} …", store.reads()) } else { "No image is left.".to_owned() };
             return view! { <p class="sentence">{text}</p> }.into_any();
         }
-        let (is_all, all) = match &s.hash {
-            Some(hash) => by_query(hash[..8.min(hash.len())].to_owned()),
-            None => by_status("resolved"),
-        };
-        let main = match &s.hash {
-            Some(hash) => {
-                let tail = if s.waiting > 0 { " so far" } else { "" };
-                view! {
-                    <Count text=format!("{} of {}", s.at_hash, s.in_channel) is_pressed=is_all on_press=all embed=embed />
-                    {format!(" images{tail} are at ")}
-                    <span class="hash" title=hash.clone()><HashFlag hash=hash.clone() />{hash[..8.min(hash.len())].to_owned()}</span>
-                }
-                .into_any()
-            }
-            None => view! {
-                <Count text=format!("{} of {}", s.resolved, s.asked) is_pressed=is_all on_press=all embed=embed />
-                {if s.waiting > 0 { " images are resolved so far" } else { " images are resolved" }}
-            }
-            .into_any(),
-        };
+        let main = resolved(store, &s, embed);
         let moved = s.moved_at.filter(|_| s.waiting == 0).map(|at| {
             view! { <span title=utc(at)>{move || format!(", pushed {} ago", age(store.screen.now.get().saturating_sub(at)))}</span> }
         });
-        let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
-        let (is_torn, torn) = by_note("torn");
-        let (is_mismatch, mismatch) = by_note("mismatch");
-        let (is_absent, absent) = by_status("absent");
-        let (is_unresolved, unresolved) = by_status("unresolved");
-        let (is_error, error) = by_status("error");
-        let mut rest = Vec::new();
-        let mut add = |n: usize, class: &'static str, is_pressed, on_press, words: &'static str| {
-            if n > 0 {
-                let lead = if rest.is_empty() { ". " } else { ", " };
-                rest.push(view! {
-                    {lead}
-                    <span class="clause">
-                        <Count text=n.to_string() class=class is_pressed=is_pressed on_press=on_press embed=embed />
-                        {format!(" {words}")}
-                    </span>
-                });
-            }
-        };
-        add(s.torn, "torn", is_torn, torn, verb(s.torn, "is torn", "are torn"));
-        add(s.mismatch, "", is_mismatch, mismatch, verb(s.mismatch, "is mislabelled", "are mislabelled"));
-        let not_promoted = s.absent - s.no_public_repository;
-        add(not_promoted, "", is_absent, absent, verb(not_promoted, "is not promoted", "are not promoted"));
-        let hidden = verb(s.no_public_repository, "has no public repository", "have no public repository");
-        add(s.no_public_repository, "", is_absent, absent, hidden);
-        add(s.unresolved, "", is_unresolved, unresolved, verb(s.unresolved, "is unresolved", "are unresolved"));
-        add(s.error, "error", is_error, error, "could not be checked");
+        let rest = clauses(store, &s, embed);
         view! { <p class="sentence">{main}{moved}{rest}"."</p> }.into_any()
-    };
+    }
+}
+
+/// How many images are resolved, and to which hash.
+fn resolved(store: Store, s: &Summary, embed: bool) -> AnyView {
+    match &s.hash {
+        Some(hash) => {
+            let tail = if s.waiting > 0 { " so far" } else { "" };
+            view! {
+                <Count store=store text=format!("{} of {}", s.at_hash, s.in_channel) filter=("q", hash[..8.min(hash.len())].to_owned()) embed=embed />
+                {format!(" images{tail} are at ")}
+                <span class="hash" title=hash.clone()><HashFlag hash=hash.clone() />{hash[..8.min(hash.len())].to_owned()}</span>
+            }
+            .into_any()
+        }
+        None => view! {
+            <Count store=store text=format!("{} of {}", s.resolved, s.asked) filter=("status", "resolved".to_owned()) embed=embed />
+            {if s.waiting > 0 { " images are resolved so far" } else { " images are resolved" }}
+        }
+        .into_any(),
+    }
+}
+
+/// What else there is to say of them, each with its number.
+fn clauses(store: Store, s: &Summary, embed: bool) -> Vec<impl IntoView + use<>> {
+    let verb = |n: usize, one: &'static str, many: &'static str| if n == 1 { one } else { many };
+    let not_promoted = s.absent - s.no_public_repository;
+    let hidden = verb(s.no_public_repository, "has no public repository", "have no public repository");
+    let all = [
+        (s.torn, "torn", ("q", "torn"), verb(s.torn, "is torn", "are torn")),
+        (s.mismatch, "", ("q", "mismatch"), verb(s.mismatch, "is mislabelled", "are mislabelled")),
+        (not_promoted, "", ("status", "absent"), verb(not_promoted, "is not promoted", "are not promoted")),
+        (s.no_public_repository, "", ("status", "absent"), hidden),
+        (s.unresolved, "", ("status", "unresolved"), verb(s.unresolved, "is unresolved", "are unresolved")),
+        (s.error, "error", ("status", "error"), "could not be checked"),
+    ];
+    let rest = all.into_iter().filter(|(n, ..)| *n > 0).enumerate();
+    rest.map(|(i, (n, class, (key, word), words))| {
+        view! {
+            {if i == 0 { ". " } else { ", " }}
+            <span class="clause">
+                <Count store=store text=n.to_string() class=class filter=(key, word.to_owned()) embed=embed />
+                {format!(" {words}")}
+            </span>
+        }
+    })
+    .collect()
+}
+
+/// Shows the state to those who see the tab alone.
+fn show_in_tab(store: Store, summary: Memo<Summary>) {
     let title = move || {
         let s = summary.get();
         let text = match (&s.hash, store.phase.get()) {
@@ -175,7 +175,6 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
             browser::set_icon(&icon(&hash, false));
         }
     });
-    sentence
 }
 
 /// What the names of the YAML files begin with.
@@ -185,48 +184,81 @@ const STEM: &str = "overcloud_";
 #[component]
 fn Downloads(store: Store, loader: Loader) -> impl IntoView {
     let why = Memo::new(move |_| refusal(store, loader));
-    let save = move |file: &'static Output| {
+    let button = move |file: &'static Output| view! { <Download store=store loader=loader why=why file=file /> };
+    let is_gated = move || why.get().is_some() || has_errors(store);
+    view! {
+        <section class="downloads" aria-label="Files and links">
+            <div class="files">
+                <div class="segments">
+                    {OUTPUTS.iter().map(button).collect_view()}
+                </div>
+                <Show when=is_gated>
+                    <Gate store=store why=why />
+                </Show>
+            </div>
+            <Links store=store />
+        </section>
+    }
+}
+
+/// A button that saves a file.
+#[component]
+fn Download(store: Store, loader: Loader, why: Memo<Option<String>>, file: &'static Output) -> impl IntoView {
+    let save = move |_| {
         if let Some(text) = content(store, loader, file) {
             browser::save(file.file_name, &text);
             store.said.set(format!("{} was written.", file.file_name));
         }
     };
     let has_plan = move || store.prepared.with(|p| matches!(&p.plan, Some(Ok(plan)) if !plan.images.is_empty()));
-    let button = move |file: &'static Output| {
-        let needs_answers = matches!(file.render, Render::Outcome { .. });
-        let is_disabled = move || if needs_answers { why.get().is_some() } else { !has_plan() };
-        // The beginning that the files have in common is not shown on a narrow page.
-        let stem = file.label.strip_prefix(STEM).map(|_| view! { <span class="stem">{STEM}</span> });
-        view! {
-            <button
-                class="button"
-                data-kind=needs_answers.then_some("primary")
-                type="button"
-                aria-label=format!("Download {}", file.label)
-                disabled=is_disabled
-                aria-describedby=move || why.get().filter(|_| needs_answers).map(|_| "why")
-                on:click=move |_| save(file)
-            >
-                <span>{stem}{file.label.trim_start_matches(STEM)}</span>
-            </button>
-        }
-    };
-    let errors = move || store.results.with(|r| r.summary.error > 0) && !store.is_busy();
-    let is_gated = move || why.get().is_some() || errors();
-    let copy = move |text: String, said: String| {
-        wasm_bindgen_futures::spawn_local(async move {
-            let is_done = browser::copy(&text).await;
-            store.said.set(if is_done { said } else { format!("No clipboard access. Copy it yourself: {text}") });
-        });
-    };
-    let link = move |pinned: Option<String>| {
-        let mut choices = store.choices.get_untracked();
-        if let Some(hash) = pinned {
-            choices.put("tag", hash);
-        }
-        let query = link::write(&choices, store.files.own.with_untracked(|f| f.template.is_some()));
-        if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
-    };
+    let needs_answers = matches!(file.render, Render::Outcome { .. });
+    let is_disabled = move || if needs_answers { why.get().is_some() } else { !has_plan() };
+    // The beginning that the files have in common is not shown on a narrow page.
+    let stem = file.label.strip_prefix(STEM).map(|_| view! { <span class="stem">{STEM}</span> });
+    view! {
+        <button
+            class="button"
+            data-kind=needs_answers.then_some("primary")
+            type="button"
+            aria-label=format!("Download {}", file.label)
+            disabled=is_disabled
+            aria-describedby=move || why.get().filter(|_| needs_answers).map(|_| "why")
+            on:click=save
+        >
+            <span>{stem}{file.label.trim_start_matches(STEM)}</span>
+        </button>
+    }
+}
+
+/// Whether some images are in error, now that all is known.
+fn has_errors(store: Store) -> bool {
+    store.results.with(|r| r.summary.error > 0) && !store.is_busy()
+}
+
+/// Why the files cannot be saved, and where images are in error the leave to save them all the same.
+#[component]
+fn Gate(store: Store, why: Memo<Option<String>>) -> impl IntoView {
+    let errors = move || has_errors(store);
+    view! {
+        <div class="gate">
+            {move || why.get().map(|text| view! { <p class=if errors() { "why" } else { "quiet" } id="why">{text}</p> })}
+            <Show when=errors>
+                <label class="check">
+                    <input
+                        type="checkbox"
+                        prop:checked=move || store.leave.partial_files.get()
+                        on:change=move |e| store.leave.partial_files.set(event_target_checked(&e))
+                    />
+                    "Allow incomplete files"
+                </label>
+            </Show>
+        </div>
+    }
+}
+
+/// The two links.
+#[component]
+fn Links(store: Store) -> impl IntoView {
     // The hash, and how many images point to it and to something else.
     let hash = Memo::new(move |_| {
         store
@@ -240,62 +272,58 @@ fn Downloads(store: Store, loader: Loader) -> impl IntoView {
         Some((_, at, of)) => format!("{} of {of} images differ or are missing.", of - at),
     };
     view! {
-        <section class="downloads" aria-label="Files and links">
-            <div class="files">
-                <div class="segments">
-                    {OUTPUTS.iter().map(button).collect_view()}
-                </div>
-                <Show when=is_gated>
-                    <div class="gate">
-                        {move || why.get().map(|text| view! { <p class=if errors() { "why" } else { "quiet" } id="why">{text}</p> })}
-                        <Show when=errors>
-                            <label class="check">
-                                <input
-                                    type="checkbox"
-                                    prop:checked=move || store.leave.partial_files.get()
-                                    on:change=move |e| store.leave.partial_files.set(event_target_checked(&e))
-                                />
-                                "Allow incomplete files"
-                            </label>
-                        </Show>
-                    </div>
-                </Show>
-            </div>
-            <div class="links">
-                <button
-                    class="button"
-                    data-kind="text"
-                    type="button"
-                    on:click=move |_| {
-                        let files = store.files.own.with_untracked(|f| *f != Default::default());
-                        let note = if files { " It does not include your own files." } else { "" };
-                        copy(link(None), format!("The link was copied.{note}"));
+        <div class="links">
+            <button
+                class="button"
+                data-kind="text"
+                type="button"
+                on:click=move |_| {
+                    let files = store.files.own.with_untracked(|f| *f != Default::default());
+                    let note = if files { " It does not include your own files." } else { "" };
+                    copy(store, link_of(store, None), format!("The link was copied.{note}"));
+                }
+            >
+                "Copy link"
+            </button>
+            <button
+                class="button"
+                data-kind="text"
+                type="button"
+                disabled=move || hash.get().is_none()
+                title=differ
+                aria-describedby=move || hash.get().is_none().then_some("why-pinned")
+                on:click=move |_| {
+                    if let Some((h, ..)) = hash.get_untracked() {
+                        copy(store, link_of(store, Some(h)), format!("The pinned link was copied. {}", differ()));
                     }
-                >
-                    "Copy link"
-                </button>
-                <button
-                    class="button"
-                    data-kind="text"
-                    type="button"
-                    disabled=move || hash.get().is_none()
-                    title=differ
-                    aria-describedby=move || hash.get().is_none().then_some("why-pinned")
-                    on:click=move |_| {
-                        if let Some((h, ..)) = hash.get_untracked() {
-                            copy(link(Some(h)), format!("The pinned link was copied. {}", differ()));
-                        }
-                    }
-                >
-                    "Copy pinned link"
-                </button>
-                {move || {
-                    let is_silent = hash.get().is_some() || store.is_busy();
-                    (!is_silent).then(|| view! { <span class="quiet" id="why-pinned">{differ}</span> })
-                }}
-            </div>
-        </section>
+                }
+            >
+                "Copy pinned link"
+            </button>
+            {move || {
+                let is_silent = hash.get().is_some() || store.is_busy();
+                (!is_silent).then(|| view! { <span class="quiet" id="why-pinned">{differ}</span> })
+            }}
+        </div>
     }
+}
+
+/// Puts a text on the clipboard, and says so.
+fn copy(store: Store, text: String, said: String) {
+    wasm_bindgen_futures::spawn_local(async move {
+        let is_done = browser::copy(&text).await;
+        store.said.set(if is_done { said } else { format!("No clipboard access. Copy it yourself: {text}") });
+    });
+}
+
+/// The link to what is chosen, at another tag where it is pinned.
+fn link_of(store: Store, pinned: Option<String>) -> String {
+    let mut choices = store.choices.get_untracked();
+    if let Some(hash) = pinned {
+        choices.put("tag", hash);
+    }
+    let query = link::write(&choices, store.files.own.with_untracked(|f| f.template.is_some()));
+    if query.is_empty() { browser::address() } else { format!("{}?{query}", browser::address()) }
 }
 
 /// What the filters leave out, and why.

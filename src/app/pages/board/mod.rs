@@ -62,55 +62,17 @@ pub fn Board(
 ) -> impl IntoView {
     let stages = Memo::new(move |_| store.results.with(|r| r.stages.clone()));
     let has_rows = move || store.results.with(|r| !r.rows.is_empty()) && stages.with(|s| !s.is_empty());
-    let said = move || match store.phase.get() {
+    let said = Signal::derive(move || match store.phase.get() {
         Phase::Stuck(_) => "Cannot query the registry.".to_owned(),
         Phase::Blocked(_) => "This link queries a registry on a private network.".to_owned(),
         Phase::Busy if !has_rows() => format!("Reading the {} …", store.reads()),
         _ if !has_rows() => "No image uses a channel's tag.".to_owned(),
         _ => stages.with(|s| answer(s)),
-    };
-    // Title and icon show the state to those who see the tab alone.
-    Effect::new(move |_| document().set_title(&format!("{} · overtag", said().trim_end_matches('.'))));
-    let mark = Memo::new(move |_| {
-        let is_wrong = stages.with(|s| s.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting)));
-        store.results.with(|r| favicon_hash(&r.stages, &r.rows)).map(|hash| (hash, is_wrong))
     });
-    Effect::new(move |_| {
-        if let Some((hash, is_wrong)) = mark.get() {
-            browser::set_icon(&icon(&hash, is_wrong));
-        }
-    });
+    show_in_tab(store, stages, said);
     notify(store, stages);
-    // As they were reported last, until all is read again; those of other choices are none of these.
-    let reasons = Memo::new(move |before: Option<&(usize, Reasons)>| {
-        let of = store.prepared.with(|p| Arc::as_ptr(p) as usize);
-        match (store.is_busy(), before.filter(|(b, _)| *b == of)) {
-            (true, Some(before)) => before.clone(),
-            (true, None) => (of, None),
-            (false, _) => (of, has_pipeline(store).then(|| why_not(store))),
-        }
-    });
-    let reasons = Signal::derive(move || reasons.get().1);
-    // Announced a second after it is shown: the screen reader Orca drops announcements while a table is drawn. Emptied again, because
-    // those who read the page find the sentence itself.
-    let announcement = RwSignal::new(String::new());
-    // What was to be said before that is not so any more.
-    let turn = StoredValue::new(0_u32);
-    Effect::new(move |last: Option<String>| {
-        let (text, last) = (said(), last.unwrap_or_default());
-        if store.is_busy() || text == last {
-            return last;
-        }
-        let own = turn.get_value() + 1;
-        turn.set_value(own);
-        let say = move |text: String, after: u64| {
-            let say = move || _ = (turn.try_get_value() == Some(own)).then(|| announcement.try_set(text));
-            set_timeout(say, Duration::from_secs(after));
-        };
-        say(text.clone(), 1);
-        say(String::new(), 5);
-        text
-    });
+    let reasons = reasons(store);
+    let announcement = announcement(store, said);
     let controls = move || {
         (!embed).then(|| {
             view! {
@@ -129,12 +91,7 @@ pub fn Board(
             <Source store=store />
             <Warnings store=store loader=loader />
             <Show when=move || !has_rows() && store.phase.get() == Phase::Done>
-                <div class="empty">
-                    <p>"The filters exclude every image, or no image in the template uses the channel's tag."</p>
-                    <Show when=move || !embed>
-                        <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
-                    </Show>
-                </div>
+                <Empty store=store embed=embed />
             </Show>
             <Show when=has_rows>
                 <Stages store=store stages=stages reasons=reasons embed=embed />
@@ -149,6 +106,70 @@ pub fn Board(
             <Cell store=store loader=loader />
         </div>
     }
+}
+
+/// Says that no image is on the board.
+#[component]
+fn Empty(store: Store, embed: bool) -> impl IntoView {
+    view! {
+        <div class="empty">
+            <p>"The filters exclude every image, or no image in the template uses the channel's tag."</p>
+            <Show when=move || !embed>
+                <button class="button" type="button" on:click=move |_| store.clear_filters()>"Clear the filters"</button>
+            </Show>
+        </div>
+    }
+}
+
+/// Shows the state in title and icon, to those who see the tab alone.
+fn show_in_tab(store: Store, stages: Memo<Vec<Stage>>, said: Signal<String>) {
+    Effect::new(move |_| document().set_title(&format!("{} · overtag", said.get().trim_end_matches('.'))));
+    let mark = Memo::new(move |_| {
+        let is_wrong = stages.with(|s| s.iter().any(|s| !matches!(s.state, State::Whole | State::Waiting)));
+        store.results.with(|r| favicon_hash(&r.stages, &r.rows)).map(|hash| (hash, is_wrong))
+    });
+    Effect::new(move |_| {
+        if let Some((hash, is_wrong)) = mark.get() {
+            browser::set_icon(&icon(&hash, is_wrong));
+        }
+    });
+}
+
+/// What holds the channels: as it was reported last, until all is read again; that of other choices is none of these.
+fn reasons(store: Store) -> Signal<Reasons> {
+    let reasons = Memo::new(move |before: Option<&(usize, Reasons)>| {
+        let of = store.prepared.with(|p| Arc::as_ptr(p) as usize);
+        match (store.is_busy(), before.filter(|(b, _)| *b == of)) {
+            (true, Some(before)) => before.clone(),
+            (true, None) => (of, None),
+            (false, _) => (of, has_pipeline(store).then(|| why_not(store))),
+        }
+    });
+    Signal::derive(move || reasons.get().1)
+}
+
+/// What a screen reader is to say, a second after it is shown: Orca drops announcements while a table is drawn. Emptied again, because
+/// those who read the page find the sentence itself.
+fn announcement(store: Store, said: Signal<String>) -> RwSignal<String> {
+    let announcement = RwSignal::new(String::new());
+    // What was to be said before that is not so any more.
+    let turn = StoredValue::new(0_u32);
+    Effect::new(move |last: Option<String>| {
+        let (text, last) = (said.get(), last.unwrap_or_default());
+        if store.is_busy() || text == last {
+            return last;
+        }
+        let own = turn.get_value() + 1;
+        turn.set_value(own);
+        let say = move |text: String, after: u64| {
+            let say = move || _ = (turn.try_get_value() == Some(own)).then(|| announcement.try_set(text));
+            set_timeout(say, Duration::from_secs(after));
+        };
+        say(text.clone(), 1);
+        say(String::new(), 5);
+        text
+    });
+    announcement
 }
 
 /// Images that follow no channel.
