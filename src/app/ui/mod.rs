@@ -129,61 +129,12 @@ pub fn Rows(
     };
     let lower = one.to_lowercase();
     let id = format!("help-{}", lower.replace(' ', "-"));
-    let described = id.clone();
-    let item = {
-        let lower = lower.clone();
-        move |i: usize| {
-            let input = |label: String, part: Option<bool>| {
-                let described = described.clone();
-                let value = move || {
-                    let text = at(i);
-                    match part {
-                        None => text,
-                        Some(is_first) => {
-                            let (a, b) = text.split_once('=').unwrap_or((&text, ""));
-                            (if is_first { a } else { b }).to_owned()
-                        }
-                    }
-                };
-                let typed = move |text: String| {
-                    let old = at(i);
-                    let (a, b) = old.split_once('=').unwrap_or((&old, ""));
-                    set(
-                        i,
-                        match part {
-                            None => text,
-                            Some(true) => format!("{text}={b}"),
-                            Some(false) => format!("{a}={text}"),
-                        },
-                    );
-                };
-                view! {
-                    <input
-                        class="input mono"
-                        spellcheck="false"
-                        autocapitalize="off"
-                        autocomplete="off"
-                        aria-label=label
-                        aria-describedby=move || wrong.get().map(|_| described.clone())
-                        prop:value=value
-                        on:input=move |e| typed(event_target_value(&e))
-                    />
-                }
-            };
-            let fields = match pair {
-                Some((a, b)) => view! {
-                    <span class="pair">{input(format!("{a} {}", i + 1), Some(true))}{input(format!("{b} {}", i + 1), Some(false))}</span>
-                }
-                .into_any(),
-                None => input(format!("{one} {}", i + 1), None).into_any(),
-            };
-            view! {
-                <li>
-                    {fields}
-                    <button class="icon" type="button" aria-label=format!("Remove {lower} {}", i + 1) on:click=move |_| remove(i)>"×"</button>
-                </li>
-            }
-        }
+    let help = id.clone();
+    let item = move |i: usize| {
+        let (value, help) = (Signal::derive(move || at(i)), help.clone());
+        let typed = Callback::new(move |text| set(i, text));
+        let removed = Callback::new(move |()| remove(i));
+        view! { <Value one=one pair=pair i=i value=value on_input=typed on_remove=removed wrong=wrong help=help /> }
     };
     view! {
         <fieldset class="rows">
@@ -192,6 +143,65 @@ pub fn Rows(
             {move || wrong.get().map(|text| view! { <p class="help" data-kind="error" id=id.clone()>{text}</p> })}
             <button class="button add" data-kind="text" type="button" on:click=move |_| extra.set(true)>{format!("Add {lower}")}</button>
         </fieldset>
+    }
+}
+
+/// A value of a list: one field or two, and a button that takes it off.
+#[component]
+fn Value(
+    one: &'static str,
+    pair: Option<(&'static str, &'static str)>,
+    i: usize,
+    value: Signal<String>,
+    on_input: Callback<String>,
+    on_remove: Callback<()>,
+    wrong: Signal<Option<String>>,
+    /// The id of what says what is wrong.
+    help: String,
+) -> impl IntoView {
+    let halves =
+        |text: &str| text.split_once('=').map_or((text.to_owned(), String::new()), |(a, b)| (a.to_owned(), b.to_owned()));
+    // All of a value, or what is before or after its `=`.
+    let input = |label: String, part: Option<bool>| {
+        let described = help.clone();
+        let shown = move || match part {
+            None => value.get(),
+            Some(true) => halves(&value.get()).0,
+            Some(false) => halves(&value.get()).1,
+        };
+        let typed = move |text: String| {
+            let (a, b) = halves(&value.get_untracked());
+            on_input.run(match part {
+                None => text,
+                Some(true) => format!("{text}={b}"),
+                Some(false) => format!("{a}={text}"),
+            });
+        };
+        view! {
+            <input
+                class="input mono"
+                spellcheck="false"
+                autocapitalize="off"
+                autocomplete="off"
+                aria-label=label
+                aria-describedby=move || wrong.get().map(|_| described.clone())
+                prop:value=shown
+                on:input=move |e| typed(event_target_value(&e))
+            />
+        }
+    };
+    let fields = match pair {
+        Some((a, b)) => view! {
+            <span class="pair">{input(format!("{a} {}", i + 1), Some(true))}{input(format!("{b} {}", i + 1), Some(false))}</span>
+        }
+        .into_any(),
+        None => input(format!("{one} {}", i + 1), None).into_any(),
+    };
+    view! {
+        <li>
+            {fields}
+            <button class="icon" type="button" aria-label=format!("Remove {} {}", one.to_lowercase(), i + 1) on:click=move |_| on_remove.run(())>"×"</button>
+        </li>
     }
 }
 
