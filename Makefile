@@ -28,10 +28,10 @@ build:
 test:
 	@.ci/setup page tests
 	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --workspace --all-targets --features test-browser -- -D warnings
 	cargo clippy --quiet $(web) -- -D warnings
 	trunk build --release
-	cargo test --quiet
+	cargo test --quiet --features test-browser
 
 bench:
 	@.ci/setup page tests bench

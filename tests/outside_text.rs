@@ -18,6 +18,17 @@ fn run(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
     (command.status.code(), text(&command.stdout) + &text(&command.stderr))
 }
 
+/// Arguments, and what came of them.
+type Outcome<'a> = (&'a [&'a str], (Option<i32>, String));
+
+/// Runs the command line with each of these arguments, all at once.
+fn run_each<'a>(folder: &Path, all: &[&'a [&'a str]]) -> Vec<Outcome<'a>> {
+    std::thread::scope(|scope| {
+        let started: Vec<_> = all.iter().map(|args| (*args, scope.spawn(|| run(folder, args)))).collect();
+        started.into_iter().map(|(args, thread)| (args, thread.join().expect("it does not panic"))).collect()
+    })
+}
+
 fn assert_tame(text: &str, case: &str) {
     let wild = text.chars().find(|c| c.is_control() && *c != '\n' || matches!(c, '\u{202e}'));
     assert_eq!(wild, None, "{case}: {text}");
@@ -123,14 +134,16 @@ fn hostile_snapshot_texts_are_rejected_or_cleaned() {
             fs::write(folder.path().join("hostile.json"), text).expect("written");
             let case = format!("{name} = {value}");
             let mut is_refused = false;
-            for args in [
-                &["board", "--release", "demo", "--snapshot", "hostile.json"][..],
-                &["board", "--release", "demo", "--snapshot", "hostile.json", "--format", "json"],
-                &["board", "--release", "demo", "--snapshot", "hostile.json", "--format", "svg"],
-                &["prepare", "--release", "demo", "--snapshot", "hostile.json"],
-                &["snapshot", "--snapshot", "hostile.json", "--compare", "s.json"],
-            ] {
-                let (status, said) = run(folder.path(), args);
+            for (args, (status, said)) in run_each(
+                folder.path(),
+                &[
+                    &["board", "--release", "demo", "--snapshot", "hostile.json"][..],
+                    &["board", "--release", "demo", "--snapshot", "hostile.json", "--format", "json"],
+                    &["board", "--release", "demo", "--snapshot", "hostile.json", "--format", "svg"],
+                    &["prepare", "--release", "demo", "--snapshot", "hostile.json"],
+                    &["snapshot", "--snapshot", "hostile.json", "--compare", "s.json"],
+                ],
+            ) {
                 assert!(matches!(status, Some(0..=3)), "{case}: {args:?}: {status:?} {said}");
                 assert_tame(&said, &format!("{case}: {args:?}"));
                 is_refused |= said.contains("damaged") || said.contains("not a snapshot");
@@ -177,9 +190,10 @@ fn hostile_pipeline_responses_are_cleaned() {
         for value in [quoted.clone(), json!(1e30), json!(u64::MAX), json!(-5), json!(4_102_444_800_u64), json!([1]), Value::Null]
         {
             write("d.json", json!([promotion(key, value.clone())]).to_string());
-            for format in ["table", "json"] {
-                let args = ["board", "--release", "demo", "--dlrn", "d.json", "--criteria", "c.yaml", "--format", format];
-                let (status, said) = run(folder.path(), &args);
+            let args = |format| ["board", "--release", "demo", "--dlrn", "d.json", "--criteria", "c.yaml", "--format", format];
+            let formats = [args("table"), args("json")];
+            for (args, (status, said)) in run_each(folder.path(), &[&formats[0][..], &formats[1]]) {
+                let format = args[args.len() - 1];
                 assert!(matches!(status, Some(0..=3)), "{key} {value}: {said}");
                 assert_tame(&said, &format!("{key} {value} {format}"));
                 assert!(
