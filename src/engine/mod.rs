@@ -8,15 +8,15 @@
 //! | [`error`], [`wording`], [`time`], [`url`], [`yaml`] | what everything is written with |
 //! | [`image`] | references, tags, digests and versions of images |
 //! | [`release`] | the built-in templates, defaults and roles |
+//! | [`registry`] | how a registry is queried: requests and answers as plain data, a row for each API |
 //! | [`options`] | what a person may choose: definitions, link, checked settings |
 //! | [`template`] | template and filters → the list of images |
-//! | [`registry`] | how a registry is asked: requests and answers as plain data |
 //! | [`resolve`] | facts → what is written for an image, or which facts are missing |
 //! | [`pipeline`] | the pipeline around the registry: DLRN's promotions and votes, the promoter's criteria, Zuul's builds |
 //! | [`snapshot`] | facts as a file, read in place of registries |
 //! | [`session`] | hands out requests, takes answers, ends in rows |
 //! | [`board`] | images by channels: what each channel is, and when it was promoted |
-//! | [`output`] | the files, the report and the comparison |
+//! | [`output`] | the files, a row for each; the report and the comparison |
 //! | [`demo`] | the made-up registry of the demo release |
 
 pub mod board;
