@@ -141,7 +141,13 @@ impl Settings {
         (settings, bounded(check.wrong))
     }
 
-    /// What was written for a choice that is one word or an address, if it may be that.
+    /// What was written for a choice that is one word or an address; none where it may not be that.
+    ///
+    /// ```
+    /// use overtag::engine::options::{link, settings::Settings};
+    /// let (settings, _) = Settings::new(&link::read("?missing=keep&group=size").0, false);
+    /// assert_eq!((settings.value("missing"), settings.value("group")), (Some("keep"), None));
+    /// ```
     pub fn value(&self, key: &str) -> Option<&str> {
         self.plain.get(key).map(String::as_str)
     }

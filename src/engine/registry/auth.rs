@@ -262,8 +262,8 @@ impl Authfile {
                 (Some((place, name, key)), _) => Helper { name: name.clone(), server: key.clone(), place },
                 (None, Some(store)) if self.logins.of(repository).is_none() => {
                     let place = repository.host.clone();
-                    let majority_hash = if place == "docker.io" { "https://index.docker.io/v1/" } else { &place };
-                    let server = self.keys.get(&place).map_or(majority_hash, String::as_str).to_owned();
+                    let default_key = if place == "docker.io" { "https://index.docker.io/v1/" } else { &place };
+                    let server = self.keys.get(&place).map_or(default_key, String::as_str).to_owned();
                     Helper { name: store.clone(), server, place }
                 }
                 _ => continue,
@@ -523,7 +523,7 @@ mod tests {
     fn login_forms_are_read_or_rejected() {
         let basic = |user: &str, password: &str| Ok(Some(Login::new(user, password)));
         let refresh = |token: &str| Ok(Some(Login::refresh(token)));
-        let status_and_code = |why: &str| Err(why.to_owned());
+        let unusable = |why: &str| Err(why.to_owned());
         for (entry, want) in [
             (r#"{"auth": "dTpzZWNyZXQ="}"#, basic("u", "secret")),
             (r#"{"auth": "dTpzZWNyZXQ"}"#, basic("u", "secret")),
@@ -538,10 +538,10 @@ mod tests {
                 Ok(Some(Login::Refresh { token: Secret::new("t"), password: Some(("u".to_owned(), Secret::new("secret"))) })),
             ),
             (r#"{"auth": "PHRva2VuPjp0"}"#, refresh("t")),
-            (r#"{"auth": "!"}"#, status_and_code("its auth is not base64 of USER:PASSWORD")),
-            (r#"{"auth": "dQ=="}"#, status_and_code("its auth is not base64 of USER:PASSWORD")),
-            (r#"{"username": "u"}"#, status_and_code("it has a username and no password")),
-            (r#"{"registrytoken": "t"}"#, status_and_code("it has a registrytoken, which is not supported")),
+            (r#"{"auth": "!"}"#, unusable("its auth is not base64 of USER:PASSWORD")),
+            (r#"{"auth": "dQ=="}"#, unusable("its auth is not base64 of USER:PASSWORD")),
+            (r#"{"username": "u"}"#, unusable("it has a username and no password")),
+            (r#"{"registrytoken": "t"}"#, unusable("it has a registrytoken, which is not supported")),
             ("{}", Ok(None)),
         ] {
             let entry: Value = serde_json::from_str(entry).expect("JSON");

@@ -131,12 +131,12 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Registry
         };
         let mut images = children.iter().filter(is_image);
         let first = images.clone().next();
-        let majority_hash = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
+        let linux_amd64 = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
         let form_of = |child: &Value| match child.get("mediaType").and_then(Value::as_str) {
             Some(t) if Form::Oci.holds(t) => Form::Oci,
             _ => Form::Docker,
         };
-        (Manifest::Index(majority_hash.or(first).and_then(|c| Some((digest_in(c)?, form_of(c))))), DOCKER_LIST)
+        (Manifest::Index(linux_amd64.or(first).and_then(|c| Some((digest_in(c)?, form_of(c))))), DOCKER_LIST)
     } else if let Some(config) = body.get("config") {
         let digest = digest_in(config).ok_or_else(|| malformed("the manifest names no config"))?;
         (Manifest::Image(digest), DOCKER_IMAGE)
@@ -144,8 +144,8 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Registry
         return Err(malformed("the registry sent JSON that is not a manifest"));
     };
     let known = [DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX];
-    let status_and_code = body.get("mediaType").and_then(Value::as_str);
-    let media_type = [status_and_code, Some(response.content_type.as_str())].into_iter().flatten().find(|t| known.contains(t));
+    let declared = body.get("mediaType").and_then(Value::as_str);
+    let media_type = [declared, Some(response.content_type.as_str())].into_iter().flatten().find(|t| known.contains(t));
     Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
 }
 
@@ -167,8 +167,8 @@ pub fn checked_digest(response: &Response) -> Result<String, RegistryError> {
     let digest = content_digest(&response.body);
     match &response.digest {
         // What is not a digest of the kind that we compute says nothing: bare hexadecimals, quotes, another algorithm.
-        Some(status_and_code) if is_digest(status_and_code) && *status_and_code != digest => {
-            Err(malformed(&format!("the registry reports {} for a manifest that has {digest}", clean(status_and_code))))
+        Some(declared) if is_digest(declared) && *declared != digest => {
+            Err(malformed(&format!("the registry reports {} for a manifest that has {digest}", clean(declared))))
         }
         _ => Ok(digest),
     }

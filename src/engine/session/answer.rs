@@ -31,8 +31,8 @@ pub(super) enum Decision {
     Retry,
     /// Send it again, not before this moment in milliseconds.
     RetryAt(u64),
-    /// Send this request to see whether the host speaks the other API, then send the query again.
-    DetectApi(Request),
+    /// Send this request to see whether the host speaks that API, then send the query again.
+    DetectApi(Dialect, Request),
     /// Hold it back until the host was probed.
     Probe,
     /// Query the host by this API from now on.
@@ -53,9 +53,9 @@ pub(super) enum HostDecision {
 }
 
 /// Both.
-pub(super) type Verdict = (Decision, HostDecision);
+pub(super) type Judgement = (Decision, HostDecision);
 
-impl From<Decision> for Verdict {
+impl From<Decision> for Judgement {
     fn from(decision: Decision) -> Self {
         (decision, HostDecision::Keep)
     }
@@ -75,7 +75,7 @@ impl Run {
                 self.host(&flight.host).auth.probed = Some(outcome.is_ok());
                 self.take_token(repository, flight, Err(unexplained()));
             }
-            Purpose::DetectApi(query) => self.take_detection(query, &flight, &outcome),
+            Purpose::DetectApi(query, dialect) => self.take_detection(query, dialect, &flight, &outcome),
             Purpose::Check { error, tried } => self.take_check(error, tried, &flight, &outcome),
             Purpose::Probe => {
                 let host = self.host(&flight.host);
@@ -107,8 +107,9 @@ impl Run {
         self.act(query, flight, outcome, verdict);
     }
 
-    /// Decides what the outcome of a query's request means.
-    fn judge(&mut self, query: &Query, flight: &Flight, outcome: &Outcome) -> Verdict {
+    /// Decides what the outcome of a query's request means. This and the parts that it calls note what the outcome shows of the host:
+    /// its rate limit, its failures, its logins. They send nothing, and end no query.
+    fn judge(&mut self, query: &Query, flight: &Flight, outcome: &Outcome) -> Judgement {
         let response = match outcome {
             Ok(response) => response,
             Err(Failure::Network(_)) if self.client.caller == Caller::Browser => return self.diagnose(query, flight, false),
@@ -185,12 +186,11 @@ impl Run {
         self.facts.answers.iter().any(|(query, answer)| query.repository() == Some(repository) && answer.is_ok())
     }
 
-    /// Takes the answer to the request that shows whether a host speaks the other API.
-    fn take_detection(&mut self, query: Query, flight: &Flight, outcome: &Outcome) {
+    /// Takes the answer to the request that shows whether a host speaks an API.
+    fn take_detection(&mut self, query: Query, dialect: Dialect, flight: &Flight, outcome: &Outcome) {
         let host = self.host(&flight.host);
-        let tried = host.api.dialect.next(host.api.others_tried.saturating_sub(1));
-        match (outcome, tried) {
-            (Ok(response), Some(dialect)) if (dialect.speaks)(response) => {
+        match outcome {
+            Ok(response) if (dialect.speaks)(response) => {
                 host.contact.answered = true;
                 host.contact.answered_preflighted |= flight.request.needs_preflight();
                 self.switch(&flight.host, dialect);
@@ -200,7 +200,7 @@ impl Run {
     }
 
     /// Carries out what was decided about a query and its host.
-    pub(super) fn act(&mut self, query: Query, flight: Flight, outcome: Outcome, (decision, about_host): Verdict) {
+    pub(super) fn act(&mut self, query: Query, flight: Flight, outcome: Outcome, (decision, about_host): Judgement) {
         let name = flight.host.clone();
         let after = matches!(about_host, HostDecision::CheckIfFailed).then(|| query.clone());
         match decision {
@@ -225,7 +225,7 @@ impl Run {
                 self.flights.retries += 1;
                 self.queue.push_later(at, query);
             }
-            Decision::DetectApi(request) => self.detect_api(query, request),
+            Decision::DetectApi(dialect, request) => self.detect_api(query, dialect, request),
             Decision::Probe => self.probe(query),
             Decision::Switch(dialect) => self.switch(&name, dialect),
         }

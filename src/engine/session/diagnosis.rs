@@ -68,10 +68,10 @@ pub enum Next {
 
 /// Works it out.
 pub fn diagnose(evidence: FailureEvidence<'_>) -> Next {
-    let (page, query_of) = (Address::parse(evidence.page), Address::parse(evidence.url));
-    let host = query_of.map_or("", |a| a.host);
+    let (page, target) = (Address::parse(evidence.page), Address::parse(evidence.url));
+    let host = target.map_or("", |a| a.host);
     let is_secure = page.is_some_and(|p| p.scheme == "https");
-    if is_secure && query_of.is_some_and(|a| a.scheme == "http") && !is_local_by_spelling(host) {
+    if is_secure && target.is_some_and(|a| a.scheme == "http") && !is_local_by_spelling(host) {
         return Next::Verdict(Cause::MixedContent);
     }
     if evidence.offline {

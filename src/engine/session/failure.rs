@@ -1,6 +1,6 @@
 //! What a failed request means: try again, slow down, or give the query or its host up.
 
-use super::answer::{Decision, HostDecision, Outcome, Verdict, error_of, unexplained};
+use super::answer::{Decision, HostDecision, Judgement, Outcome, error_of, unexplained};
 use super::budget::OVERLOAD_TRIES;
 use super::diagnosis::{self, Cause, FailureEvidence};
 use super::host::{FAILURES, OTHERS};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 impl Run {
     /// Works out why a browser could not read a host.
-    pub(super) fn diagnose(&mut self, query: &Query, flight: &Flight, offline: bool) -> Verdict {
+    pub(super) fn diagnose(&mut self, query: &Query, flight: &Flight, offline: bool) -> Judgement {
         let is_probe = matches!(flight.purpose, Purpose::Probe);
         let attempts = self.budget.attempts(query);
         attempts.failed += u32::from(!is_probe);
@@ -61,7 +61,7 @@ impl Run {
             diagnosis::Next::Probe => match (host.api.next(), query.repository()) {
                 (Some(other), Some(repository)) => {
                     host.api.others_tried += 1;
-                    Decision::DetectApi((other.detect)(&endpoint, repository)).into()
+                    Decision::DetectApi(other, (other.detect)(&endpoint, repository)).into()
                 }
                 _ => Decision::Probe.into(),
             },
@@ -76,7 +76,7 @@ impl Run {
         flight: &Flight,
         outcome: &Outcome,
         reported: Option<Duration>,
-    ) -> Verdict {
+    ) -> Judgement {
         let (now, name) = (self.now, &flight.host);
         let left = self.budget.left(query, now.ms);
         let error = error_of(outcome);
@@ -119,7 +119,7 @@ impl Run {
     }
 
     /// Decides what "too many requests" means where the host says to wait longer than an image may take.
-    fn judge_long_wait(&mut self, flight: &Flight, outcome: &Outcome, reported: Duration) -> Verdict {
+    fn judge_long_wait(&mut self, flight: &Flight, outcome: &Outcome, reported: Duration) -> Judgement {
         let (name, status) = (&flight.host, outcome.as_ref().map_or(429, |r| r.status));
         let message = format!("rate limited by {name} for {} s ({status})", reported.as_secs());
         let error = RegistryError { message, hint: "retry after that time".to_owned() };
@@ -137,7 +137,7 @@ impl Run {
 
     /// Decides what is overload, most likely. Where it happens to one query again and again while others succeed, the trouble is its
     /// own, and the others do not wait for it.
-    fn judge_overload(&mut self, query: &Query, flight: &Flight, outcome: &Outcome, reported: Option<Duration>) -> Verdict {
+    fn judge_overload(&mut self, query: &Query, flight: &Flight, outcome: &Outcome, reported: Option<Duration>) -> Judgement {
         let now = self.now;
         let attempts = self.budget.attempts(query);
         let tries = attempts.failed;
@@ -165,7 +165,7 @@ impl Run {
     }
 
     /// Decides what a failure means that may pass by itself.
-    pub(super) fn judge_transient(&mut self, query: &Query, flight: &Flight, outcome: &Outcome) -> Verdict {
+    pub(super) fn judge_transient(&mut self, query: &Query, flight: &Flight, outcome: &Outcome) -> Judgement {
         let now = self.now;
         if let Ok(response) = outcome
             && response.status == 503
@@ -194,7 +194,7 @@ impl Run {
     }
 
     /// Retries a query later, or ends it where it was tried often enough.
-    fn retry_or_end(&mut self, query: &Query, flight: &Flight, outcome: &Outcome, tries: u32, pause: Duration) -> Verdict {
+    fn retry_or_end(&mut self, query: &Query, flight: &Flight, outcome: &Outcome, tries: u32, pause: Duration) -> Judgement {
         if tries < TRIES && pause < self.budget.left(query, self.now.ms) {
             return Decision::RetryAt(self.now.ms + pause.as_millis() as u64).into();
         }
@@ -231,8 +231,8 @@ impl Run {
 }
 
 impl HostDecision {
-    /// This, or where it is to do nothing, the other.
+    /// The one that does more; this one, where both check the host.
     fn or(self, other: Self) -> Self {
-        if matches!(self, Self::Keep) { other } else { self }
+        if matches!((&self, &other), (Self::Keep, _) | (_, Self::GiveUp(_))) { other } else { self }
     }
 }

@@ -8,14 +8,14 @@ use super::{Flight, Purpose, Run};
 use crate::engine::registry::http::{
     BODY_LIMIT, Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, TRIES, TRY_LIMIT, backoff, is_transient, retry_after,
 };
-use crate::engine::registry::{Caller, Query, RegistryError};
+use crate::engine::registry::{Caller, Dialect, Query, RegistryError};
 use std::collections::HashSet;
 
 impl Run {
-    /// Sends a request that shows whether the host speaks the other API, and the query after it.
-    pub(super) fn detect_api(&mut self, query: Query, request: Request) {
+    /// Sends a request that shows whether the host speaks an API, and the query after it.
+    pub(super) fn detect_api(&mut self, query: Query, dialect: Dialect, request: Request) {
         let host = query.host().to_owned();
-        self.queue.push_urgent(Urgent { purpose: Purpose::DetectApi(query), host, request, limit: TRY_LIMIT });
+        self.queue.push_urgent(Urgent { purpose: Purpose::DetectApi(query, dialect), host, request, limit: TRY_LIMIT });
     }
 
     /// Holds a query back until it is known whether anything answers at its host.
@@ -123,12 +123,11 @@ impl Run {
 
     /// Ends what was queried meanwhile of hosts that are given up.
     fn apply_verdicts(&mut self) {
-        let verdict = |run: &Self, query: &Query| run.hosts.get(query.host()).and_then(|host| host.verdict.clone());
-        while let Some(query) = {
+        loop {
             let hosts = &self.hosts;
-            self.queue.take_first(|query| hosts.get(query.host()).is_some_and(|host| host.verdict.is_some()))
-        } {
-            if let Some(error) = verdict(self, &query) {
+            let is_given_up = |query: &Query| hosts.get(query.host()).is_some_and(|host| host.verdict.is_some());
+            let Some(query) = self.queue.take_first(is_given_up) else { return };
+            if let Some(error) = self.host(query.host()).verdict.clone() {
                 self.learn(query, Err(error));
             }
         }
@@ -142,7 +141,7 @@ fn check_request(error: RegistryError, tried: u32, host: &str, request: Request)
 /// The query that a request is sent for.
 fn query_of(purpose: &Purpose) -> Option<&Query> {
     match purpose {
-        Purpose::Query(query) | Purpose::DetectApi(query) => Some(query),
+        Purpose::Query(query) | Purpose::DetectApi(query, _) => Some(query),
         Purpose::Token(_) | Purpose::TokenProbe(_) | Purpose::Probe | Purpose::Check { .. } => None,
     }
 }

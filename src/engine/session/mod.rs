@@ -103,8 +103,8 @@ enum Purpose {
     Query(Query),
     /// A token to read a repository.
     Token(Repository),
-    /// Whether the host speaks the other API; the question is put again afterwards.
-    DetectApi(Query),
+    /// Whether the host speaks an API; the query is sent again afterwards.
+    DetectApi(Query, Dialect),
     /// Whether anything answers there.
     Probe,
     /// Whether a host whose requests fail still answers.
@@ -160,8 +160,8 @@ impl Run {
         facts.answers.retain(|_, answer| !has_failed(answer));
         if let Some(snapshot) = &snapshot {
             facts.asked_at = snapshot.fetched();
-            facts.is_snapshot = true;
         }
+        facts.is_snapshot = snapshot.is_some();
         for image in resolver.images() {
             if let Ok(reference) = &image.reference {
                 let host = &reference.repository.host;
@@ -269,9 +269,9 @@ impl Run {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.plain_hosts.clone();
         }
-        let query_of = self.facts.exchanges.keys().map(|query| query.host().to_owned()).collect::<BTreeSet<_>>();
+        let queried = self.facts.exchanges.keys().map(|query| query.host().to_owned()).collect::<BTreeSet<_>>();
         let is_plain = |host: &String| self.endpoint(host).starts_with("http://") && host != crate::engine::release::DEMO_HOST;
-        query_of.into_iter().filter(is_plain).collect()
+        queried.into_iter().filter(is_plain).collect()
     }
 
     /// Hosts that a page cannot read, why, and by which API they were asked.

@@ -50,7 +50,7 @@ impl Queue {
         self.ready.insert(at, query);
     }
 
-    /// Keeps a query back until `at`.
+    /// Sends a query later, not before `at`.
     pub(super) fn push_later(&mut self, at: u64, query: Query) {
         self.later.push((at, query));
     }
@@ -151,7 +151,7 @@ impl Queue {
         self.awaiting_probe.retain(|query| query.host() != host);
     }
 
-    /// Removes the queries that were never sent.
+    /// Removes the queries that are ready to be sent.
     pub(super) fn clear_ready(&mut self) {
         self.ready.clear();
     }

@@ -57,7 +57,8 @@ impl Run {
         self.forget_work();
         // What is learnt may lead to further queries.
         let mut queries = Vec::new();
-        while let Some(query) = self.rows.first_wanted() {
+        loop {
+            let Some(query) = self.rows.wanted().next().cloned() else { break };
             queries.push(query.clone());
             self.learn(
                 query,

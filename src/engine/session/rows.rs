@@ -38,11 +38,6 @@ impl RowStates {
         self.waiting.keys()
     }
 
-    /// Any query that is waited for.
-    pub(super) fn first_wanted(&self) -> Option<Query> {
-        self.waiting.keys().next().cloned()
-    }
-
     /// Notes that the caller waits for a query, and no image.
     pub(super) fn want(&mut self, query: Query) {
         self.waiting.insert(query, Vec::new());

@@ -220,11 +220,12 @@ fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Res
     }
 }
 
-/// The questions for the history of every tag that moves, on hosts that report it.
+/// The queries for the history of every tag that moves, on hosts that report it.
 pub fn histories(facts: &Facts, references: &[&Reference]) -> Vec<Query> {
     let is_known = |r: &&&Reference| {
         let overview = facts.answers.get(&Query::Overview { repository: r.repository.clone() });
         TagClass::of(&r.tag) == TagClass::Moving
+            && facts.capabilities(&r.repository).has_tag_history
             && matches!(overview, Some(Ok(Answer::Overview(Ok(o)))) if o.tags.contains_key(&r.tag) || !o.whole)
     };
     references.iter().filter(is_known).map(|r| Query::History { repository: r.repository.clone(), tag: r.tag.clone() }).collect()
