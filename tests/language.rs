@@ -118,7 +118,7 @@ fn readme_names_every_parameter_and_flag() {
         let flag = span.trim_end_matches(['.', ';', ':']);
         let is_choice = DEFINITIONS.iter().any(|d| d.key.replace('_', "-") == flag[2..]);
         let is_ours = !is_choice && flag[2..].starts_with(|c: char| c.is_ascii_lowercase());
-        let is_others = ["--test", "--release", "--authfile"].contains(&flag);
+        let is_others = ["--test", "--release", "--authfile", "--features"].contains(&flag);
         assert!(!is_ours || is_others || help.contains(flag), "no verb has the flag {flag}");
     }
 }
