@@ -18,7 +18,7 @@ use crate::engine::template::plan::{Image, Plan};
 use crate::net::native;
 use std::sync::Arc;
 
-/// The snapshot whose history is carried on; none where there is no such file yet.
+/// Returns the snapshot whose history is extended, or `None` where the file does not exist yet.
 ///
 /// # Errors
 /// It cannot be read, and the new snapshot would take its place: months of history would be lost.

@@ -9,7 +9,7 @@ pub enum Kind {
     Usage,
     /// A template, roles file or environment is wrong.
     Template,
-    /// A registry could not be asked, or its answer makes no sense.
+    /// A registry could not be queried, or its response makes no sense.
     Registry,
     /// A condition failed: the query was answered, and not as required.
     No,

@@ -76,7 +76,7 @@ impl Loader {
     fn follow(self, prepared: Arc<Prepared>) {
         self.stop();
         self.store.leave.partial_files.set(false);
-        // Rows of one view are none of another's.
+        // Rows of one view do not belong in another.
         if self.view.get_value() != prepared.settings.view {
             self.view.set_value(prepared.settings.view);
             self.store.board.opened.set(None);

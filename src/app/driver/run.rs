@@ -60,7 +60,7 @@ impl Loader {
         let resolver = if is_asked { Resolver::for_board } else { Resolver::new }(prepared.settings.clone(), images);
         let work = Work { asked_by, ..Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at) };
         self.work.set_value(Some(work.clone()));
-        // What was promoted elsewhere is none of this.
+        // Promotions of other channels do not belong here.
         self.store.results.update(|r| (r.timeline, r.pipeline) = Default::default());
         self.store.board.history_trouble.set(None);
         self.evaluate(work, move |work| {

@@ -92,7 +92,7 @@ impl Loader {
         let run = work.run.borrow();
         let failed = queries.iter().find_map(|query| run.facts().answers.get(query)?.as_ref().err());
         if let Some(error) = failed.filter(|_| run.snapshot().is_none() && self.store.board.wants_history.get_untracked()) {
-            // It is nothing that there is none of: the visitor may ask again.
+            // A failure is not an empty history: the button is offered again.
             self.store.board.history_trouble.set(Some(format!("{}: {}", error.message, error.hint)));
             self.store.board.wants_history.set(false);
             *work.history_of.borrow_mut() = None;

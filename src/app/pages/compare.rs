@@ -178,7 +178,7 @@ fn row((key, change): (String, Change)) -> impl IntoView {
     view! { <tr data-change=word><th scope="row" title=key>{path}</th><td>{word}</td><td>{from.map(hash)}</td><td>{to.map(hash)}</td></tr> }
 }
 
-/// Says that some of a side could not be asked: it is left out of the files, and is not to be taken for what is gone.
+/// Reports images of a side that could not be checked. The files leave them out, which does not mean that they were removed.
 fn unasked(side: &Side) -> Option<impl IntoView + use<>> {
     let n = side.entries.values().filter(|e| matches!(e, Entry::Unknown(_))).count();
     (n > 0).then(|| {

@@ -82,7 +82,7 @@ pub enum State {
     Empty,
     /// All are there, and of some it is not known at which hash they are.
     Unproven,
-    /// Some images could not be asked.
+    /// Some images could not be checked.
     Unknown,
 }
 

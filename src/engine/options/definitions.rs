@@ -266,7 +266,7 @@ impl Choices {
         }
     }
 
-    /// Whether a value of a key says nothing that would not hold without it.
+    /// Whether a value of a key equals its default, so that a link can leave it out.
     pub fn is_default(&self, key: &str, value: &str, own_template: bool) -> bool {
         match definition(key) {
             Some(d) if d.is_repeatable() => value.is_empty(),

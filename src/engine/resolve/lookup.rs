@@ -101,7 +101,7 @@ impl Lookup<'_> {
     }
 
     /// A 404 without a code is the registry's word only if this is a registry at all, and a 401 only if the namespace's public
-    /// repositories can be listed and this is none of them.
+    /// repositories can be listed and this one is not among them.
     pub(super) fn confirm_absence(&self, repository: &Repository, missing: NotFound) -> Step<()> {
         match missing {
             NotFound::Tag | NotFound::Repository => {}

@@ -102,7 +102,7 @@ impl Run {
                 return Some(self.launch(Purpose::Token(repository), name, request, limit));
             }
             Authorization::Await(repository) => {
-                // To wait for another repository's token takes none of its own time.
+                // The wait for another repository's token does not count against its own time.
                 self.close(&query);
                 self.tokens.hold(repository, query);
                 return None;

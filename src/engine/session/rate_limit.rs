@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// A host's pace. Times are milliseconds since any beginning.
+/// The rate at which a host is queried. Times are milliseconds since any beginning.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limit: f64,
@@ -81,7 +81,7 @@ impl RateLimit {
     /// The host refused a request that was sent at `sent`, and said how long to wait, or not.
     pub fn rate_limited(&mut self, sent: u64, now: u64, reported: Option<Duration>, random: f64) {
         self.refused_since.get_or_insert(now);
-        // What was under way when the host first refused says nothing new.
+        // A refusal of a request that was sent before the first one adds no information.
         if self.was_cut && sent < self.cut_at {
             return;
         }

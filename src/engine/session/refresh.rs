@@ -102,7 +102,7 @@ impl Run {
     pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
         self.previous.rows = self.summarize().0;
         self.previous.asked_at = self.facts.asked_at;
-        // Of a tag that could not be asked this time it still counts what it pointed to the last time.
+        // For a tag that cannot be checked this time, what it pointed to last time still counts.
         self.previous.digests.extend(self.facts.forget_moving(asked_at));
         self.start_over(logins);
     }

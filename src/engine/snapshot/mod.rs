@@ -77,7 +77,7 @@ struct Kept {
     /// The registry said that there is no such repository.
     #[serde(skip_serializing_if = "is_false")]
     absent: bool,
-    /// It is none of the public repositories of its namespace; with an error, private or not there.
+    /// It is not among the public repositories of its namespace; with an error, private or not there.
     #[serde(skip_serializing_if = "is_false")]
     hidden: bool,
     /// It was answered with 404 by what did not prove to be a registry.

@@ -7,7 +7,10 @@ use crate::engine::error::clean;
 /// The tags of YAML's own types (<https://yaml.org/type/>).
 const CORE: &str = "tag:yaml.org,2002:";
 
-/// The name of a tag of YAML's own types; none where there is no tag, or the one that says nothing.
+/// Returns the name of one of YAML's own types, such as `int` for `!!int`. Returns `None` without a tag, and for `!`, which names no type.
+///
+/// # Errors
+/// Any other tag.
 pub(super) fn core_tag(tag: Option<&str>) -> Result<Option<&str>, String> {
     match tag {
         None | Some("!") => Ok(None),

@@ -135,7 +135,7 @@ fn show_in_tab(store: Store, stages: Memo<Vec<Stage>>, said: Signal<String>) {
     });
 }
 
-/// What holds the channels: as it was reported last, until all is read again; that of other choices is none of these.
+/// What holds the channels: as it was reported last, until all is read again. What was read for other choices is not shown.
 fn reasons(store: Store) -> Signal<Reasons> {
     let reasons = Memo::new(move |before: Option<&(usize, Reasons)>| {
         let of = store.prepared.with(|p| Arc::as_ptr(p) as usize);
