@@ -236,3 +236,17 @@ impl HostDecision {
         if matches!((&self, &other), (Self::Keep, _) | (_, Self::GiveUp(_))) { other } else { self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn giving_up_host_outweighs_checking_it() {
+        let error = || RegistryError { message: "no response".to_owned(), hint: "retry".to_owned() };
+        let check = || HostDecision::Check(error());
+        assert!(matches!(check().or(HostDecision::GiveUp(error())), HostDecision::GiveUp(_)));
+        assert!(matches!(check().or(HostDecision::CheckIfFailed), HostDecision::Check(_)));
+        assert!(matches!(HostDecision::Keep.or(check()), HostDecision::Check(_)));
+    }
+}
