@@ -1,21 +1,19 @@
 //! `overtag board`
 
 use super::args::Invocation;
-use super::inputs::{check_names, client, facts, files, now, pipeline, settings, snapshot_in};
+use super::inputs::{client, clock, facts, files, kept_pipeline, now, read_pipeline, settings, snapshot_in};
 use super::progress::progress;
 use super::{files, say};
 use crate::engine::board::report::BoardReport;
-use crate::engine::board::timeline::{self, Timeline};
 use crate::engine::board::{self, Grid, Known, Stage, State};
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::options::settings::Settings;
 use crate::engine::output::{self};
-use crate::engine::registry::Query;
-use crate::engine::resolve::{Facts, Resolver, Row, Status};
-use crate::engine::session::Run;
 use crate::engine::template::plan::{Image, Plan};
+use crate::engine::workflow::Need;
+use crate::engine::workflow::board::{BoardWorkflow, Subject};
+use crate::engine::workflow::prepare::check_names;
 use crate::net::native;
-use std::sync::Arc;
 
 /// Runs the verb.
 pub fn run(invocation: &Invocation) -> Result<(), Error> {
@@ -33,24 +31,30 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         return Err(Error::new(Kind::No, "no image uses the channel's tag", "", hint));
     }
     let snapshot = snapshot_in(&files)?;
-    // What a snapshot holds of labels costs nothing.
-    let resolver = if snapshot.is_some() { Resolver::new } else { Resolver::for_board }(settings.clone(), grid.cells(&plan));
+    let subject = Subject { settings: &settings, plan: &plan, grid: &grid };
     let client = client(invocation, &settings, &plan.images)?;
-    let run = Run::new(resolver, client, facts()?, snapshot.clone());
+    let run = BoardWorkflow::start(subject, client, facts()?, snapshot.clone());
     let mut run = native::drive(run, &progress())?;
+    let mut workflow = BoardWorkflow::new(kept_pipeline(invocation, snapshot.as_deref()), clock());
+    workflow.wants_history = invocation.history;
     let rows = run.summarize().0;
-    if invocation.history || snapshot.is_some() {
-        let queries = timeline::queries(&grid, &plan, &rows, run.facts(), snapshot.is_some());
-        run.enqueue(queries.clone());
-        run = native::drive(run, &progress())?;
-        if snapshot.is_none() {
-            history_trouble(&queries, run.facts()).iter().for_each(|error| say(error));
+    let mut stages = board::stages(&grid, &plan, &rows);
+    loop {
+        match workflow.next_need(subject, &run, &rows, &stages) {
+            Need::Query(queries) => {
+                run.refetch(queries);
+                run = native::drive(run, &progress())?;
+            }
+            Need::Fetch(wants) => {
+                read_pipeline(invocation, wants, |want, from, now, text| workflow.deliver(want, from, now, text))
+            }
+            Need::Done => break,
         }
     }
-    let mut stages = board::stages(&grid, &plan, &rows);
-    let pipeline = pipeline(invocation, &settings, snapshot.as_deref(), &stages);
-    let timeline = Timeline::new(&grid, &plan, &rows, run.facts(), &pipeline);
-    timeline.inform(&mut stages);
+    if let Some(error) = workflow.history_failure(&run) {
+        say(&error);
+    }
+    let timeline = workflow.timeline(subject, &run, &rows, &mut stages);
     let as_of = snapshot.as_ref().map_or_else(now, |s| Ok(s.fetched()))?;
     let board_report = BoardReport {
         settings: &settings,
@@ -60,7 +64,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
         rows: &rows,
         stages: &stages,
         timeline: &timeline,
-        pipeline: &pipeline,
+        pipeline: workflow.pipeline(),
         requests: run.requests(),
         as_of,
         now: now()?,
@@ -90,27 +94,6 @@ fn check_channels(invocation: &Invocation, settings: &Settings) -> Result<(), Er
     Ok(())
 }
 
-/// Why a registry did not report the history that was asked for, or not all of it.
-fn history_trouble(queries: &[Query], facts: &Facts) -> Option<Error> {
-    match queries.iter().find_map(|query| Some((query, facts.answers.get(query)?.as_ref().err()?))) {
-        Some((query, error)) => {
-            let place = query.repository().map_or(String::new(), ToString::to_string);
-            Some(Error::new(
-                Kind::Registry,
-                format!("not all of the history could be read: {}", error.message),
-                place,
-                error.hint.as_str(),
-            ))
-        }
-        None if queries.is_empty() => Some(Error::usage(
-            "no source reports the history of these tags",
-            "--history",
-            "give --dlrn, or a snapshot that you extend with --since",
-        )),
-        None => None,
-    }
-}
-
 /// An error unless each of these channels is whole. Torn is certain, even if other images could not be checked: a definite failure is
 /// reported before an unknown one.
 fn require_whole(channels: &[String], stages: &[Stage]) -> Result<(), Error> {
@@ -130,8 +113,7 @@ fn require_whole(channels: &[String], stages: &[Stage]) -> Result<(), Error> {
 
 /// An error if some cells could not be checked.
 fn report_failures(cells: &[Image], rows: &[Known]) -> Result<(), Error> {
-    let known = cells.iter().zip(rows.iter().flatten().map(Arc::as_ref));
-    let failed: Vec<(&Image, &Row)> = known.filter(|(_, row)| row.status == Status::Error).collect();
+    let failed = output::failed(cells, rows);
     if failed.is_empty() {
         return Ok(());
     }

@@ -6,17 +6,15 @@ use super::print;
 use super::progress::progress;
 use crate::engine::error::{Error, Kind, clean};
 use crate::engine::image::reference::Reference;
-use crate::engine::options::settings::Pin;
-use crate::engine::resolve::{Resolver, Status};
-use crate::engine::session::Run;
+use crate::engine::resolve::Status;
 use crate::engine::template::plan::Image;
+use crate::engine::workflow::prepare;
 use crate::net::native;
 use std::sync::Arc;
 
 /// Runs the verb.
 pub fn run(invocation: &Invocation) -> Result<(), Error> {
-    let mut settings = settings(invocation)?;
-    settings.pin = vec![Pin::Label];
+    let settings = settings(invocation)?;
     let given = invocation.image.as_deref().unwrap_or_default();
     // As skopeo writes it.
     let mut name = given.split_once("://").map_or(given, |(_, name)| name).to_owned();
@@ -35,8 +33,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     };
     let snapshot = snapshot_in(&files(invocation, &settings)?)?;
     let client = client(invocation, &settings, std::slice::from_ref(&image))?;
-    let run = Run::new(Resolver::discovering(settings, image), client, facts()?, snapshot);
-    let run = native::drive(run, &progress())?;
+    let run = native::drive(prepare::start_discovery(settings, image, client, facts()?, snapshot), &progress())?;
     let (rows, _) = run.summarize();
     let Some(row) = rows.into_iter().next().flatten().map(Arc::unwrap_or_clone) else {
         return Err(Error::new(Kind::Registry, "the registry was not queried", name, "retry"));

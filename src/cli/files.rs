@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::engine::error::{Error, Kind};
+use crate::engine::error::Error;
 use crate::engine::registry::http::LIST_LIMIT;
 use crate::engine::template::Source;
 use crate::net::native;
@@ -33,10 +33,9 @@ pub fn read(path: &Path) -> Result<Source, Error> {
     text(name, bytes)
 }
 
-/// Reads a text file from the web.
-pub fn fetch(url: &str) -> Result<Source, Error> {
-    let bytes = native::fetch(url, LIMIT)
-        .map_err(|why| Error::new(Kind::Registry, format!("the file cannot be read ({why})"), url, "check the address"))?;
+/// Reads a text file from the web; `unreadable` makes the error of why there is none.
+pub fn fetch(url: &str, unreadable: impl Fn(&str) -> Error) -> Result<Source, Error> {
+    let bytes = native::fetch(url, LIMIT).map_err(|why| unreadable(&why))?;
     text(url.to_owned(), bytes)
 }
 

@@ -3,22 +3,21 @@
 use super::args::Invocation;
 use super::progress::progress;
 use super::{files, login, say};
-use crate::engine::board::Stage;
-use crate::engine::board::report::hash_of;
-use crate::engine::error::{Error, Location, clean};
+use crate::engine::error::{Error, Kind, Location, clean};
 use crate::engine::image::reference::Repository;
 use crate::engine::options::link;
 use crate::engine::options::settings::Settings;
-use crate::engine::pipeline::{self, Pipeline};
-use crate::engine::resolve::{Facts, Resolver};
+use crate::engine::pipeline::{Pipeline, Want};
+use crate::engine::resolve::Facts;
 use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::template;
-use crate::engine::template::Files;
 use crate::engine::template::plan::{Image, Plan};
+use crate::engine::template::{self, Files, Source};
 use crate::engine::url;
+use crate::engine::workflow::files::{FileNeed, FilesWorkflow};
+use crate::engine::workflow::prepare;
 use crate::net::native;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -80,53 +79,42 @@ pub fn facts() -> Result<Facts, Error> {
     Ok(Facts { asked_at: now()?, ..Facts::default() })
 }
 
-/// Asks the registries, or the snapshot, for all images of a plan.
-pub fn ask_registries(invocation: &Invocation, settings: &Settings, files: &Files, plan: &Plan) -> Result<Run, Error> {
-    check_names(plan)?;
-    let resolver = Resolver::new(settings.clone(), plan.images.clone());
+/// Queries the registries, or reads the snapshot, for all images of a plan.
+pub fn query_images(invocation: &Invocation, settings: &Settings, files: &Files, plan: &Plan) -> Result<Run, Error> {
+    prepare::check_names(plan)?;
     let client = client(invocation, settings, &plan.images)?;
-    let run = Run::new(resolver, client, facts()?, snapshot_in(files)?);
-    native::drive(run, &progress())
+    native::drive(prepare::start(settings, plan, client, facts()?, snapshot_in(files)?), &progress())
 }
 
 /// Reads the files that were named, and those that the template includes.
 pub fn files(invocation: &Invocation, settings: &Settings) -> Result<Files, Error> {
-    let mut files = Files {
-        template: None,
-        includes: Vec::new(),
+    let own = Files {
+        template: invocation.template_file.as_deref().map(files::read).transpose()?,
         roles: invocation.roles_file.as_deref().map(files::read).transpose()?,
         environments: invocation.environment_files.iter().map(|f| files::read(f)).collect::<Result<_, _>>()?,
-        snapshot: match &settings.snapshot {
-            Some(place) => {
-                let at = address(invocation, "snapshot", place)?;
-                Some(if at.contains("://") { files::fetch(&at)? } else { files::read(Path::new(&at))? })
-            }
-            None => None,
-        },
+        ..Files::default()
     };
-    type Beside = Box<dyn Fn(&str) -> Result<template::Source, Error>>;
-    let beside: Beside = match (&invocation.template_file, &settings.template) {
-        (Some(path), _) => {
-            files.template = Some(files::read(path)?);
-            let folder: PathBuf = path.parent().unwrap_or(Path::new(".")).to_owned();
-            Box::new(move |name: &str| files::read(&folder.join(template::base_name(name))))
-        }
-        (None, Some(url)) => {
-            let mut source = files::fetch(&address(invocation, "template", url)?)?;
-            let at = std::mem::replace(&mut source.name, url.clone());
-            files.template = Some(source);
-            Box::new(move |name: &str| files::fetch(&template::beside(&at, name)))
-        }
-        (None, None) => return Ok(files),
-    };
-    let mut includes = files.template.as_ref().map(template::Includes::of).unwrap_or_default();
-    while let Some(name) = includes.next_name()? {
-        if let Ok(source) = beside(&name) {
-            includes.add(source);
-        }
+    let mut workflow = FilesWorkflow::new(own, settings.snapshot.clone(), settings.template.clone());
+    while let Some(need) = workflow.next_need()? {
+        let read = read_file(invocation, &need);
+        workflow.deliver(need, read)?;
     }
-    files.includes = includes.found;
-    Ok(files)
+    Ok(workflow.finish())
+}
+
+fn read_file(invocation: &Invocation, need: &FileNeed) -> Result<Source, Error> {
+    let fetch = |url: &str| files::fetch(url, |why| need.unreadable(why));
+    match need {
+        FileNeed::Snapshot(place) => match address(invocation, "snapshot", place)? {
+            url if url.contains("://") => fetch(&url),
+            path => files::read(Path::new(&path)),
+        },
+        FileNeed::Template(url) => fetch(&address(invocation, "template", url)?),
+        FileNeed::Include { template, name } => match &invocation.template_file {
+            Some(path) => files::read(&path.parent().unwrap_or(Path::new(".")).join(template::base_name(name))),
+            None => fetch(&template::beside(&address(invocation, "template", template)?, name)),
+        },
+    }
 }
 
 /// Now, or what `SOURCE_DATE_EPOCH` says (<https://reproducible-builds.org/specs/source-date-epoch/>).
@@ -147,48 +135,32 @@ pub fn clock() -> u64 {
     now().map_or(system, |fixed| fixed.max(system))
 }
 
-/// A name that no registry can be asked for is a mistake of the template or its substitutions.
-pub fn check_names(plan: &Plan) -> Result<(), Error> {
-    match plan.images.iter().find_map(|i| Some((i, i.reference.as_ref().err()?))) {
-        Some((image, why)) => {
-            let message = format!("this is not the name of an image: {why}");
-            Err(Error::template(message, image.imagename.as_str(), "correct the template or the substitutions"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// What is known of the pipeline: what a snapshot holds, or what the addresses that were named report.
-pub fn pipeline(invocation: &Invocation, settings: &Settings, snapshot: Option<&Snapshot>, stages: &[Stage]) -> Pipeline {
-    let is_given = ["dlrn", "criteria", "zuul"].iter().any(|key| invocation.given.contains(key));
-    if let Some(kept) = snapshot.and_then(|s| s.pipeline.clone()).filter(|_| !is_given) {
-        return kept.up_to(clock(), "the snapshot");
-    }
-    let mut pipeline = Pipeline::default();
-    // The address that it was read from, none of a file; and the text.
-    let fetch = |want: &pipeline::Want, key: &str| -> Result<(String, String), Error> {
-        let at = address(invocation, key, &want.url)?;
+/// Reads addresses of the pipeline at the same time, and hands each over: its address, empty for a file, and the text or one phrase.
+pub fn read_pipeline(
+    invocation: &Invocation,
+    wants: Vec<Want>,
+    mut deliver: impl FnMut(Want, &str, u64, Result<String, String>),
+) {
+    let read = |want: &Want| -> Result<(String, String), Error> {
+        let at = address(invocation, want.key(), &want.url)?;
         match at.contains("://") {
-            true => files::fetch(&at).map(|source| (at, source.text)),
+            true => files::fetch(&at, |why| Error::new(Kind::Registry, why, at.as_str(), "")).map(|source| (at, source.text)),
             false => files::read(Path::new(&at)).map(|source| (String::new(), source.text)),
         }
     };
-    loop {
-        let wants = pipeline.next_fetches(settings, &|c| hash_of(stages, c), true);
-        if wants.is_empty() {
-            return pipeline;
-        }
-        // A few at a time: Zuul may be asked for each job.
-        for few in wants.chunks(6) {
-            let texts: Vec<Result<(String, String), String>> = std::thread::scope(|scope| {
-                let one = |want| scope.spawn(move || fetch(want, want.key()).map_err(|e| e.message));
-                let all: Vec<_> = few.iter().map(one).collect();
-                all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("the request stopped unexpectedly".to_owned()))).collect()
-            });
-            for (want, read) in few.iter().zip(texts) {
-                let from = read.as_ref().map_or("", |(from, _)| from).to_owned();
-                pipeline.take(want.clone(), &from, clock(), read.map(|(_, text)| text));
-            }
-        }
+    let all: Vec<Result<(String, String), String>> = std::thread::scope(|scope| {
+        let one = |want| scope.spawn(move || read(want).map_err(|e| e.message));
+        let all: Vec<_> = wants.iter().map(one).collect();
+        all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("the request stopped unexpectedly".to_owned()))).collect()
+    });
+    for (want, read) in wants.into_iter().zip(all) {
+        let from = read.as_ref().map_or("", |(from, _)| from).to_owned();
+        deliver(want, &from, clock(), read.map(|(_, text)| text));
     }
+}
+
+/// What a snapshot holds of the pipeline, unless addresses of it were given beside it.
+pub fn kept_pipeline<'s>(invocation: &Invocation, snapshot: Option<&'s Snapshot>) -> Option<&'s Pipeline> {
+    let is_given = ["dlrn", "criteria", "zuul"].iter().any(|key| invocation.given.contains(key));
+    snapshot?.pipeline.as_ref().filter(|_| !is_given)
 }

@@ -1,11 +1,12 @@
 //! `overtag list-images`
 
 use super::args::Invocation;
-use super::inputs::{check_names, files, settings};
+use super::inputs::{files, settings};
 use super::{print, say};
 use crate::engine::error::{Error, Kind};
 use crate::engine::output::{self};
 use crate::engine::template::plan::Plan;
+use crate::engine::workflow::prepare::check_names;
 
 /// Runs the verb.
 pub fn run(invocation: &Invocation) -> Result<(), Error> {

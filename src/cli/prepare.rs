@@ -1,7 +1,7 @@
 //! `overtag prepare`
 
 use super::args::Invocation;
-use super::inputs::{ask_registries, files, now, settings};
+use super::inputs::{files, now, query_images, settings};
 use super::{files, print, say};
 use crate::engine::error::Error;
 use crate::engine::output::{OUTPUTS, Outcome, Provenance};
@@ -19,7 +19,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     if invocation.no_registry && settings.newest.is_some() {
         return Err(Error::usage("only a registry knows the newest tag", "--no-registry and tag=newest:", "give an exact tag"));
     }
-    let run = if invocation.no_registry { None } else { Some(ask_registries(invocation, &settings, &files, &plan)?) };
+    let run = if invocation.no_registry { None } else { Some(query_images(invocation, &settings, &files, &plan)?) };
     let outcome = match &run {
         Some(run) => Outcome::of_run(&settings, &plan, run),
         None => Outcome::unasked(&settings, &plan),

@@ -1,20 +1,18 @@
 //! `overtag snapshot`
 
 use super::args::Invocation;
-use super::inputs::{check_names, client, facts, files, now, pipeline, settings, snapshot_in};
+use super::inputs::{client, facts, files, now, read_pipeline, settings, snapshot_in};
 use super::progress::progress;
 use super::{files, print, say};
-use crate::engine::board::{self, Grid};
 use crate::engine::error::{Error, clean};
-use crate::engine::image::reference::Reference;
 use crate::engine::options::link;
-use crate::engine::options::settings::View;
+use crate::engine::options::settings::{Settings, View};
 use crate::engine::output::{self, Outcome};
-use crate::engine::pipeline::Pipeline;
-use crate::engine::resolve::{Resolver, Row, Status};
-use crate::engine::session::Run;
-use crate::engine::snapshot::{self, Change, Snapshot};
-use crate::engine::template::plan::{Image, Plan};
+use crate::engine::snapshot::{Change, Snapshot};
+use crate::engine::template::plan::Plan;
+use crate::engine::workflow::Need;
+use crate::engine::workflow::prepare::check_names;
+use crate::engine::workflow::snapshot::SnapshotWorkflow;
 use crate::net::native;
 use std::sync::Arc;
 
@@ -60,48 +58,7 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let taken = match (snapshot_in(&files)?, &older) {
         // Two files are compared as they are.
         (Some(newer), Some(_)) => Arc::unwrap_or_clone(newer),
-        (given, _) => {
-            check_names(&plan)?;
-            // A board's channels too, where one is asked for.
-            let is_board = settings.view == View::Board || invocation.choices.get("channels").is_some();
-            let grid = if is_board { Grid::new(&settings, &plan) } else { Grid::default() };
-            let cells = grid.cells(&plan);
-            let is_new = |cell: &&Image| !plan.images.iter().any(|i| i.imagename == cell.imagename);
-            let asked: Vec<Image> = plan.images.iter().chain(cells.iter().filter(is_new)).cloned().collect();
-            let resolver = Resolver::for_snapshot(settings.clone(), asked.clone());
-            let client = client(invocation, &settings, &asked)?;
-            let run = Run::new(resolver, client, facts()?, given);
-            let mut run = native::drive(run, &progress())?;
-            let rows = run.summarize().0;
-            let row_of = |cell: &Image| rows[asked.iter().position(|i| i.imagename == cell.imagename)?].clone();
-            let stages = board::stages(&grid, &plan, &cells.iter().map(row_of).collect::<Vec<_>>());
-            if is_board {
-                stages.iter().for_each(|stage| eprintln!("{}: {}", stage.channel, stage.sentence()));
-            } else {
-                eprintln!("{}", Outcome::of_run(&settings, &plan, &run).sentence());
-            }
-            let failed: Vec<(&Image, &Row)> =
-                asked.iter().zip(rows.iter().flatten().map(Arc::as_ref)).filter(|(_, row)| row.status == Status::Error).collect();
-            let mut failures = output::failures(failed.iter().copied(), &output::images(rows.len()));
-            let refusal = failures.pop().filter(|_| !invocation.allow_partial || failed.len() == rows.len());
-            failures.iter().for_each(|failure| say(failure));
-            if let Some(refusal) = refusal {
-                return Err(refusal);
-            }
-            let references: Vec<&Reference> = asked.iter().filter_map(|i| i.reference.as_ref().ok()).collect();
-            run.enqueue(snapshot::histories(run.facts(), &references));
-            let run = native::drive(run, &progress())?;
-            let asked_at = run.snapshot().map_or_else(now, |s| Ok(s.fetched()))?;
-            let mut taken = Snapshot::new(run.facts(), &rows, link, asked_at, run.plain_hosts());
-            taken.pipeline = match run.snapshot().and_then(|s| s.pipeline.clone()) {
-                None if Pipeline::is_wanted(&settings) => Some(pipeline(invocation, &settings, None, &stages)),
-                kept => kept,
-            };
-            if let Some(older) = &since {
-                taken.extend_history(older);
-            }
-            taken
-        }
+        (given, _) => take(invocation, settings, plan, given, link, since.as_ref())?,
     };
     if let Some(older) = older {
         let (changes, unchanged) = taken.compare(&older);
@@ -119,4 +76,47 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     }
     let written = taken.write()?;
     files::write(&[(invocation.output.as_deref(), &written)])
+}
+
+/// Queries all that a snapshot keeps.
+fn take(
+    invocation: &Invocation,
+    settings: Settings,
+    plan: Plan,
+    given: Option<Arc<Snapshot>>,
+    link: String,
+    since: Option<&Snapshot>,
+) -> Result<Snapshot, Error> {
+    check_names(&plan)?;
+    // A board's channels too, where one is asked for.
+    let is_board = settings.view == View::Board || invocation.choices.get("channels").is_some();
+    let kept = given.as_ref().and_then(|s| s.pipeline.clone());
+    let mut workflow = SnapshotWorkflow::new(settings.clone(), plan.clone(), is_board, kept);
+    let client = client(invocation, &settings, workflow.images())?;
+    let mut run = native::drive(workflow.start(client, facts()?, given), &progress())?;
+    if is_board {
+        workflow.stages(&run).iter().for_each(|stage| eprintln!("{}: {}", stage.channel, stage.sentence()));
+    } else {
+        eprintln!("{}", Outcome::of_run(&settings, &plan, &run).sentence());
+    }
+    let rows = run.summarize().0;
+    let failed = output::failed(workflow.images(), &rows);
+    let mut failures = output::failures(failed.iter().copied(), &output::images(rows.len()));
+    let refusal = failures.pop().filter(|_| !invocation.allow_partial || failed.len() == rows.len());
+    failures.iter().for_each(|failure| say(failure));
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    loop {
+        match workflow.next_need(&run) {
+            Need::Query(queries) => {
+                run.refetch(queries);
+                run = native::drive(run, &progress())?;
+            }
+            Need::Fetch(wants) => {
+                read_pipeline(invocation, wants, |want, from, now, text| workflow.deliver(want, from, now, text))
+            }
+            Need::Done => return Ok(workflow.finish(&run, link, since, now()?)),
+        }
+    }
 }

@@ -17,6 +17,7 @@
 //! | [`session`] | hands out requests, takes answers, ends in rows |
 //! | [`board`] | images by channels: what each channel is, and when it was promoted |
 //! | [`output`] | the files, a row for each; the report and the comparison |
+//! | [`workflow`] | what page and command line both do, step by step |
 //! | [`demo`] | the made-up registry of the demo release |
 
 pub mod board;
@@ -35,4 +36,5 @@ pub mod template;
 pub mod time;
 pub mod url;
 pub mod wording;
+pub mod workflow;
 pub mod yaml;

@@ -7,18 +7,15 @@ use leptos::prelude::*;
 
 use super::Loader;
 use super::leave::host_of;
-use super::work::{Standing, Work};
+use super::work::Work;
 use crate::app::browser;
 use crate::app::state::Prepared;
-use crate::engine::board::report::hash_of;
 use crate::engine::board::{Known, Stage, stages};
 use crate::engine::pipeline::Want;
-use crate::engine::registry::Query;
 use crate::engine::template::plan::Plan;
+use crate::engine::workflow::Need;
+use crate::engine::workflow::board::Subject;
 use crate::net::web::{self, Stopper};
-
-/// Addresses of the pipeline that are read at once.
-const PIPELINE: usize = 6;
 
 impl Loader {
     /// Puts what is known in its place where rows and columns are others now: an answer stays with its cell.
@@ -36,48 +33,32 @@ impl Loader {
     }
 
     /// Asks for what a board reports beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
-    pub(super) fn go_on(
-        self,
-        work: &Work,
-        prepared: &Prepared,
-        stages: &[Stage],
-        queries: Vec<Query>,
-        has_snapshot: bool,
-    ) -> bool {
-        if work.is_cancelled.get() {
-            return false;
+    pub(super) fn go_on(self, work: &Work, subject: Subject<'_>, rows: &[Known], stages: &[Stage]) -> bool {
+        let mut board = work.board.borrow_mut();
+        board.wants_history = self.store.board.wants_history.get_untracked();
+        let need = board.next_need(subject, &work.run.borrow(), rows, stages);
+        match need {
+            Need::Done => return false,
+            Need::Query(queries) => {
+                work.run.borrow_mut().refetch(queries);
+                let work = work.clone();
+                // Not from within: this is called by what that calls.
+                set_timeout(move || self.go(&work), Duration::ZERO);
+            }
+            Need::Fetch(wants) => wants.into_iter().for_each(|want| self.read_pipeline(work.clone(), want)),
         }
-        let wants_history = has_snapshot || self.store.board.wants_history.get_untracked();
-        let now: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.counts.at_hash, s.counts.torn)).collect();
-        if wants_history && work.history_of.borrow().as_ref() != Some(&now) && !queries.is_empty() {
-            *work.history_of.borrow_mut() = Some(now);
-            work.run.borrow_mut().refetch(queries);
-            let work = work.clone();
-            // Not from within: this is called by what that calls.
-            set_timeout(move || self.go(&work), Duration::ZERO);
-            return true;
-        }
-        // What a snapshot holds of it is all that there is.
-        let is_kept = work.run.borrow().snapshot().is_some_and(|s| s.pipeline.is_some());
-        if work.reading.get() > 0 || is_kept {
-            return work.reading.get() > 0;
-        }
-        let wants = work.pipeline.borrow().next_fetches(&prepared.settings, &|c| hash_of(stages, c), true);
-        let few: Vec<Want> = wants.into_iter().take(PIPELINE).collect();
-        work.reading.set(few.len());
-        for want in few {
-            let work = work.clone();
-            wasm_bindgen_futures::spawn_local(async move {
-                let text = self.read_beside(&want.url, &work.stopper).await;
-                if work.stopper.is_stopped() {
-                    return;
-                }
-                work.pipeline.borrow_mut().take(want.clone(), &browser::beside(&want.url), web::clock(), text);
-                work.reading.set(work.reading.get().saturating_sub(1));
+        true
+    }
+
+    fn read_pipeline(self, work: Work, want: Want) {
+        wasm_bindgen_futures::spawn_local(async move {
+            let text = self.read_beside(&want.url, &work.stopper).await;
+            if !work.stopper.is_stopped() {
+                let from = browser::beside(&want.url);
+                work.board.borrow_mut().deliver(want, &from, web::clock(), text);
                 self.renew();
-            });
-        }
-        work.reading.get() > 0
+            }
+        });
     }
 
     /// Reads an address of the pipeline. One that a file led to may be on a private network, where it has no business.
@@ -93,7 +74,7 @@ impl Loader {
     /// Asks for what a board reports beyond its cells, where that was chosen just now.
     pub fn go_on_now(self) {
         self.store.board.history_trouble.set(None);
-        self.work.with_value(|w| w.iter().for_each(|w| w.is_cancelled.set(false)));
+        self.work.with_value(|w| w.iter().for_each(|w| w.board.borrow_mut().resume()));
         self.renew();
     }
 }

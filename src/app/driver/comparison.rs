@@ -6,16 +6,14 @@ use std::sync::Arc;
 use leptos::prelude::*;
 
 use super::Loader;
-use super::files::unreadable_snapshot;
-use super::work::{Work, kept_pipeline};
+use super::work::Work;
 use crate::app::browser;
 use crate::app::state::{Phase, Prepared, Results};
-use crate::engine::error::{Error, Location};
-use crate::engine::output::Outcome;
+use crate::engine::error::Error;
 use crate::engine::output::compare::Side;
-use crate::engine::resolve::{Facts, Resolver};
-use crate::engine::session::Run;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::workflow::compare::{CompareNeed, CompareWorkflow};
+use crate::engine::workflow::files::FileNeed;
 use crate::net::web::{self, Stopper};
 
 impl Loader {
@@ -32,10 +30,6 @@ impl Loader {
         };
         if let [Some(old), Some(new)] = self.store.comparison.pair.get_untracked() {
             return end(Side::of_file(&old).and_then(|old| Ok([old, Side::of_file(&new)?])));
-        }
-        if prepared.sides.len() < 2 {
-            let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
-            return end(Err(Error::usage("there is only one side to compare", Location::Choice("channels".to_owned()), hint)));
         }
         if let Some(plan) = prepared.plan() {
             let blocked = self.blocked(prepared, plan, snapshot.as_deref());
@@ -67,51 +61,40 @@ impl Loader {
         };
         if let (None, Some(url)) = (&earlier, &prepared.settings.against) {
             let Some(address) = self.allowed(url) else { return Ok(None) };
-            let text = web::fetch(&address, stopper).await.map_err(|why| unreadable_snapshot(&why, url))?;
+            let text = web::fetch(&address, stopper).await.map_err(|why| FileNeed::Snapshot(url.clone()).unreadable(&why))?;
             earlier = Some(Arc::new(Snapshot::read(&text, url)?));
         }
-        let mut facts = Facts { asked_at: web::clock(), ..Facts::default() };
-        let mut out = Vec::new();
-        for (i, (tag, settings, plan)) in prepared.sides.iter().enumerate() {
-            let plan = plan.as_ref().map_err(Clone::clone)?;
-            let source = earlier.clone().filter(|_| i == 0).or_else(|| snapshot.clone());
-            let asked_at = source.as_ref().map_or_else(web::clock, |s| s.fetched());
-            let name = match (&source, &earlier) {
-                (Some(snapshot), Some(_)) => format!("{tag} of {}", crate::engine::time::utc(snapshot.fetched())),
-                (None, Some(_)) => format!("{tag} now"),
-                _ => tag.clone(),
-            };
-            let resolver = Resolver::new(settings.clone(), plan.images.clone());
-            let mut work = Work::new(Run::new(resolver, self.client(), std::mem::take(&mut facts), source), asked_at);
-            work.stopper = stopper.clone();
-            self.work.set_value(Some(work.clone()));
-            let changed: Rc<dyn Fn()> = Rc::new(move || self.show_progress());
-            web::finish(&work.run, stopper, &changed).await;
-            if stopper.is_stopped() {
-                return Ok(None);
+        let requests = prepared.sides.iter().cloned().collect::<Result<_, _>>()?;
+        let mut workflow = CompareWorkflow::new(requests, earlier, snapshot, web::clock())?;
+        loop {
+            match workflow.next_need(self.client(), web::clock()) {
+                CompareNeed::Run(run) => {
+                    let asked_at = run.facts().asked_at;
+                    let work = Work { stopper: stopper.clone(), ..Work::new(*run, asked_at) };
+                    self.work.set_value(Some(work.clone()));
+                    let changed: Rc<dyn Fn()> = Rc::new(move || self.show_progress());
+                    web::finish(&work.run, stopper, &changed).await;
+                    if stopper.is_stopped() {
+                        return Ok(None);
+                    }
+                    self.show_progress();
+                    workflow.deliver_run(&mut work.run.borrow_mut());
+                }
+                CompareNeed::Fetch(wants) => {
+                    for want in wants {
+                        let text = self.read_beside(&want.url, stopper).await;
+                        if stopper.is_stopped() {
+                            return Ok(None);
+                        }
+                        let from = browser::beside(&want.url);
+                        workflow.deliver(want, &from, web::clock(), text);
+                    }
+                }
+                CompareNeed::Done => break,
             }
-            out.push(Side::of_run(name, tag.clone(), &Outcome::of_run(settings, plan, &work.run.borrow())));
-            self.show_progress();
-            let failed = work.run.borrow().causes();
-            // What both have in common is asked once.
-            if failed.is_empty() && earlier.is_none() {
-                facts = work.run.borrow_mut().take_facts();
-            }
-            facts.asked_at = web::clock();
         }
-        // Where the repositories of the hashes are.
-        let kept = snapshot.or(earlier).as_deref().and_then(kept_pipeline);
-        let mut pipeline = kept.clone().unwrap_or_default();
-        while kept.is_none() {
-            let Some(want) = pipeline.next_fetches(&prepared.settings, &|_| None, false).into_iter().next() else { break };
-            let text = self.read_beside(&want.url, stopper).await;
-            if stopper.is_stopped() {
-                return Ok(None);
-            }
-            pipeline.take(want.clone(), &browser::beside(&want.url), web::clock(), text);
-        }
-        self.store.results.update(|r| r.pipeline = Arc::new(pipeline));
-        Ok(<[Side; 2]>::try_from(out).ok())
+        self.store.results.update(|r| r.pipeline = workflow.pipeline().clone());
+        Ok(workflow.sides())
     }
 
     /// Shows how far a side of a comparison is.

@@ -6,9 +6,10 @@ use leptos::prelude::*;
 
 use super::Loader;
 use crate::app::state::Fetched;
-use crate::engine::error::{Error, Kind};
+use crate::engine::error::Error;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::template::{Files, Includes, Source, beside};
+use crate::engine::template::{Files, Source, beside};
+use crate::engine::workflow::files::{FileNeed, FilesWorkflow};
 use crate::net::web::{self, Stopper};
 
 impl Loader {
@@ -17,7 +18,7 @@ impl Loader {
         self.fetching.set_value(Some(stopper.clone()));
         wasm_bindgen_futures::spawn_local(async move {
             let Some(address) = self.allowed(&url) else { return };
-            let text = web::fetch(&address, &stopper).await.map_err(|why| unreadable_snapshot(&why, &url));
+            let text = web::fetch(&address, &stopper).await.map_err(|why| FileNeed::Snapshot(url.clone()).unreadable(&why));
             if !stopper.is_stopped() {
                 self.has_begun.set_value(false);
                 let taken = text.and_then(|text| Snapshot::read(&text, &url)).map(Arc::new);
@@ -53,22 +54,16 @@ impl Loader {
     }
 }
 
-pub fn unreadable_snapshot(why: &str, url: &str) -> Error {
-    let hint = "check the address, or drop the file on this page";
-    Error::new(Kind::Registry, format!("the snapshot cannot be read: {why}"), url, hint)
-}
-
-/// Fetches a template and what it includes from beside it.
-async fn fetch_all(address: &str, name: &str, stopper: &Stopper) -> Result<Files, Error> {
-    let text = web::fetch(address, stopper).await.map_err(|why| {
-        Error::new(Kind::Registry, format!("the template cannot be read: {why}"), name, "check the address, or upload the file")
-    })?;
-    let template = Source { name: name.to_owned(), text };
-    let mut includes = Includes::of(&template);
-    while let Some(include) = includes.next_name()? {
-        if let Ok(text) = web::fetch(&beside(address, &include), stopper).await {
-            includes.add(Source { name: include, text });
-        }
+/// Fetches a template, and what it includes from beside it.
+async fn fetch_all(address: &str, url: &str, stopper: &Stopper) -> Result<Files, Error> {
+    let mut workflow = FilesWorkflow::new(Files::default(), None, Some(url.to_owned()));
+    while let Some(need) = workflow.next_need()? {
+        let at = match &need {
+            FileNeed::Include { name, .. } => beside(address, name),
+            _ => address.to_owned(),
+        };
+        let read = web::fetch(&at, stopper).await.map_err(|why| need.unreadable(&why));
+        workflow.deliver(need, read.map(|text| Source { name: at, text }))?;
     }
-    Ok(Files { template: Some(template), includes: includes.found, ..Files::default() })
+    Ok(workflow.finish())
 }

@@ -1,6 +1,5 @@
 //! The run: begins it, goes on with it, ends it.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +7,18 @@ use std::time::Duration;
 use leptos::prelude::*;
 
 use super::Loader;
-use super::work::{Work, asked_by, kept_pipeline};
+use super::work::{Work, asked_by};
 use crate::app::browser;
 use crate::app::state::{Phase, Prepared};
-use crate::engine::board::report::hash_of;
 use crate::engine::error::{Error, Kind};
 use crate::engine::options::settings::View;
-use crate::engine::pipeline::Pipeline;
 use crate::engine::registry::Caller;
 use crate::engine::registry::auth::Logins;
-use crate::engine::resolve::{Facts, Resolver};
+use crate::engine::resolve::Facts;
 use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::Snapshot;
+use crate::engine::workflow::board::BoardWorkflow;
+use crate::engine::workflow::prepare;
 use crate::net::web::{self, Stopper};
 
 /// How old an answer may be, in seconds, to be used again when other choices are made: a tag that moves may move any time.
@@ -39,8 +38,7 @@ impl Loader {
         let before = self.work.try_update_value(Option::take).flatten();
         if let Some(mut work) = before.clone().filter(|work| work.is_of(&asked_by, &images, snapshot.as_ref())) {
             work.stopper = Stopper::default();
-            (work.reading, work.is_cancelled) = Default::default();
-            work.pipeline = Rc::new(RefCell::new(snapshot.as_deref().and_then(kept_pipeline).unwrap_or_default()));
+            work.board.borrow_mut().restart(snapshot.as_ref().and_then(|s| s.pipeline.as_ref()), web::clock());
             self.store.results.update(|r| r.pipeline = Arc::default());
             self.work.set_value(Some(work));
             return self.renew();
@@ -56,9 +54,11 @@ impl Loader {
             (_, Some(snapshot)) => (Facts::default(), snapshot.fetched()),
             (None, None) => (Facts { asked_at: web::clock(), ..Facts::default() }, web::clock()),
         };
-        let is_asked = prepared.settings.view == View::Board && snapshot.is_none();
-        let resolver = if is_asked { Resolver::for_board } else { Resolver::new }(prepared.settings.clone(), images);
-        let work = Work { asked_by, ..Work::new(Run::new(resolver, self.client(), facts, snapshot), asked_at) };
+        let run = match prepared.settings.view {
+            View::Board => BoardWorkflow::start(prepared.subject(plan), self.client(), facts, snapshot),
+            _ => prepare::start(&prepared.settings, plan, self.client(), facts, snapshot),
+        };
+        let work = Work { asked_by, ..Work::new(run, asked_at) };
         self.work.set_value(Some(work.clone()));
         // Promotions of other channels do not belong here.
         self.store.results.update(|r| (r.timeline, r.pipeline) = Default::default());
@@ -119,28 +119,13 @@ impl Loader {
             self.store.phase.set(Phase::Stuck(error));
             return;
         }
-        let (stages, known) = self.store.results.with_untracked(|r| (r.stages.clone(), r.pipeline.clone()));
+        let stages = self.store.results.with_untracked(|r| r.stages.clone());
         self.work.update_value(|w| {
             if let Some(w) = w {
                 w.stopper = Stopper::default();
                 w.run.borrow_mut().cancel();
                 w.asked_at = w.run.borrow().facts().asked_at;
-                w.reading.set(0);
-                w.is_cancelled.set(true);
-                let mut pipeline = w.pipeline.borrow_mut();
-                // What was only read again is as it was.
-                if *known != Pipeline::default() {
-                    *pipeline = (*known).clone();
-                }
-                loop {
-                    let wants = pipeline.next_fetches(&prepared.settings, &|c| hash_of(&stages, c), true);
-                    if wants.is_empty() {
-                        break;
-                    }
-                    wants
-                        .into_iter()
-                        .for_each(|want| pipeline.take(want, "", 0, Err("cancelled before a response arrived".to_owned())));
-                }
+                w.board.borrow_mut().cancel(&prepared.settings, &stages);
             }
         });
         self.renew();
@@ -165,12 +150,8 @@ impl Loader {
         change(&mut work.run.borrow_mut(), self.store.leave.logins.get_untracked());
         work.requests_before = work.run.borrow().requests();
         work.asked_at = work.run.borrow().facts().asked_at;
-        let settings = self.store.prepared.with_untracked(|p| p.settings.clone());
-        if work.run.borrow().snapshot().is_none_or(|s| s.pipeline.is_none()) {
-            let refreshed = work.pipeline.borrow().refreshed(&settings);
-            work.pipeline = Rc::new(RefCell::new(refreshed));
-        }
-        (work.reading, work.is_cancelled, work.took) = Default::default();
+        self.store.prepared.with_untracked(|p| work.board.borrow_mut().refresh(&p.settings));
+        work.took = Rc::default();
         self.work.set_value(Some(work.clone()));
         self.store.phase.set(Phase::Busy);
         // To forget what can have moved is a task of its own.

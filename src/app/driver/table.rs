@@ -8,12 +8,8 @@ use leptos::prelude::*;
 use super::Loader;
 use super::work::Work;
 use crate::app::state::{Phase, Results};
-use crate::engine::board::timeline::{self, Timeline};
-use crate::engine::board::{Grid, Known, stages};
+use crate::engine::board::{Known, stages};
 use crate::engine::options::settings::View;
-use crate::engine::pipeline::Pipeline;
-use crate::engine::registry::Query;
-use crate::engine::template::plan::Plan;
 
 /// How often the table is renewed while answers stream in.
 const RENEWAL: Duration = Duration::from_millis(80);
@@ -51,25 +47,26 @@ impl Loader {
         let prepared = self.store.prepared.get_untracked();
         let board = prepared.plan().filter(|_| prepared.settings.view == View::Board);
         let mut stages = board.map_or_else(Vec::new, |plan| stages(&prepared.grid, plan, &rows));
-        let has_snapshot = run.snapshot().is_some();
-        let queries = match board {
-            Some(plan) if is_done => timeline::queries(&prepared.grid, plan, &rows, run.facts(), has_snapshot),
-            _ => Vec::new(),
-        };
         drop(run);
         let is_pausing = self.store.is_pausing();
-        let is_more =
-            is_done && board.is_some() && !is_pausing && self.go_on(&work, &prepared, &stages, queries.clone(), has_snapshot);
+        let is_more = match board {
+            Some(plan) if is_done && !is_pausing => self.go_on(&work, prepared.subject(plan), &rows, &stages),
+            _ => false,
+        };
         let is_all = is_done && !is_more;
         // Until all is read again, what was known of the pipeline stands: half of it would say what is not so.
         let (timeline, pipeline) = match board.filter(|_| is_all) {
             Some(plan) => {
-                self.check_history(&work, &queries);
-                promotions(&work, &prepared.grid, plan, &rows, &old)
+                self.check_history(&work);
+                let board = work.board.borrow();
+                let timeline = board.timeline(prepared.subject(plan), &work.run.borrow(), &rows, &mut stages);
+                (if timeline == *old.timeline { old.timeline.clone() } else { Arc::new(timeline) }, board.pipeline().clone())
             }
-            None => (old.timeline.clone(), old.pipeline.clone()),
+            None => {
+                old.timeline.inform(&mut stages);
+                (old.timeline.clone(), old.pipeline.clone())
+            }
         };
-        timeline.inform(&mut stages);
         let results = Results { rows, stages, timeline, pipeline, ..work.progress(summary) };
         let took = results.took;
         self.store.results.set(results);
@@ -88,14 +85,12 @@ impl Loader {
     }
 
     /// Says where the history of tags could not be read.
-    fn check_history(self, work: &Work, queries: &[Query]) {
-        let run = work.run.borrow();
-        let failed = queries.iter().find_map(|query| run.facts().answers.get(query)?.as_ref().err());
-        if let Some(error) = failed.filter(|_| run.snapshot().is_none() && self.store.board.wants_history.get_untracked()) {
+    fn check_history(self, work: &Work) {
+        let failure = work.board.borrow_mut().history_failure(&work.run.borrow());
+        if failure.is_some() {
             // A failure is not an empty history: the button is offered again.
-            self.store.board.history_trouble.set(Some(format!("{}: {}", error.message, error.hint)));
             self.store.board.wants_history.set(false);
-            *work.history_of.borrow_mut() = None;
+            self.store.board.history_trouble.set(failure);
         }
     }
 }
@@ -107,14 +102,4 @@ fn shared(rows: Vec<Known>, old: &[Known]) -> Vec<Known> {
         Some(old.get(i).cloned().flatten().filter(|o| Arc::ptr_eq(o, &row) || **o == *row).unwrap_or(row))
     };
     rows.into_iter().enumerate().map(share).collect()
-}
-
-/// When channels were promoted, and the pipeline that was read; the old ones where they are the same.
-fn promotions(work: &Work, grid: &Grid, plan: &Plan, rows: &[Known], old: &Results) -> (Arc<Timeline>, Arc<Pipeline>) {
-    let read = work.pipeline.borrow();
-    let new = Timeline::new(grid, plan, rows, work.run.borrow().facts(), &read);
-    (
-        if new == *old.timeline { old.timeline.clone() } else { Arc::new(new) },
-        if *read == *old.pipeline { old.pipeline.clone() } else { Arc::new(read.clone()) },
-    )
 }

@@ -6,15 +6,12 @@ use std::sync::Arc;
 
 use crate::app::state::Results;
 use crate::engine::options::definitions::Choices;
-use crate::engine::pipeline::Pipeline;
 use crate::engine::resolve::Summary;
 use crate::engine::session::Run;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::plan::Image;
+use crate::engine::workflow::board::BoardWorkflow;
 use crate::net::web::{self, Stopper};
-
-/// What a channel points to: its hash, how many images do, and how many point to another.
-pub type Standing = (Option<String>, usize, usize);
 
 /// The work under way.
 #[derive(Clone)]
@@ -29,14 +26,8 @@ pub struct Work {
     /// When the oldest of its answers was asked for, seconds since 1970.
     pub asked_at: u64,
     pub requests_before: usize,
-    /// What is read beside the registries, for a board.
-    pub pipeline: Rc<RefCell<Pipeline>>,
-    /// Whether nothing more is to be asked.
-    pub is_cancelled: Rc<Cell<bool>>,
-    /// Addresses of it that are being read.
-    pub reading: Rc<Cell<usize>>,
-    /// What the channels pointed to when the history of their tags was asked for.
-    pub history_of: Rc<RefCell<Option<Vec<Standing>>>>,
+    /// What is read beyond the cells of a board.
+    pub board: Rc<RefCell<BoardWorkflow>>,
 }
 
 /// The choices that decide what registries are asked: not what is read beside them, and not by which limits it is judged.
@@ -58,7 +49,7 @@ impl Work {
     }
 
     pub fn new(run: Run, asked_at: u64) -> Self {
-        let pipeline = run.snapshot().and_then(|s| kept_pipeline(s)).unwrap_or_default();
+        let board = BoardWorkflow::new(run.snapshot().and_then(|s| s.pipeline.as_ref()), web::clock());
         Self {
             run: Rc::new(RefCell::new(run)),
             stopper: Stopper::default(),
@@ -67,10 +58,7 @@ impl Work {
             took: Rc::default(),
             asked_at,
             requests_before: 0,
-            pipeline: Rc::new(RefCell::new(pipeline)),
-            is_cancelled: Rc::default(),
-            reading: Rc::default(),
-            history_of: Rc::default(),
+            board: Rc::new(RefCell::new(board)),
         }
     }
 
@@ -90,9 +78,4 @@ impl Work {
             ..Results::default()
         }
     }
-}
-
-/// What a snapshot knows of the pipeline, less what cannot have been yet.
-pub fn kept_pipeline(snapshot: &Snapshot) -> Option<Pipeline> {
-    snapshot.pipeline.clone().map(|pipeline| pipeline.up_to(web::clock(), "the snapshot"))
 }

@@ -134,7 +134,7 @@ pub struct OnBoard {
     /// Whether the history of tags is asked for, which costs requests.
     pub wants_history: RwSignal<bool>,
     /// Why the history could not be read, when it was asked for.
-    pub history_trouble: RwSignal<Option<String>>,
+    pub history_trouble: RwSignal<Option<Error>>,
 }
 
 /// What the visitor gives leave to.

@@ -12,9 +12,8 @@ use crate::engine::options::settings::{Settings, View};
 use crate::engine::release::DEMO_HOST;
 use crate::engine::template::Files;
 use crate::engine::template::plan::{Image, Plan};
-
-/// A channel of a comparison, its settings and its plan.
-type Side = (String, Settings, Result<Plan, Error>);
+use crate::engine::workflow::board::Subject;
+use crate::engine::workflow::compare::{self, Request};
 
 /// The choices, checked, and what they ask for.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub struct Prepared {
     /// Of a board, which images stand on it.
     pub grid: Grid,
     /// Of a comparison of channels, the settings and plans of both.
-    pub sides: Vec<Side>,
+    pub sides: Vec<Result<Request, Error>>,
 }
 
 impl Prepared {
@@ -58,11 +57,9 @@ impl Prepared {
             _ => Grid::default(),
         };
         let sides = match settings.view {
-            // Two snapshots are compared at one channel, or two channels of one source.
-            View::Compare if plan.is_some() => match settings.against.is_some() || comparison.older.with(Option::is_some) {
-                true => vec![settings.tag().to_owned(); 2],
-                false => settings.channels.iter().take(2).cloned().collect(),
-            },
+            View::Compare if plan.is_some() => {
+                compare::tags(&settings, settings.against.is_some() || comparison.older.with(Option::is_some))
+            }
             _ => Vec::new(),
         };
         let sides = sides.into_iter().map(|tag| side(tag, &selection, &files)).collect();
@@ -81,6 +78,11 @@ impl Prepared {
         Some(Image { imagename, short: format!("{}:{channel}", image.short), ..image.clone() })
     }
 
+    /// What a board of this plan is of.
+    pub fn subject<'a>(&'a self, plan: &'a Plan) -> Subject<'a> {
+        Subject { settings: &self.settings, plan, grid: &self.grid }
+    }
+
     /// The plan, where there is one.
     pub fn plan(&self) -> Option<&Plan> {
         self.plan.as_ref()?.as_ref().ok()
@@ -95,10 +97,10 @@ fn checked(choices: &Choices, files: &Files) -> (Settings, Vec<Error>) {
 }
 
 /// One side of a comparison: the choices at this tag.
-fn side(tag: String, selection: &Choices, files: &Files) -> Side {
+fn side(tag: String, selection: &Choices, files: &Files) -> Result<Request, Error> {
     let mut choices = selection.clone();
     choices.put("tag", tag.as_str());
     let settings = checked(&choices, files).0;
-    let plan = Plan::new(&settings, files);
-    (tag, settings, plan)
+    let plan = Plan::new(&settings, files)?;
+    Ok(Request { tag, settings, plan })
 }

@@ -13,7 +13,7 @@ pub use containers::CONTAINERS;
 pub use environment::ENVIRONMENT;
 pub use file::{Output, Render};
 pub use image_list::{IMAGE_LIST, list};
-pub use outcome::{Line, Outcome, Provenance, failures, images};
+pub use outcome::{Line, Outcome, Provenance, failed, failures, images};
 
 /// Every file, in the order in which it is offered.
 pub static OUTPUTS: [Output; 3] = [CONTAINERS, ENVIRONMENT, IMAGE_LIST];

@@ -346,6 +346,12 @@ impl<'a> Outcome<'a> {
 /// Repositories that have one digest until that is called strange: two may be two names of one image.
 const ONE_DIGEST: usize = 3;
 
+/// Returns those of the images that could not be checked, with their rows.
+pub fn failed<'a>(images: &'a [Image], rows: &'a [Option<Arc<Row>>]) -> Vec<(&'a Image, &'a Row)> {
+    let known = images.iter().zip(rows).filter_map(|(image, row)| Some((image, row.as_deref()?)));
+    known.filter(|(_, row)| row.status == Status::Error).collect()
+}
+
 /// One error for each cause, by host: how many images, and three of them; the most frequent one comes last, and says of how many all are
 /// (`all`: "124 images"). The report has every image.
 pub fn failures<'a>(failed: impl Iterator<Item = (&'a Image, &'a Row)>, all: &str) -> Vec<Error> {

@@ -4,6 +4,7 @@ use crate::app::driver::Loader;
 use crate::app::parts::hash_flag::paths;
 use crate::app::parts::images::Hash;
 use crate::app::state::Store;
+use crate::app::ui::sentence;
 use crate::engine::output::images;
 use crate::engine::time::{age, utc};
 use crate::engine::wording::short;
@@ -26,9 +27,7 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
     });
     let error = move || {
         let why = store.board.history_trouble.get()?;
-        Some(
-            view! { <div class="notice" data-kind="warning"><p>{format!("Not all of the history could be read: {why}.")}</p></div> },
-        )
+        Some(view! { <div class="notice" data-kind="warning"><p>{sentence(&why.message)} " " {sentence(&why.hint)}</p></div> })
     };
     let query = move |_| {
         store.board.wants_history.set(true);
