@@ -143,17 +143,14 @@ impl Client {
         // These have no body, or one that nobody looks at, whatever their headers say of it (RFC 9110, 9.3.2 and 15.3.5).
         let has_body = request.method != Method::Head && !matches!(response.status, 204 | 205 | 304);
         if has_body {
-            let mut raw = Vec::new();
-            let read = answer.into_body().into_reader().take(request.limit as u64 + 1).read_to_end(&mut raw);
-            // It grew by doubling, and may be kept for a while.
-            raw.shrink_to_fit();
+            let read = read_all(answer.into_body().into_reader(), request.limit);
             let is_read_for_headers = response.status == 401 || (300..400).contains(&response.status);
             match read {
                 Err(_) if is_read_for_headers => {}
                 Err(e) if e.kind() == std::io::ErrorKind::TimedOut => return Err(Failure::Timeout),
                 Err(e) => return Err(failure(&ureq::Error::from(e))),
-                Ok(_) if raw.len() > request.limit => return Err(Failure::TooLarge(request.limit)),
-                Ok(_) => match decoded(raw, &encoding, request.limit) {
+                Ok(raw) if raw.len() > request.limit => return Err(Failure::TooLarge(request.limit)),
+                Ok(raw) => match decoded(raw, &encoding, request.limit) {
                     Ok(body) => response.body = body,
                     Err(_) if is_read_for_headers => {}
                     Err(failure) => return Err(failure),
@@ -162,6 +159,23 @@ impl Client {
         }
         Ok((response, location))
     }
+}
+
+/// Reads a body to its end, of one that is larger than `limit` one byte more. Memory for a large one is reserved at once: what is not
+/// touched costs nothing, and glibc gives a block back to the system as soon as it is freed only if the block is over 32 MiB, or
+/// larger than all that were freed before (`M_MMAP_THRESHOLD`, <https://man7.org/linux/man-pages/man3/mallopt.3.html>).
+fn read_all(mut reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    const SMALL: usize = 1 << 20;
+    const AT_ONCE: usize = 33 << 20;
+    let mut body = Vec::new();
+    reader.by_ref().take(SMALL.min(limit + 1) as u64).read_to_end(&mut body)?;
+    if body.len() == SMALL {
+        body.reserve_exact(limit.max(AT_ONCE));
+        reader.take((limit + 1 - SMALL) as u64).read_to_end(&mut body)?;
+    } else {
+        body.shrink_to_fit();
+    }
+    Ok(body)
 }
 
 /// A body without its content codings (RFC 9110, 8.4); an empty one has none, whatever its headers say.
@@ -174,12 +188,10 @@ fn decoded(mut body: Vec<u8>, encoding: &str, limit: usize) -> Result<Vec<u8>, F
             let message = format!("the response is encoded as {}, which was not requested", clean(&coding));
             return Err(Failure::Network(message));
         }
-        let mut plain = Vec::new();
-        let read = flate2::read::MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1).read_to_end(&mut plain);
-        match read {
+        match read_all(flate2::read::MultiGzDecoder::new(body.as_slice()), limit) {
             Err(_) => return Err(Failure::Network("the response is not encoded as its headers say".to_owned())),
-            Ok(_) if plain.len() > limit => return Err(Failure::TooLarge(limit)),
-            Ok(_) => body = plain,
+            Ok(plain) if plain.len() > limit => return Err(Failure::TooLarge(limit)),
+            Ok(plain) => body = plain,
         }
     }
     Ok(body)

@@ -21,7 +21,7 @@ use crate::engine::registry::error::{
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Method, Request, Response, parameter};
 use crate::engine::registry::manifest::{Form, Manifest, checked_digest, content_digest, read_config, read_manifest};
 use crate::engine::registry::query::{Answer, Checked, Found, NotFound, Query};
-use crate::engine::registry::tag_list::{Page, TagList};
+use crate::engine::registry::tag_list::{Collect, LastTag, Page, TagList};
 use crate::engine::url;
 
 /// `/v2/`, which every registry speaks.
@@ -284,9 +284,9 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
     };
     // Behind the last tag of the newest page, whatever was asked for since.
     let behind = || -> Result<Step, RegistryError> {
-        let tags = pages.last().map_or(Ok(TagList::default()), |page| read_tags(page))?;
+        let LastTag(last) = pages.last().map_or(Ok(LastTag::default()), |page| read_page(page))?;
         let n = if in_pages { format!("n={PAGE}&") } else { String::new() };
-        send(format!("{base}?{n}last={}", tags.iter().next_back().unwrap_or_default()))
+        send(format!("{base}?{n}last={last}"))
     };
     let whole = || {
         let lists = pages.iter().map(|page| read_tags(page)).collect::<Result<Vec<_>, _>>()?;
@@ -307,8 +307,10 @@ fn tags_step(server: Server<'_>, repository: &Repository, exchanged: &[Exchange]
         Err(failure) => return Err(failed(failure)),
     };
     let brings_none = || -> Result<bool, RegistryError> {
-        let before = pages.len().checked_sub(2).map_or(Ok(TagList::default()), |i| read_tags(pages[i]))?;
-        let (known, tags): (HashSet<&str>, _) = (before.iter().collect(), read_tags(response)?);
+        let LastTag(last) = read_page(response)?;
+        let Some(before) = pages.len().checked_sub(2).filter(|_| !last.is_empty()) else { return Ok(last.is_empty()) };
+        let (before, tags) = (read_tags(pages[before])?, read_tags(response)?);
+        let known: HashSet<&str> = before.iter().collect();
         Ok(tags.iter().all(|tag| known.contains(tag)))
     };
     match linked(response, &last.request.url) {
@@ -353,7 +355,13 @@ fn incomplete(pages: &[&Response], why: &str) -> Result<Step, RegistryError> {
 
 /// The tags of one page.
 fn read_tags(response: &Response) -> Result<TagList, RegistryError> {
-    let read = serde_json::from_slice::<Page>(&response.body).map(Page::into_tags);
+    let mut tags: TagList = read_page(response)?;
+    tags.shrink_to_fit();
+    Ok(tags)
+}
+
+fn read_page<T: Collect>(response: &Response) -> Result<T, RegistryError> {
+    let read = serde_json::from_slice::<Page<T>>(&response.body).map(Page::into_tags);
     read.map_err(|e| malformed(if e.is_data() { "`tags` is not a list" } else { "the list of tags is not JSON" }))
 }
 

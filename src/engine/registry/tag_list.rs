@@ -1,6 +1,7 @@
 //! The tags of a repository in one piece of memory: a list may have a million of them, and a run a hundred lists.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -36,6 +37,11 @@ impl TagList {
         self.text.lines()
     }
 
+    /// Gives back memory that is not needed.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.text.shrink_to_fit();
+    }
+
     fn push(&mut self, tag: &str) {
         if is_tag(tag) {
             self.text.push_str(tag);
@@ -69,50 +75,78 @@ impl<'a> FromIterator<&'a str> for TagList {
     fn from_iter<I: IntoIterator<Item = &'a str>>(tags: I) -> Self {
         let mut out = Self::default();
         tags.into_iter().for_each(|tag| out.push(tag));
-        out.text.shrink_to_fit();
+        out.shrink_to_fit();
         out
     }
 }
 
 /// The body of `tags/list`: `{"name": "ns/x", "tags": ["a", "b"]}`; `tags` may be null or missing.
 #[derive(Debug, Deserialize)]
-pub struct Page {
-    tags: Option<TagList>,
+#[serde(bound = "T: Collect")]
+pub struct Page<T> {
+    tags: Option<Items<T>>,
 }
 
-impl Page {
+impl<T: Collect> Page<T> {
     /// Its tags.
-    pub fn into_tags(self) -> TagList {
-        self.tags.unwrap_or_default()
+    pub fn into_tags(self) -> T {
+        self.tags.map_or_else(T::default, |Items(tags)| tags)
     }
 }
 
-/// An item that is not a text is passed over.
-impl<'de> Deserialize<'de> for TagList {
+/// What is kept of the tags of a page.
+pub trait Collect: Default {
+    /// Takes the next one.
+    fn push(&mut self, tag: &str);
+}
+
+impl Collect for TagList {
+    fn push(&mut self, tag: &str) {
+        self.push(tag);
+    }
+}
+
+/// The last tag of a page; to make a list of a million tags for it would double what a run needs.
+#[derive(Debug, Default)]
+pub struct LastTag(pub String);
+
+impl Collect for LastTag {
+    fn push(&mut self, tag: &str) {
+        if is_tag(tag) {
+            self.0.clear();
+            self.0.push_str(tag);
+        }
+    }
+}
+
+/// A list; an item that is not a text is passed over.
+#[derive(Debug)]
+struct Items<T>(T);
+
+impl<'de, T: Collect> Deserialize<'de> for Items<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-        impl<'de> Visitor<'de> for Items {
-            type Value = TagList;
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Collect> Visitor<'de> for List<T> {
+            type Value = Items<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of tags")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TagList, A::Error> {
-                let mut list = TagList::default();
-                while items.next_element_seed(Item(&mut list))?.is_some() {}
-                list.text.shrink_to_fit();
-                Ok(list)
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items<T>, A::Error> {
+                let mut out = T::default();
+                while items.next_element_seed(Item(&mut out))?.is_some() {}
+                Ok(Items(out))
             }
         }
-        deserializer.deserialize_seq(Items)
+        deserializer.deserialize_seq(List(PhantomData))
     }
 }
 
 /// One item, which goes where it belongs without a text of its own.
-struct Item<'a>(&'a mut TagList);
+struct Item<'a, T>(&'a mut T);
 
-impl<'de> DeserializeSeed<'de> for Item<'_> {
+impl<'de, T: Collect> DeserializeSeed<'de> for Item<'_, T> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -120,7 +154,7 @@ impl<'de> DeserializeSeed<'de> for Item<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Item<'_> {
+impl<'de, T: Collect> Visitor<'de> for Item<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,7 +204,9 @@ mod tests {
     #[test]
     fn tag_page_ignores_unusable_items() {
         let read = |text: &str| {
-            serde_json::from_str::<Page>(text).ok().map(|page| page.into_tags().iter().map(str::to_owned).collect::<Vec<_>>())
+            serde_json::from_str::<Page<TagList>>(text)
+                .ok()
+                .map(|page| page.into_tags().iter().map(str::to_owned).collect::<Vec<_>>())
         };
         let none = Some(Vec::new());
         assert_eq!(
