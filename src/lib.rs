@@ -20,6 +20,7 @@
 //! use overtag::engine::resolve::{Facts, Resolver};
 //! use overtag::engine::session::{Client, Next, Run};
 //! use overtag::engine::template::{Files, plan::Plan};
+//! use overtag::engine::time::{Millis, Timestamp};
 //!
 //! // What a link selects, checked; and the images that the release's template lists for it.
 //! let (choices, notices) = link::read("?tag=current-tripleo&include=nova-api");
@@ -31,7 +32,7 @@
 //! // The run says what to send; here the demo's registry answers, which needs no network.
 //! let resolver = Resolver::new(settings.clone(), plan.images.clone());
 //! let mut run = Run::new(resolver, Client::program(Logins::default()), Facts::default(), None);
-//! let moment = Moment { ms: 0, unix: 1_496_105_356, random: 0.5 };
+//! let moment = Moment { ms: Millis(0), unix: Timestamp(1_496_105_356), random: 0.5 };
 //! while let Next::Send(send) = run.next(moment) {
 //!     run.deliver(send.id, Ok(demo::respond(&send.request)), moment);
 //! }

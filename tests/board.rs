@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use overtag::engine::board::timeline::Timeline;
 use overtag::engine::board::{self, Grid, Known, Lag, Lateness, Stage, State};
@@ -22,6 +23,7 @@ use overtag::engine::snapshot::Snapshot;
 use overtag::engine::template::Files;
 use overtag::engine::template::Source;
 use overtag::engine::template::plan::Plan;
+use overtag::engine::time::{Millis, Timestamp};
 use overtag::net::native;
 use serde_json::{Value, json};
 use support::dlrn::{Dlrn, Hashes};
@@ -264,7 +266,7 @@ fn board_refresh_sends_one_request_per_cell() {
     // The same with the engine, which can refresh: as a program and as a page.
     let (namespace, channels) = (here.namespace.as_str(), here.channels.as_str());
     let choices = chosen(&[("namespace", namespace), ("name_prefix", PREFIX), ("tag", PROMOTED), ("channels", channels)]);
-    let nobody = |_: &Run, _: u64| {};
+    let nobody = |_: &Run, _: Millis| {};
     let reported = |rows: &[Known]| -> Vec<String> {
         rows.iter().flatten().map(|r| format!("{:?} {:?} {:?} {:?}", r.status, r.hash, r.digest, r.notes)).collect()
     };
@@ -277,7 +279,7 @@ fn board_refresh_sends_one_request_per_cell() {
         assert!(proxy.count() as f64 <= 2.1 * cells_of as f64, "{caller:?}: {} requests for {cells_of} cells", proxy.count());
         let before = run.summarize().0;
         proxy.reset();
-        run.refresh(Logins::default(), EPOCH + 60);
+        run.refresh(Logins::default(), Timestamp(EPOCH + 60));
         assert!(
             run.summarize().0.iter().zip(&before).all(|(a, b)| a == b),
             "what was known is shown until the new answer is known"
@@ -308,7 +310,7 @@ fn board_of(choices: &Choices, names: &[&str], client: Client) -> ((Grid, Plan),
     let plan = Plan::new(&settings, &Files { template: Some(template), ..Files::default() }).expect("a plan");
     let grid = Grid::new(&settings, &plan);
     let resolver = Resolver::new(settings, grid.cells(&plan));
-    let facts = Facts { asked_at: EPOCH, ..Facts::default() };
+    let facts = Facts { asked_at: Timestamp(EPOCH), ..Facts::default() };
     ((grid, plan), Run::new(resolver, client, facts, None))
 }
 
@@ -329,13 +331,13 @@ fn changed_manifest_form_keeps_digest_correct() {
     let digests = |run: &Run| -> Vec<String> {
         run.summarize().0.iter().flatten().map(|row| row.digest.clone().unwrap_or_else(|| row.reason.clone())).collect()
     };
-    let nobody = |_: &Run, _: u64| {};
+    let nobody = |_: &Run, _: Millis| {};
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(digests(&run), is, "cold");
     for (name, i) in names.iter().zip(0..) {
         is[i] = push(name, kinds[i % kinds.len()], 2);
     }
-    run.refresh(Logins::default(), EPOCH + 60);
+    run.refresh(Logins::default(), Timestamp(EPOCH + 60));
     run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(digests(&run), is, "each in the form of each");
 }
@@ -358,7 +360,7 @@ fn snapshot_keeps_build_times_despite_clock_skew() {
     let ((grid, plan), _) = board_of(&choices, &["nova-api"], page());
     let built = |snapshot: Option<Arc<Snapshot>>| {
         let resolver = Resolver::for_snapshot(settings.clone(), grid.cells(&plan));
-        let facts = Facts { asked_at: EPOCH, ..Facts::default() };
+        let facts = Facts { asked_at: Timestamp(EPOCH), ..Facts::default() };
         let run = native::drive(Run::new(resolver, Client::program(Logins::default()), facts, snapshot), &|_, _| {})
             .expect("no proxy is set");
         run.summarize().0[0].as_ref().expect("a row").built_at
@@ -465,7 +467,7 @@ fn refresh_after_refusal_rechecks_dependent_cells() {
     let choices = chosen(&[("namespace", namespace.as_str()), ("name_prefix", PREFIX), ("channels", PROMOTED)]);
     let ((grid, plan), run) = board_of(&choices, &names, Client::program(Logins::default()));
     let state = |run: &Run| board::stages(&grid, &plan, &run.summarize().0).remove(0).state;
-    let nobody = |_: &Run, _: u64| {};
+    let nobody = |_: &Run, _: Millis| {};
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
     assert_eq!(state(&run), State::Torn);
     push(&registry, "keystone", 2, &[PROMOTED]);
@@ -473,7 +475,7 @@ fn refresh_after_refusal_rechecks_dependent_cells() {
         proxy.fault(move |seen: &Seen| {
             (is_refused && seen.path.contains("keystone")).then(|| Fault::registry_error(403, "DENIED"))
         });
-        run.refresh(Logins::default(), EPOCH + after);
+        run.refresh(Logins::default(), Timestamp(EPOCH + after));
         run = native::drive(run, &nobody).expect("no proxy is set");
         assert_eq!(state(&run), expected, "after {after} s: {:?}", run.summarize().0);
     }
@@ -491,7 +493,7 @@ fn refresh_sees_moved_and_added_tags() {
     let namespace = format!("{}/{NAMESPACE}", registry.host);
     let named = [("namespace", namespace.as_str()), ("name_prefix", PREFIX)];
     let choices = chosen(&[&named[..], &[("tag", PROMOTED), ("channels", PROMOTED)]].concat());
-    let nobody = |_: &Run, _: u64| {};
+    let nobody = |_: &Run, _: Millis| {};
     let program = || Client::program(Logins::default());
     let ((grid, plan), run) = board_of(&choices, &all, program());
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
@@ -502,7 +504,7 @@ fn refresh_sees_moved_and_added_tags() {
     for name in ["nova-api", "nova-compute", "heat-api", "glance-api"] {
         push(&registry, name, 2, &[PROMOTED]);
     }
-    run.refresh(Logins::default(), EPOCH + 60);
+    run.refresh(Logins::default(), Timestamp(EPOCH + 60));
     run = native::drive(run, &nobody).expect("no proxy is set");
     let now = stage(&run);
     assert_eq!(
@@ -516,7 +518,7 @@ fn refresh_sees_moved_and_added_tags() {
     let labels: Vec<(&str, &str)> = labels.iter().map(|(k, v)| (*k, v.as_str())).collect();
     registry.push(&format!("{NAMESPACE}/{PREFIX}keystone"), &[&hash(2)], Kind::Docker, Some(&labels), 1);
     for (after, state) in [(120, State::Torn), (720, State::Whole)] {
-        run.refresh(Logins::default(), EPOCH + after);
+        run.refresh(Logins::default(), Timestamp(EPOCH + after));
         run = native::drive(run, &nobody).expect("no proxy is set");
         assert_eq!(stage(&run).state, state, "after {after} s");
     }
@@ -805,7 +807,7 @@ fn dlrn_server_yields_promotions_and_blockers() {
     let mut front = ureq::get(format!("{}/api/agg_status?aggregate_hash={aggregate}", nginx.origin)).call().expect("it answers");
     assert_eq!(front.headers().get("access-control-allow-origin").and_then(|v| v.to_str().ok()), Some("*"));
     let votes = read_votes(&front.body_mut().read_to_string().expect("text")).expect("votes");
-    assert_eq!((votes.len(), votes[0].job.as_str(), votes[0].success, votes[0].at), (1, "job-a", true, EPOCH));
+    assert_eq!((votes.len(), votes[0].job.as_str(), votes[0].success, votes[0].at), (1, "job-a", true, Timestamp(EPOCH)));
 }
 
 // -- the rules, on rows made by hand
@@ -880,7 +882,7 @@ fn each_channel_state_has_its_sentence() {
     let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
     let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
     assert_eq!((lag.same, lag.differ, lag.missing), (1, 0, 1));
-    assert_eq!(lag.sentence(0), "in sync with consistent in 1 image, missing 1 of its images");
+    assert_eq!(lag.sentence(Timestamp(0)), "in sync with consistent in 1 image, missing 1 of its images");
     let lag = |same: usize, differ: usize, missing: usize, unknown: usize| {
         let lag = Lag {
             before: "x".to_owned(),
@@ -888,17 +890,17 @@ fn each_channel_state_has_its_sentence() {
             differ,
             missing,
             unknown,
-            since: Some(0),
+            since: Some(Timestamp(0)),
             promotions: (differ > 2).then_some(2),
             ..Lag::default()
         };
-        lag.sentence(7200)
+        lag.sentence(Timestamp(7200))
     };
     for (sentence, expected) in [
         (lag(4, 0, 0, 0), "in sync with x"),
         (lag(3, 0, 0, 1), "in sync with x in 3 images, 1 not known"),
         (
-            Lag { before: "x".to_owned(), same: 1, more: 2, ..Lag::default() }.sentence(0),
+            Lag { before: "x".to_owned(), same: 1, more: 2, ..Lag::default() }.sentence(Timestamp(0)),
             "in sync with x in 1 image, with 2 that it does not have",
         ),
         (lag(0, 0, 4, 0), "missing 4 images that x has"),
@@ -908,14 +910,14 @@ fn each_channel_state_has_its_sentence() {
     ] {
         assert_eq!(sentence, expected);
     }
-    let limits = [3 * DAY, 7 * DAY];
-    assert_eq!([DAY, 4 * DAY, 7 * DAY].map(|s| Lateness::of(s, limits).word()), [None, Some("late"), Some("very late")]);
+    let days = |n: u64| Duration::from_secs(n * DAY);
+    assert_eq!([1, 4, 7].map(|n| Lateness::of(days(n), [days(3), days(7)]).word()), [None, Some("late"), Some("very late")]);
 }
 
 #[test]
 fn rows_are_found_filtered_and_ordered() {
     let (a, b) = (hash(1), hash(2));
-    let moved = |known: Known, at: u64| known.map(|r| Arc::new(Row { moved_at: Some(at), ..Arc::unwrap_or_clone(r) }));
+    let moved = |known: Known, at: u64| known.map(|r| Arc::new(Row { moved_at: Some(Timestamp(at)), ..Arc::unwrap_or_clone(r) }));
     let rows = vec![
         moved(row(Status::Resolved, Some(&a), Some("sha256:aa"), &[]), 5),
         moved(row(Status::Resolved, Some(&b), Some("sha256:bb"), &[Note::Torn]), 9),
@@ -955,13 +957,13 @@ fn timeline_merges_registry_and_dlrn_promotions() {
     let (_, plan, grid, rows) =
         made(&["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"], &[PROMOTED], vec![None, None]);
     let period = |start: u64, end: Option<u64>, hash: &str| TagPeriod {
-        start,
-        end,
+        start: Timestamp(start),
+        end: end.map(Timestamp),
         digest: format!("sha256:{hash}"),
         hash: Some(hash.to_owned()),
     };
     let facts = |a: Vec<TagPeriod>, b: Vec<TagPeriod>| {
-        let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+        let mut facts = Facts { asked_at: Timestamp(100 * DAY), ..Facts::default() };
         for (i, periods) in [a, b].into_iter().enumerate() {
             let repository = plan.images[i].reference.as_ref().expect("a reference").repository.clone();
             facts.answers.insert(Query::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(periods)));
@@ -971,7 +973,7 @@ fn timeline_merges_registry_and_dlrn_promotions() {
     type Reported = (String, u64, Option<(usize, usize)>, bool);
     let reported = |facts: &Facts, pipeline: &Pipeline| -> Vec<Reported> {
         let timeline = Timeline::new(&grid, &plan, &rows, facts, pipeline);
-        timeline.events.into_iter().map(|e| (e.hash, e.first, e.images, e.is_rollback)).collect()
+        timeline.events.into_iter().map(|e| (e.hash, e.first.0, e.images, e.is_rollback)).collect()
     };
     let own = |hash: &str, at: u64, n: usize, back: bool| (hash.to_owned(), at, Some((n, 2)), back);
     let nothing = Pipeline::default();
@@ -985,7 +987,7 @@ fn timeline_merges_registry_and_dlrn_promotions() {
     assert_eq!(reported(&periods, &nothing), [own("x", 10, 2, false)]);
     // DLRN reports the same promotion, and one that the registry has forgotten, in one row per component.
     let promotion = |hash: &str, at: u64| overtag::engine::pipeline::Promotion {
-        at,
+        at: Timestamp(at),
         channel: PROMOTED.to_owned(),
         hash: hash.to_owned(),
         ..Default::default()
@@ -1008,16 +1010,20 @@ fn quay_history_splits_into_promotions() {
     // For each image: its hash tags with digest and time, and the pushes of the channel, oldest first.
     type Reported<'a> = (&'a [(&'a str, &'a str, u64)], &'a [(u64, &'a str)]);
     let facts = |all: [Reported<'_>; 3]| {
-        let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+        let mut facts = Facts { asked_at: Timestamp(100 * DAY), ..Facts::default() };
         for (image, (tags, pushes)) in plan.images.iter().zip(all) {
             let repository = image.reference.as_ref().expect("a reference").repository.clone();
             let active = |(tag, digest, at): &(&str, &str, u64)| {
-                ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(*at) })
+                ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(Timestamp(*at)) })
             };
             let overview = Overview { tags: tags.iter().map(active).collect(), whole: true, ..Overview::default() };
             facts.answers.insert(Query::Overview { repository: repository.clone() }, Ok(Answer::Overview(Ok(overview))));
-            let period =
-                |(at, digest): &(u64, &str)| TagPeriod { start: *at, end: None, digest: format!("sha256:{digest}"), hash: None };
+            let period = |(at, digest): &(u64, &str)| TagPeriod {
+                start: Timestamp(*at),
+                end: None,
+                digest: format!("sha256:{digest}"),
+                hash: None,
+            };
             let periods = pushes.iter().rev().map(period).collect();
             facts.answers.insert(Query::History { repository, tag: PROMOTED.to_owned() }, Ok(Answer::History(periods)));
         }
@@ -1032,7 +1038,7 @@ fn quay_history_splits_into_promotions() {
             other => other.to_owned(),
         };
         let of = |e: &overtag::engine::board::timeline::Event| {
-            (short(&e.hash), e.first, e.last, e.images.map_or(0, |(n, _)| n), e.is_rollback)
+            (short(&e.hash), e.first.0, e.last.0, e.images.map_or(0, |(n, _)| n), e.is_rollback)
         };
         timeline.events.iter().map(of).collect()
     };
@@ -1128,14 +1134,14 @@ fn quay_history_splits_into_promotions() {
     let repository = plan.images[0].reference.as_ref().expect("a reference").repository.clone();
     let periods = |all: &[(u64, &str)]| {
         let period = |(at, hash): &(u64, &str)| TagPeriod {
-            start: *at,
+            start: Timestamp(*at),
             end: None,
             digest: format!("sha256:{hash}"),
             hash: Some((*hash).to_owned()),
         };
         Ok(Answer::History(all.iter().rev().map(period).collect()))
     };
-    let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+    let mut facts = Facts { asked_at: Timestamp(100 * DAY), ..Facts::default() };
     let query = |tag: &str| Query::History { repository: repository.clone(), tag: tag.to_owned() };
     facts.answers.insert(
         query("tripleo-ci-testing"),
@@ -1147,15 +1153,19 @@ fn quay_history_splits_into_promotions() {
     let stage = |channel: &str, hash: &str, lag| Stage {
         channel: channel.to_owned(),
         hash: Some(hash.to_owned()),
-        pushed_at: Some(9 * DAY),
+        pushed_at: Some(Timestamp(9 * DAY)),
         lag,
         ..Stage::default()
     };
     let mut stages = [stage("tripleo-ci-testing", "z", None), stage(PROMOTED, "x", Some(lag))];
     timeline.inform(&mut stages);
     let lag = stages[1].lag.as_ref().expect("it was given");
-    assert_eq!((lag.promotions, lag.since), (Some(2), Some(4 * DAY)));
-    assert_eq!((stages[0].promoted_at, stages[1].promoted_at), (Some(8 * DAY), Some(2 * DAY)), "not when it was pushed again");
+    assert_eq!((lag.promotions, lag.since), (Some(2), Some(Timestamp(4 * DAY))));
+    assert_eq!(
+        (stages[0].promoted_at, stages[1].promoted_at),
+        (Some(Timestamp(8 * DAY)), Some(Timestamp(2 * DAY))),
+        "not when it was pushed again"
+    );
 }
 
 #[test]
@@ -1163,11 +1173,11 @@ fn namespaces_are_promoted_independently() {
     let images = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo", "r.example/m/c:current-tripleo"];
     let (_, plan, grid, rows) = made(&images, &[PROMOTED], vec![None, None, None]);
     let facts = |all: [&[(u64, &str, Option<&str>)]; 3]| {
-        let mut facts = Facts { asked_at: 100 * DAY, ..Facts::default() };
+        let mut facts = Facts { asked_at: Timestamp(100 * DAY), ..Facts::default() };
         for (image, periods) in plan.images.iter().zip(all) {
             let repository = image.reference.as_ref().expect("a reference").repository.clone();
             let period = |(start, digest, hash): &(u64, &str, Option<&str>)| TagPeriod {
-                start: *start,
+                start: Timestamp(*start),
                 end: None,
                 digest: format!("sha256:{digest}"),
                 hash: hash.map(str::to_owned),
@@ -1178,14 +1188,14 @@ fn namespaces_are_promoted_independently() {
         Timeline::new(&grid, &plan, &rows, &facts, &Pipeline::default())
     };
     let reported = |timeline: &Timeline| -> Vec<(String, u64, usize, bool)> {
-        timeline.events.iter().map(|e| (e.hash.clone(), e.first, e.images.map_or(0, |(n, _)| n), e.is_rollback)).collect()
+        timeline.events.iter().map(|e| (e.hash.clone(), e.first.0, e.images.map_or(0, |(n, _)| n), e.is_rollback)).collect()
     };
     let own = |hash: &str, at: u64, n: usize| (hash.to_owned(), at, n, false);
     let behind = |timeline: &Timeline, hash: &str| {
         let of = |channel: &str, lag| Stage { channel: channel.to_owned(), hash: Some(hash.to_owned()), lag, ..Stage::default() };
         let mut stages = [of(PROMOTED, None), of("next", Some(Lag { differ: 1, ..Lag::default() }))];
         timeline.inform(&mut stages);
-        stages[1].lag.as_ref().and_then(|lag| Some((lag.promotions?, lag.since?)))
+        stages[1].lag.as_ref().and_then(|lag| Some((lag.promotions?, lag.since?.0)))
     };
     let (a, b) = (&[(10, "1", Some("one")), (DAY, "2", Some("two"))], &[(8000, "1", Some("one")), (DAY, "2", Some("two"))]);
     let of_own = facts([a, b, &[(20, "3", Some("three")), (2 * DAY, "4", Some("four"))]]);
@@ -1215,7 +1225,7 @@ fn pipeline_responses_are_never_guessed() {
     ] {
         let body = json!([{ "timestamp": 7.0, "commit_hash": commit, "distro_hash": distro, "extended_hash": more, "promote_name": "c", "repo_hash": format!("{commit}_bbbbbbbb") }]);
         let read = read_promotions(&body.to_string()).expect("promotions");
-        assert_eq!((read[0].hash.as_str(), read[0].at), (expected.as_str(), 7));
+        assert_eq!((read[0].hash.as_str(), read[0].at), (expected.as_str(), Timestamp(7)));
     }
     // A batch as DLRN keeps it: only its last row names the aggregate.
     let row = |aggregate: Value| json!({ "timestamp": 7, "commit_hash": commit, "distro_hash": distro, "aggregate_hash": aggregate, "promote_name": "c", "component": "nova" });
@@ -1227,7 +1237,7 @@ fn pipeline_responses_are_never_guessed() {
     let build = read_build(r#"[{"result":"FAILURE","end_time":"2017-05-30T00:49:16","log_url":"https://l.example/"}]"#)
         .expect("JSON")
         .expect("a build");
-    assert_eq!((build.result.as_str(), build.at), ("FAILURE", EPOCH));
+    assert_eq!((build.result.as_str(), build.at), ("FAILURE", Timestamp(EPOCH)));
 
     // The promoter's file, then DLRN, then Zuul: each is asked only what is still open, and nothing is requested twice.
     let choices = chosen(&[
@@ -1261,13 +1271,14 @@ fn pipeline_responses_are_never_guessed() {
                 _ => Err("the server returned 500".to_owned()),
             };
             asked.push(want.url.clone());
-            pipeline.take(want.clone(), &want.url, EPOCH + 3600, answer);
+            pipeline.take(want.clone(), &want.url, Timestamp(EPOCH + 3600), answer);
         }
     }
     assert_eq!(asked.iter().filter(|u| u.contains("_status")).count(), 1, "{asked:?}");
     let once: std::collections::BTreeSet<&String> = asked.iter().collect();
     assert_eq!(once.len(), asked.len(), "{asked:?}");
-    let WhyNot::Held { passed, of, blockers, .. } = pipeline.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
+    let WhyNot::Held { passed, of, blockers, .. } = pipeline.why_not(&settings, PROMOTED, &hash_of, Timestamp(EPOCH + 3600))
+    else {
         panic!("it is held")
     };
     assert_eq!((passed, of, blockers.len()), (1, 5, 4));
@@ -1276,18 +1287,20 @@ fn pipeline_responses_are_never_guessed() {
     assert!(failed.sentence.ends_with("its last build in Zuul ended in FAILURE 1 h ago."), "{}", failed.sentence);
     assert!(blockers.iter().any(|b| b.job == "job-missing" && b.sentence.ends_with("Zuul has no build of it.")), "{blockers:?}");
     assert!(!pipeline.failures.is_empty(), "what could not be read is reported");
-    let WhyNot::Unknown { message, .. } = pipeline.why_not(&settings, "lonely", &hash_of, 0) else { panic!("it is reported") };
+    let WhyNot::Unknown { message, .. } = pipeline.why_not(&settings, "lonely", &hash_of, Timestamp(0)) else {
+        panic!("it is reported")
+    };
     assert!(message.contains("does not list lonely"), "{message}");
     // Without votes nothing has passed and nothing failed, whatever Zuul ran last. Its builds are listed separately.
     let unvoted = Pipeline { votes: BTreeMap::new(), ..pipeline.clone() };
-    let WhyNot::Unknown { message, builds } = unvoted.why_not(&settings, PROMOTED, &hash_of, EPOCH + 3600) else {
+    let WhyNot::Unknown { message, builds } = unvoted.why_not(&settings, PROMOTED, &hash_of, Timestamp(EPOCH + 3600)) else {
         panic!("nobody voted")
     };
     assert!(message.contains("which it passed is not known"), "{message}");
     let reported: Vec<&str> = builds.iter().map(|b| b.sentence.as_str()).collect();
     assert!(reported.contains(&"job-failed: its last build in Zuul ended in FAILURE 1 h ago."), "{reported:?}");
     let level = |_: &str| Some(hash(2));
-    assert_eq!(pipeline.why_not(&settings, PROMOTED, &level, 0), WhyNot::InSync("tripleo-ci-testing".to_owned()));
+    assert_eq!(pipeline.why_not(&settings, PROMOTED, &level, Timestamp(0)), WhyNot::InSync("tripleo-ci-testing".to_owned()));
 }
 
 #[test]
@@ -1334,14 +1347,18 @@ fn two_files_compare_image_by_image() {
 #[test]
 fn stage_sentence_shows_lag_and_lateness() {
     let lag = |differ: usize, promotions: Option<usize>, since: Option<u64>| {
-        let lag = Lag { before: "consistent".to_owned(), same: 1, differ, since, promotions, ..Lag::default() };
-        lag.sentence(10 * DAY)
+        let lag =
+            Lag { before: "consistent".to_owned(), same: 1, differ, since: since.map(Timestamp), promotions, ..Lag::default() };
+        lag.sentence(Timestamp(10 * DAY))
     };
     assert_eq!(lag(2, None, None), "differs from consistent in 2 of 3 images");
     assert_eq!(lag(2, Some(1), Some(9 * DAY)), "1 promotion behind consistent in 2 of 3 images, for 24 h");
     assert_eq!(lag(2, Some(4), Some(5 * DAY)), "4 promotions behind consistent in 2 of 3 images, for 5 d");
-    let stage = Stage { promoted_at: Some(DAY), ..Stage::default() };
-    assert_eq!(stage.lateness(5 * DAY, [3 * DAY, 7 * DAY]), Some(Lateness::Late));
+    let stage = Stage { promoted_at: Some(Timestamp(DAY)), ..Stage::default() };
+    assert_eq!(
+        stage.lateness(Timestamp(5 * DAY), [Duration::from_secs(3 * DAY), Duration::from_secs(7 * DAY)]),
+        Some(Lateness::Late)
+    );
 }
 
 #[test]

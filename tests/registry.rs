@@ -23,6 +23,7 @@ use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
 use overtag::engine::session::diagnosis::Cause;
 use overtag::engine::session::{Client, LoginState, Next, Run};
 use overtag::engine::template::plan::Image;
+use overtag::engine::time::{Millis, Timestamp};
 use serde_json::{Value, json};
 
 /// Sat, 30 May 2026 00:49:16 UTC, when each run begins.
@@ -228,7 +229,7 @@ fn run_of(names: &[String], link: &str, client: Client) -> Run {
         params: Vec::new(),
         services: Vec::new(),
     };
-    let facts = Facts { asked_at: NOW, ..Facts::default() };
+    let facts = Facts { asked_at: Timestamp(NOW), ..Facts::default() };
     Run::new(Resolver::new(settings, names.iter().map(image).collect()), client, facts, None)
 }
 
@@ -270,7 +271,7 @@ impl Done {
 fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Done {
     let (mut now, mut sent) = (0_u64, Vec::new());
     let mut coming: BTreeMap<(u64, u64), Outcome> = BTreeMap::new();
-    let moment = |ms: u64| Moment { ms, unix: NOW + ms / 1000, random: 0.5 };
+    let moment = |ms: u64| Moment { ms: Millis(ms), unix: Timestamp(NOW + ms / 1000), random: 0.5 };
     loop {
         assert!(sent.len() < 20_000 && now < 3_600_000, "no end after {} requests and {now} ms", sent.len());
         let next = run.next(moment(now));
@@ -286,16 +287,16 @@ fn drive(mut run: Run, mut registry: impl FnMut(&Request, u64) -> Outcome) -> Do
                 coming.insert((now + takes, send.id), outcome);
                 continue;
             }
-            Next::Wait(until) => Some(until.max(now + 1)),
+            Next::Wait(until) => Some(until.max(Millis(now + 1))),
             Next::Idle => None,
         };
         match coming.first_key_value().map(|((at, _), _)| *at) {
-            Some(at) if due.is_none_or(|due| at <= due) => {
+            Some(at) if due.is_none_or(|due| at <= due.0) => {
                 now = now.max(at);
                 let ((_, id), outcome) = coming.pop_first().expect("there is one");
                 run.deliver(id, outcome, moment(now));
             }
-            _ => now = due.unwrap_or_else(|| panic!("it waits for nothing after {} requests", sent.len())),
+            _ => now = due.unwrap_or_else(|| panic!("it waits for nothing after {} requests", sent.len())).0,
         }
     }
     let (rows, _) = run.summarize();
@@ -567,12 +568,12 @@ fn rate_limited_images_all_resolve() {
 #[test]
 fn waiting_run_names_its_host() {
     let mut run = run(&names("r.example", 3), "pin=digest", native());
-    let moment = |ms: u64| Moment { ms, unix: NOW, random: 0.5 };
+    let moment = |ms: u64| Moment { ms: Millis(ms), unix: Timestamp(NOW), random: 0.5 };
     let Next::Send(send) = run.next(moment(0)) else { panic!("there is something to send") };
     run.deliver(send.id, reply(429, &[("retry-after", "12")], ""), moment(5));
     let (host, pause) = run.waits_for(moment(1005).ms).expect("it waits for somebody");
     assert_eq!((host.as_str(), pause.as_secs()), ("r.example", 11));
-    assert!(matches!(run.next(moment(1005)), Next::Wait(until) if until >= 12_005));
+    assert!(matches!(run.next(moment(1005)), Next::Wait(until) if until >= Millis(12_005)));
     run.cancel();
     assert!(run.is_done() && run.summarize().0.iter().flatten().all(|r| r.reason.contains("cancelled")));
 }
@@ -607,13 +608,13 @@ fn refresh_cancelled_anywhere_keeps_facts_consistent() {
     };
     let reported =
         |rows: &[Row]| rows.iter().map(|r| (r.status, r.hash.clone(), r.notes.clone(), r.reason.clone())).collect::<Vec<_>>();
-    let moment = |ms: u64| Moment { ms, unix: NOW + 3600, random: 0.5 };
+    let moment = |ms: u64| Moment { ms: Millis(ms), unix: Timestamp(NOW + 3600), random: 0.5 };
     let cold = |is_later: bool| drive(run(&names("r.example", 6), "", native()), |request, _| registry(request, is_later));
     let (before, after) = (reported(&cold(false).rows), reported(&cold(true).rows));
     let mut was_left = 0;
     for enough in 0..100 {
         let mut run = cold(false).run;
-        run.refresh(Logins::default(), NOW + 3600);
+        run.refresh(Logins::default(), Timestamp(NOW + 3600));
         let mut in_flight = VecDeque::new();
         for n in 0.. {
             // All requests that it offers are sent at once, and the last one is answered first.
@@ -639,7 +640,7 @@ fn refresh_cancelled_anywhere_keeps_facts_consistent() {
         );
         let errors: Vec<_> = run.facts().answers.iter().filter(|(_, answer)| answer.is_err()).collect();
         assert!(errors.is_empty(), "after {enough} answers: {errors:?}");
-        run.refresh(Logins::default(), NOW + 7200);
+        run.refresh(Logins::default(), Timestamp(NOW + 7200));
         let again = drive(run, |request, _| registry(request, true));
         assert_eq!(reported(&again.rows), after, "after {enough} answers");
         if was_done {
@@ -1954,7 +1955,7 @@ fn quay_overview_401_means_private_or_missing() {
     let (answer, sent) = asked(&query, quay(), quay_shelf);
     let Ok(Answer::Overview(Ok(overview))) = answer else { panic!("no overview: {answer:?}") };
     assert!(overview.whole && overview.tags.len() == 2 && overview.tags[CHANNEL].digest == overview.tags[&hash()].digest);
-    assert_eq!(overview.tags[CHANNEL].moved_at, Some(1_780_015_756));
+    assert_eq!(overview.tags[CHANNEL].moved_at, Some(Timestamp(1_780_015_756)));
     assert_eq!((sent.len(), sent[0].url.as_str()), (1, "https://r.example/api/v1/repository/ns/x?includeTags=true"));
     for (outcome, want) in [
         (quay_error(401, "invalid_token"), Some(NotFound::PrivateOrMissing)),
@@ -2127,7 +2128,7 @@ fn quay_tag_history_lists_newest_period_first() {
     let (answer, sent) = asked(&query, quay(), |_| reply(200, &[], json!({ "tags": rows, "has_additional": false }).to_string()));
     let Ok(Answer::History(periods)) = answer else { panic!("{answer:?}") };
     assert_eq!(
-        periods.iter().map(|l| (l.start, l.end, &l.digest)).collect::<Vec<_>>(),
+        periods.iter().map(|l| (l.start.0, l.end.map(|end| end.0), &l.digest)).collect::<Vec<_>>(),
         [(30, None, &a), (20, Some(30), &b), (10, Some(20), &a)]
     );
     assert!(!sent[0].url.contains("onlyActiveTags") && parameter(&sent[0].url, "specificTag").as_deref() == Some(CHANNEL));
@@ -2472,7 +2473,7 @@ fn manifest_rate_limit_is_given_up_quickly() {
 #[test]
 fn run_cancelled_during_host_check_resumes() {
     let mut run = run(&names("r.example", 60), "", native());
-    let moment = |ms: u64| Moment { ms, unix: NOW + ms / 1000, random: 0.5 };
+    let moment = |ms: u64| Moment { ms: Millis(ms), unix: Timestamp(NOW + ms / 1000), random: 0.5 };
     let mut sent = 0;
     // Good answers at first, then none, until the check is on its way; then Cancel.
     let mut now = 0;
@@ -2487,7 +2488,7 @@ fn run_cancelled_during_host_check_resumes() {
                     run.deliver(send.id, outcome, moment(now + 10));
                 }
             }
-            Next::Wait(until) => now = until,
+            Next::Wait(until) => now = until.0,
             Next::Idle => panic!("it waits for nothing after {sent} requests"),
         }
         now += 1;

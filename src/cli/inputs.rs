@@ -13,13 +13,13 @@ use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::plan::{Image, Plan};
 use crate::engine::template::{self, Files, Source};
+use crate::engine::time::Timestamp;
 use crate::engine::url;
 use crate::engine::workflow::files::{FileNeed, FilesWorkflow};
 use crate::engine::workflow::prepare;
 use crate::net::native;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The choices, checked: on a command line any wrong one is an error.
 pub fn settings(invocation: &Invocation) -> Result<Settings, Error> {
@@ -118,28 +118,28 @@ fn read_file(invocation: &Invocation, need: &FileNeed) -> Result<Source, Error> 
 }
 
 /// Now, or what `SOURCE_DATE_EPOCH` says (<https://reproducible-builds.org/specs/source-date-epoch/>).
-pub fn now() -> Result<u64, Error> {
+pub fn now() -> Result<Timestamp, Error> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .map_err(|_| Error::usage(format!("`{}` is not a number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")),
-        Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())),
+        Ok(text) => {
+            text.trim().parse().map(Timestamp).map_err(|_| {
+                Error::usage(format!("`{}` is not a number of seconds", clean(&text)), "SOURCE_DATE_EPOCH", "unset it")
+            })
+        }
+        Err(_) => Ok(native::clock()),
     }
 }
 
 /// The latest time that may be now: a file that is later was written, or is read, by a machine whose clock is wrong. A time that
 /// `SOURCE_DATE_EPOCH` fixes may be ahead.
-pub fn clock() -> u64 {
-    let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    now().map_or(system, |fixed| fixed.max(system))
+pub fn clock() -> Timestamp {
+    now().map_or_else(|_| native::clock(), |fixed| fixed.max(native::clock()))
 }
 
 /// Reads addresses of the pipeline at the same time, and hands each over: its address, empty for a file, and the text or one phrase.
 pub fn read_pipeline(
     invocation: &Invocation,
     wants: Vec<Want>,
-    mut deliver: impl FnMut(Want, &str, u64, Result<String, String>),
+    mut deliver: impl FnMut(Want, &str, Timestamp, Result<String, String>),
 ) {
     let read = |want: &Want| -> Result<(String, String), Error> {
         let at = address(invocation, want.key(), &want.url)?;

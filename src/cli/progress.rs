@@ -2,15 +2,16 @@
 
 use super::say;
 use crate::engine::session::Run;
+use crate::engine::time::Millis;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Instant;
 
 /// A line on a terminal that says how far a run is, and whom it waits for; elsewhere only a wait of more than 2 s is printed.
-pub fn progress() -> impl Fn(&Run, u64) + Sync {
+pub fn progress() -> impl Fn(&Run, Millis) + Sync {
     let shown = Mutex::new((Instant::now(), None::<Instant>));
     let is_terminal = std::io::stderr().is_terminal();
-    move |run: &Run, ms: u64| {
+    move |run: &Run, ms: Millis| {
         let Ok(mut shown) = shown.lock() else { return };
         if shown.0.elapsed().as_millis() < 200 && !run.is_done() {
             return;

@@ -14,6 +14,7 @@ use crate::engine::registry::http::{
 use crate::engine::registry::redirect;
 use crate::engine::release::DEMO_HOST;
 use crate::engine::session::{Next, Run};
+use crate::engine::time::{Millis, Timestamp};
 
 /// Requests in flight at once, to all hosts together.
 const IN_FLIGHT: usize = 64;
@@ -211,9 +212,9 @@ fn random() -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Seconds since 1970.
-fn unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+/// Now, by the clock of this machine.
+pub fn clock() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
 }
 
 /// Reads a file from the web, e.g. a template.
@@ -242,11 +243,11 @@ pub fn fetch(url: &str, limit: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Drives `run` to its end. `progress` is called now and then, with the milliseconds that have gone by.
+/// Drives `run` to its end. `progress` is called now and then, with the time on the clock of the run.
 ///
 /// # Errors
 /// A proxy setting that names no proxy, where one is to be asked through it: nothing is asked then.
-pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Result<Run, Error> {
+pub fn drive(run: Run, progress: &(dyn Fn(&Run, Millis) + Sync)) -> Result<Run, Error> {
     let client = client();
     if run.snapshot().is_none() {
         let hosts = run.resolver().images().iter().filter_map(|image| Some(&image.reference.as_ref().ok()?.repository.host));
@@ -257,7 +258,7 @@ pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Result<Run, Err
     // One clock for the whole process: what a run noted goes on counting where it is driven again.
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
-    let now = || Moment { ms: start.elapsed().as_millis() as u64, unix: unix(), random: random() };
+    let now = || Moment { ms: Millis(start.elapsed().as_millis() as u64), unix: clock(), random: random() };
     let shared = Mutex::new(run);
     let changed = Condvar::new();
     std::thread::scope(|scope| {
@@ -281,7 +282,7 @@ pub fn drive(run: Run, progress: &(dyn Fn(&Run, u64) + Sync)) -> Result<Run, Err
                             changed.notify_all();
                             continue;
                         }
-                        Next::Wait(until) => Duration::from_millis(until.saturating_sub(now().ms).clamp(1, 200)),
+                        Next::Wait(until) => until.since(now().ms).clamp(Duration::from_millis(1), Duration::from_millis(200)),
                         Next::Idle => Duration::from_secs(1),
                     };
                     let Ok((again, _)) = changed.wait_timeout(run, pause) else { return };

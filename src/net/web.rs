@@ -15,6 +15,7 @@ use crate::engine::registry::http::{
 };
 use crate::engine::registry::redirect;
 use crate::engine::session::{Next, Run, Send};
+use crate::engine::time::{Millis, Timestamp};
 use crate::engine::url;
 
 /// What stops all that was started with it.
@@ -39,14 +40,14 @@ impl Stopper {
     }
 }
 
-/// Milliseconds since the page began.
-pub fn now() -> u64 {
-    web_sys::window().and_then(|w| w.performance()).map_or(0, |p| p.now() as u64)
+/// The moment on the clock of the page, which began with it.
+pub fn now() -> Millis {
+    Millis(web_sys::window().and_then(|w| w.performance()).map_or(0, |p| p.now() as u64))
 }
 
-/// Seconds since 1970.
-pub fn clock() -> u64 {
-    (js_sys::Date::now() / 1000.0) as u64
+/// Now, by the clock of this machine.
+pub fn clock() -> Timestamp {
+    Timestamp((js_sys::Date::now() / 1000.0) as u64)
 }
 
 async fn once(request: &Request, limit: Duration, stopper: &Stopper) -> Result<Response, Failure> {
@@ -153,7 +154,7 @@ pub async fn fetch(url: &str, stopper: &Stopper) -> Result<String, String> {
     loop {
         tried += 1;
         let outcome = once(&request, TRY_LIMIT, stopper).await;
-        let has_time = now() - start < IMAGE_LIMIT.as_millis() as u64;
+        let has_time = now().since(start) < IMAGE_LIMIT;
         if tried < TRIES && is_transient(&outcome) && has_time && !stopper.stopped.get() {
             TimeoutFuture::new(backoff(tried, js_sys::Math::random()).as_millis() as u32).await;
             continue;
@@ -203,7 +204,9 @@ impl Pump {
             let next = self.run.borrow_mut().next(moment());
             match next {
                 Next::Send(send) => self.launch(send),
-                Next::Wait(until) => return self.wake(until.saturating_sub(now()).clamp(1, 1000)),
+                Next::Wait(until) => {
+                    return self.wake(until.since(now()).clamp(Duration::from_millis(1), Duration::from_secs(1)));
+                }
                 Next::Idle => return,
             }
         }
@@ -221,13 +224,13 @@ impl Pump {
         });
     }
 
-    fn wake(&self, milliseconds: u64) {
+    fn wake(&self, pause: Duration) {
         if self.alarm.replace(true) {
             return;
         }
         let pump = self.clone();
         spawn_local(async move {
-            TimeoutFuture::new(milliseconds as u32).await;
+            TimeoutFuture::new(pause.as_millis() as u32).await;
             pump.alarm.set(false);
             if !pump.stopper.stopped.get() {
                 pump.go();

@@ -22,7 +22,7 @@ use overtag::engine::registry::quay::{read_data, read_labels, read_overview};
 use overtag::engine::registry::redirect::{check_redirect, redirected, shares_login};
 use overtag::engine::registry::{Answer, Caller, Dialect, Exchange, Form, Manifest, Query, Server, Step, step};
 use overtag::engine::snapshot::Snapshot;
-use overtag::engine::time;
+use overtag::engine::time::Timestamp;
 use overtag::engine::url::{Address, join, origin};
 use overtag::engine::url::{default_endpoint, is_private};
 use overtag::engine::yaml;
@@ -343,7 +343,7 @@ fn quay(data: &[u8]) {
     if let Ok(overview) = read_overview(data) {
         for (tag, active) in &overview.tags {
             assert!(is_tag(tag) && is_digest(&active.digest));
-            time::utc(active.moved_at.unwrap_or(0));
+            _ = active.moved_at.unwrap_or_default().to_string();
         }
     }
     if let Ok((digest, manifest)) = read_data(data) {
@@ -419,14 +419,14 @@ fn reported(query: &Query, answer: &Answer) {
             assert!(periods.is_sorted_by_key(|period| Reverse(period.start)), "not the newest first");
             for period in periods {
                 assert!(is_digest(&period.digest), "{} is not a digest", period.digest);
-                time::utc(period.start.max(period.end.unwrap_or(0)));
+                _ = period.start.max(period.end.unwrap_or_default()).to_string();
             }
         }
         (Query::Tag { tag, .. }, Answer::Tag(Ok(found))) => {
             assert!(is_digest(&found.digest), "{} is not a digest", found.digest);
             assert!(!is_digest(tag) || found.digest == *tag, "another manifest than was asked for");
             found.manifest.iter().for_each(sound);
-            time::utc(found.moved_at.unwrap_or(0));
+            _ = found.moved_at.unwrap_or_default().to_string();
         }
         (Query::Check { .. }, Answer::Check(Ok(is))) => assert!(is_digest(&is.digest), "{} is not a digest", is.digest),
         (Query::Manifest { .. }, Answer::Manifest(manifest)) => sound(manifest),
@@ -447,9 +447,9 @@ fn snapshot(data: &[u8]) {
     assert_eq!(read.compare(&read).0, BTreeMap::new(), "nothing changed");
     read.compare(&Snapshot::default());
     Snapshot::default().compare(&read);
-    read.staleness(0);
+    read.staleness(Timestamp(0));
     assert!(read.staleness(read.fetched()).is_none());
-    read.staleness(u64::MAX);
+    read.staleness(Timestamp(u64::MAX));
 
     let (repository, tag) = (repository(), TAG.to_owned());
     for query in [

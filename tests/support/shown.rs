@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use overtag::engine::time::utc;
+use overtag::engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Options, PATIENCE, Page};
@@ -219,7 +219,8 @@ pub fn assert_same_files(page: &Page, link: &str) {
     let text = String::from_utf8_lossy(&containers);
     let time = text.lines().find_map(|l| l.strip_prefix("# Time: ")).expect("the head names the time");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let epoch = (now - 3600..=now).rev().find(|t| utc(*t) == time).expect("the files are of this hour").to_string();
+    let epoch =
+        (now - 3600..=now).rev().find(|t| Timestamp(*t).to_string() == time).expect("the files are of this hour").to_string();
     let folder = tempfile::tempdir().expect("a folder for the files");
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (first, second) = (path("containers"), path("images"));

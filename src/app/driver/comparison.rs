@@ -104,7 +104,7 @@ impl Loader {
         let (rows, summary) = run.summarize();
         self.store.results.update(|r| {
             (r.rows, r.summary, r.known, r.requests) = (rows, summary, run.known(), run.requests());
-            (r.took, r.as_of) = (web::now().saturating_sub(work.since), work.asked_at);
+            (r.took, r.as_of) = (web::now().since(work.since), work.asked_at);
             r.unreadable = run.causes();
             r.locked = run.locked().iter().map(|(host, locked)| (host.clone(), *locked)).collect();
         });

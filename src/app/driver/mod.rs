@@ -160,8 +160,8 @@ impl Loader {
         }
         let is_board = self.store.prepared.with_untracked(|p| p.settings.view == View::Board);
         let is_idle = self.store.phase.with_untracked(|p| matches!(p, Phase::Done | Phase::Stuck(_)));
-        if let Some(seconds) = self.store.refresh_every().filter(|_| is_board && is_idle) {
-            self.clock.set_value(set_timeout_with_handle(move || self.reload(true), Duration::from_secs(seconds)).ok());
+        if let Some(pause) = self.store.refresh_every().filter(|_| is_board && is_idle) {
+            self.clock.set_value(set_timeout_with_handle(move || self.reload(true), pause).ok());
         }
     }
 

@@ -21,8 +21,8 @@ use crate::engine::workflow::board::BoardWorkflow;
 use crate::engine::workflow::prepare;
 use crate::net::web::{self, Stopper};
 
-/// How old an answer may be, in seconds, to be used again when other choices are made: a tag that moves may move any time.
-const FRESH: u64 = 60;
+/// How old an answer may be, to be used again when other choices are made: a tag that moves may move any time.
+const FRESH: Duration = Duration::from_secs(60);
 /// Rows that are looked at in one task.
 const LOOK: usize = 250;
 
@@ -47,7 +47,7 @@ impl Loader {
             let (run, settings) = (work.run.borrow(), &prepared.settings);
             let old = run.resolver().settings();
             let is_same = old.endpoints == settings.endpoints && old.api == settings.api;
-            is_same && run.snapshot().is_none() && web::clock().saturating_sub(work.asked_at) <= FRESH
+            is_same && run.snapshot().is_none() && web::clock().since(work.asked_at) <= FRESH
         });
         let (facts, asked_at) = match (known, &snapshot) {
             (Some(work), None) => (work.run.borrow_mut().take_facts(), work.asked_at),

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::state::Results;
 use crate::engine::options::definitions::Choices;
@@ -10,6 +11,7 @@ use crate::engine::resolve::Summary;
 use crate::engine::session::Run;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::plan::Image;
+use crate::engine::time::{Millis, Timestamp};
 use crate::engine::workflow::board::BoardWorkflow;
 use crate::net::web::{self, Stopper};
 
@@ -20,11 +22,11 @@ pub struct Work {
     pub stopper: Stopper,
     /// The choices that it was asked by.
     pub asked_by: Choices,
-    pub since: u64,
-    /// How long it took, in milliseconds, once it has ended: what is looked up later for one cell does not count.
-    pub took: Rc<Cell<Option<u64>>>,
-    /// When the oldest of its answers was asked for, seconds since 1970.
-    pub asked_at: u64,
+    pub since: Millis,
+    /// How long it took, once it has ended: what is looked up later for one cell does not count.
+    pub took: Rc<Cell<Option<Duration>>>,
+    /// When the oldest of its answers was asked for.
+    pub asked_at: Timestamp,
     pub requests_before: usize,
     /// What is read beyond the cells of a board.
     pub board: Rc<RefCell<BoardWorkflow>>,
@@ -48,7 +50,7 @@ impl Work {
         is_same && run.is_done() && self.asked_by == *asked_by && run.resolver().images() == images
     }
 
-    pub fn new(run: Run, asked_at: u64) -> Self {
+    pub fn new(run: Run, asked_at: Timestamp) -> Self {
         let board = BoardWorkflow::new(run.snapshot().and_then(|s| s.pipeline.as_ref()), web::clock());
         Self {
             run: Rc::new(RefCell::new(run)),
@@ -70,7 +72,7 @@ impl Work {
             summary,
             known: run.known(),
             requests: run.requests() - self.requests_before,
-            took: self.took.get().unwrap_or_else(|| web::now().saturating_sub(self.since)),
+            took: self.took.get().unwrap_or_else(|| web::now().since(self.since)),
             as_of: self.asked_at,
             waits: waits.filter(|(_, seconds)| *seconds > 0),
             unreadable: run.causes(),

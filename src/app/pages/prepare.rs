@@ -13,7 +13,7 @@ use crate::engine::error::Kind;
 use crate::engine::options::link;
 use crate::engine::output::{OUTPUTS, Outcome, Output, Provenance, Render};
 use crate::engine::resolve::Summary;
-use crate::engine::time::{age, utc};
+use crate::engine::time::age;
 
 /// Why the two YAML files may not be written, in one sentence; none where they may.
 fn refusal(store: Store, loader: Loader) -> Option<String> {
@@ -105,7 +105,7 @@ fn Sentence(store: Store, embed: bool) -> impl IntoView {
         }
         let main = resolved(store, &s, embed);
         let moved = s.moved_at.filter(|_| s.waiting == 0).map(|at| {
-            view! { <span title=utc(at)>{move || format!(", pushed {} ago", age(store.screen.now.get().saturating_sub(at)))}</span> }
+            view! { <span title=at.to_string()>{move || format!(", pushed {} ago", age(store.screen.now.get().since(at)))}</span> }
         });
         let rest = clauses(store, &s, embed);
         view! { <p class="sentence">{main}{moved}{rest}"."</p> }.into_any()

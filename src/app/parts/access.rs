@@ -14,7 +14,7 @@ use crate::engine::registry::{Dialect, Remedy};
 use crate::engine::session::LoginState;
 use crate::engine::session::diagnosis::Cause;
 use crate::engine::snapshot::{Change, Snapshot};
-use crate::engine::time::{age, utc};
+use crate::engine::time::age;
 use crate::net::web::clock;
 
 /// Lines to copy, under a title.
@@ -180,7 +180,7 @@ pub fn Source(
         let (kind, text) = match snapshot.ahead_of(now).or(snapshot.staleness(now)) {
             Some(stale) => (Some("warning"), stale),
             None => {
-                let (at, ago) = (utc(snapshot.fetched()), age(now.saturating_sub(snapshot.fetched())));
+                let (at, ago) = (snapshot.fetched().to_string(), age(now.since(snapshot.fetched())));
                 (None, format!("Read from a snapshot of {at}, {ago} ago; no registry was queried"))
             }
         };
@@ -257,7 +257,7 @@ pub fn Changes(
     };
     move || {
         let (name, at, changes, unchanged) = compared.get()?;
-        let title = format!("Since {name} of {}: {} changed, {unchanged} unchanged", utc(at), changes.len());
+        let title = format!("Since {name} of {at}: {} changed, {unchanged} unchanged", changes.len());
         Some(view! {
             <section class="changes" aria-label="Changes">
                 <h2>{title}</h2>

@@ -11,7 +11,7 @@ use crate::engine::options::definitions::list;
 use crate::engine::options::settings::{NOTES, STATUS};
 use crate::engine::registry::http::Failure;
 use crate::engine::resolve::{Absence, Row, Status};
-use crate::engine::time::{age, utc};
+use crate::engine::time::{Timestamp, age};
 use crate::net::web::clock;
 
 /// The status word of a row; `waiting` while nothing is known.
@@ -341,7 +341,7 @@ pub fn Detail(
         };
         facts.push((row.status.word(), vec![why]));
         facts.extend(row.digest.clone().map(|d| ("Digest", vec![d])));
-        let ago = |at: u64| format!("{}, {} ago", utc(at), age(clock().saturating_sub(at)));
+        let ago = |at: Timestamp| format!("{at}, {} ago", age(clock().since(at)));
         facts.extend(row.built_at.map(|at| ("Built", vec![ago(at)])));
         let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         facts.push((

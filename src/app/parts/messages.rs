@@ -6,7 +6,6 @@ use crate::app::ui::sentence;
 use crate::engine::error::Location;
 use crate::engine::options::settings::View;
 use crate::engine::output::Outcome;
-use crate::engine::time::utc;
 use leptos::prelude::*;
 
 /// How far the work is, and what can be done about it.
@@ -41,7 +40,7 @@ pub fn Progress(
             Phase::Blocked(hosts) => format!("No request was sent yet to {}", hosts.join(", ")),
             Phase::Done => {
                 let errors = if r.summary.error > 0 { format!(", {} in error", r.summary.error) } else { String::new() };
-                let (time, took) = (utc(r.as_of), r.took as f64 / 1000.0);
+                let (time, took) = (r.as_of.to_string(), r.took.as_secs_f64());
                 let time = time.get(11..16).unwrap_or_default();
                 format!("Done in {took:.1} s, {} requests{errors} · as of {time} UTC", r.requests)
             }

@@ -28,6 +28,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::template::Files;
 use crate::engine::template::Source;
 use crate::engine::template::plan::Image;
+use crate::engine::time::Timestamp;
 use crate::net::web::clock;
 
 /// How far the work is.
@@ -61,10 +62,10 @@ pub struct Results {
     pub known: usize,
     /// Requests that were sent.
     pub requests: usize,
-    /// Milliseconds that it took.
-    pub took: u64,
-    /// When it ended, seconds since 1970.
-    pub as_of: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub as_of: Timestamp,
     /// The host that is waited for, and how many seconds.
     pub waits: Option<(String, u64)>,
     /// Registries that this page cannot read, why, and by which API they were asked.
@@ -153,8 +154,8 @@ pub struct Leave {
 pub struct Screen {
     /// Whether the frame was shown, so that work may begin.
     pub is_shown: RwSignal<bool>,
-    /// Seconds since 1970, by the half minute: what is said to be so long ago stays true on a wall.
-    pub now: RwSignal<u64>,
+    /// Now, by the half minute: what is said to be so long ago stays true on a wall.
+    pub now: RwSignal<Timestamp>,
     /// Whether what goes on, or went on last, was begun by the clock.
     pub by_clock: RwSignal<bool>,
 }
@@ -399,8 +400,8 @@ impl Store {
         self.prepared.with(|p| p.image(i))
     }
 
-    /// Seconds between automatic refreshes, where they are chosen.
-    pub fn refresh_every(self) -> Option<u64> {
+    /// The time between automatic refreshes, where they are chosen.
+    pub fn refresh_every(self) -> Option<Duration> {
         self.choices.with_untracked(|c| Settings::new(c, false).0.refresh)
     }
 

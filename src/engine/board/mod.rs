@@ -10,6 +10,7 @@ pub mod timeline;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::options::definitions::{Choices, list};
@@ -17,7 +18,7 @@ use crate::engine::options::settings::{NOTES, STATUS, Settings, UNPROVEN};
 use crate::engine::registry::{Answer, Query};
 use crate::engine::resolve::{Absence, Facts, Note, Row, Status, majority_hash};
 use crate::engine::template::plan::{Image, Plan};
-use crate::engine::time::age;
+use crate::engine::time::{Timestamp, age};
 use crate::engine::wording::short;
 
 /// A cell's row; none while it is not known.
@@ -116,15 +117,15 @@ pub struct Lag {
     pub more: usize,
     /// Images of which one or the other is not known.
     pub unknown: usize,
-    /// When the one before it left the hash of this one, seconds since 1970, where its history is known.
-    pub since: Option<u64>,
+    /// When the one before it left the hash of this one, where its history is known.
+    pub since: Option<Timestamp>,
     /// Promotions of the one before it since the hash of this one, where its history is known.
     pub promotions: Option<usize>,
 }
 
 impl Lag {
-    /// In words, without a full stop; `now` in seconds since 1970.
-    pub fn sentence(&self, now: u64) -> String {
+    /// In words, without a full stop.
+    pub fn sentence(&self, now: Timestamp) -> String {
         let before = &self.before;
         let mut rest = String::new();
         if self.missing > 0 {
@@ -151,7 +152,7 @@ impl Lag {
         };
         out.push_str(&format!(" in {} of {}{rest}", self.differ, images(self.same + self.differ)));
         if let Some(since) = self.since {
-            out.push_str(&format!(", for {}", age(now.saturating_sub(since))));
+            out.push_str(&format!(", for {}", age(now.since(since))));
         }
         out
     }
@@ -169,11 +170,11 @@ pub enum Lateness {
 }
 
 impl Lateness {
-    /// Of a promotion `seconds` ago.
-    pub fn of(seconds: u64, late: [u64; 2]) -> Self {
-        match seconds {
-            s if s >= late[1] => Self::VeryLate,
-            s if s >= late[0] => Self::Late,
+    /// Of a promotion so long ago.
+    pub fn of(ago: Duration, late: [Duration; 2]) -> Self {
+        match ago {
+            ago if ago >= late[1] => Self::VeryLate,
+            ago if ago >= late[0] => Self::Late,
             _ => Self::Fine,
         }
     }
@@ -239,11 +240,11 @@ pub struct Stage {
     pub is_several: bool,
     /// Its images, by what is known of them.
     pub counts: Counts,
-    /// When the last of the images at that hash was pushed, seconds since 1970, where the registry reports it. Mirrors push again what
+    /// When the last of the images at that hash was pushed, where the registry reports it. Mirrors push again what
     /// stays as it is, so that this is not a promotion.
-    pub pushed_at: Option<u64>,
-    /// When the channel came to that hash, seconds since 1970, where a history reports it.
-    pub promoted_at: Option<u64>,
+    pub pushed_at: Option<Timestamp>,
+    /// When the channel came to that hash, where a history reports it.
+    pub promoted_at: Option<Timestamp>,
     /// Whether that may have been earlier still: of what was before the history holds nothing.
     pub or_earlier: bool,
     /// How it stands to the channel before it; none for the first.
@@ -294,9 +295,9 @@ impl Stage {
         out + "."
     }
 
-    /// When it was promoted, or else pushed, seconds since 1970, and how long ago that is, in words; none where neither is known.
-    pub fn since(&self, now: u64) -> Option<(u64, String)> {
-        let ago = |at: u64| age(now.saturating_sub(at));
+    /// When it was promoted, or else pushed, and how long ago that is, in words; none where neither is known.
+    pub fn since(&self, now: Timestamp) -> Option<(Timestamp, String)> {
+        let ago = |at: Timestamp| age(now.since(at));
         let earlier = if self.or_earlier { " or earlier" } else { "" };
         let promoted = self.promoted_at.map(|at| (at, format!("promoted {} ago{earlier}", ago(at))));
         promoted.or_else(|| self.pushed_at.map(|at| (at, format!("pushed {} ago", ago(at)))))
@@ -304,8 +305,8 @@ impl Stage {
 
     /// How long ago it was promoted against the limits; none where that is not known. A tag was promoted no later than it was pushed, so
     /// one that was pushed long ago is late in any case.
-    pub fn lateness(&self, now: u64, late: [u64; 2]) -> Option<Lateness> {
-        let least = Lateness::of(now.saturating_sub(self.promoted_at.or(self.pushed_at)?), late);
+    pub fn lateness(&self, now: Timestamp, late: [Duration; 2]) -> Option<Lateness> {
+        let least = Lateness::of(now.since(self.promoted_at.or(self.pushed_at)?), late);
         let is_known = self.promoted_at.is_some() && !self.or_earlier;
         (is_known || least != Lateness::Fine).then_some(least)
     }

@@ -9,7 +9,7 @@ use crate::engine::options::definitions::Choices;
 use crate::engine::options::settings::Settings;
 use crate::engine::pipeline::{Blocker, Pipeline, WhyNot};
 use crate::engine::template::plan::Plan;
-use crate::engine::time::utc;
+use crate::engine::time::Timestamp;
 use crate::engine::wording::short;
 
 /// All that a board says.
@@ -33,10 +33,10 @@ pub struct BoardReport<'a> {
     pub pipeline: &'a Pipeline,
     /// Requests that were sent to registries.
     pub requests: usize,
-    /// When the registries were asked, seconds since 1970.
-    pub as_of: u64,
-    /// Now, seconds since 1970.
-    pub now: u64,
+    /// When the registries were asked.
+    pub as_of: Timestamp,
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// The hash that the images of a channel point to.
@@ -109,13 +109,13 @@ impl BoardReport<'_> {
                 let back = if event.is_rollback { ", rolled back" } else { "" };
                 out.push_str(&format!(
                     "{}  {:widest$}  {}  {images}{earlier}{back}\n",
-                    utc(event.first),
+                    event.first,
                     event.channel,
                     clean(&event.hash)
                 ));
             }
             if let Some(horizon) = self.timeline.horizon {
-                out.push_str(&format!("{}  nothing older is kept\n", utc(horizon)));
+                out.push_str(&format!("{}  nothing older is kept\n", horizon));
             }
         }
         if self.has_pipeline() {
@@ -269,7 +269,7 @@ impl BoardReport<'_> {
              <title>{0} (as of {1})</title>\
              <g font-family=\"system-ui,Verdana,sans-serif\" font-size=\"11\">",
             escape(&title),
-            utc(self.as_of)
+            self.as_of
         );
         for (i, (name, text, colour)) in lines.iter().enumerate() {
             let (y, base) = (i * 22, i * 22 + 14);

@@ -8,8 +8,10 @@
 //! A build that leaves an image as it was gives its digest a second hash, so that such an image does not report which of them was
 //! promoted: it goes with the others that moved with it. So does one whose hash no tag names any more.
 
+use crate::engine::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use crate::engine::board::{Grid, Known, Stage};
 use crate::engine::image::reference::Repository;
@@ -22,12 +24,12 @@ use crate::engine::template::plan::Plan;
 
 /// How many images of a channel are asked for their history: they are promoted together.
 const WITNESSES: usize = 3;
-/// Components that DLRN promotes within so many seconds are one promotion.
-const ONE: u64 = 60;
-/// DLRN and the registry report the same promotion if not more than so many seconds are between.
-const SAME: u64 = 24 * 3600;
-/// A promotion, image by image, pauses no longer than so many seconds.
-const PAUSE: u64 = 3600;
+/// Components that DLRN promotes within this time are one promotion.
+const ONE: Duration = Duration::from_secs(60);
+/// DLRN and the registry report the same promotion if not more than this time is between.
+const SAME: Duration = Duration::from_secs(24 * 3600);
+/// A promotion, image by image, pauses no longer than this.
+const PAUSE: Duration = Duration::from_secs(3600);
 
 /// A channel was moved to a hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,10 +38,10 @@ pub struct Event {
     pub channel: String,
     /// The hash; where none is known, the digest of the first image that moved.
     pub hash: String,
-    /// When the first image moved, seconds since 1970.
-    pub first: u64,
+    /// When the first image moved.
+    pub first: Timestamp,
     /// When the last one did.
-    pub last: u64,
+    pub last: Timestamp,
     /// How many images moved, of how many whose history is known; none where DLRN alone reports it.
     pub images: Option<(usize, usize)>,
     /// Their namespaces, which are promoted on their own; none where DLRN alone reports it.
@@ -56,8 +58,8 @@ pub struct Event {
 pub struct Timeline {
     /// Newest first.
     pub events: Vec<Event>,
-    /// Before that, in seconds since 1970, nothing is known.
-    pub horizon: Option<u64>,
+    /// Before that, nothing is known.
+    pub horizon: Option<Timestamp>,
 }
 
 /// The questions whose answers a timeline is made of: a few images of each channel, or where it costs nothing, all. Only where the
@@ -127,7 +129,8 @@ impl Timeline {
             let of_hash = self.of(&before.channel).find(|e| Some(&e.hash) == stage.hash.as_ref());
             let Some(Event { namespaces, first, .. }) = of_hash else { continue };
             let is_of = |e: &&Event| namespaces.is_empty() || e.namespaces.is_empty() || !namespaces.is_disjoint(&e.namespaces);
-            let later: Vec<u64> = self.of(&before.channel).filter(is_of).map(|e| e.first).filter(|at| *at > *first).collect();
+            let later: Vec<Timestamp> =
+                self.of(&before.channel).filter(is_of).map(|e| e.first).filter(|at| *at > *first).collect();
             lag.promotions = Some(later.len()).filter(|n| *n > 0);
             // Since the one before it left that hash.
             lag.since = later.last().copied();
@@ -172,22 +175,22 @@ impl<'a> Witness<'a> {
         })
     }
 
-    /// Since when its history is known, seconds since 1970.
-    fn horizon(&self, history: &[TagPeriod], facts: &Facts) -> Option<u64> {
+    /// Since when its history is known.
+    fn horizon(&self, history: &[TagPeriod], facts: &Facts) -> Option<Timestamp> {
         let kept_for = match facts.answers.get(&Query::Overview { repository: self.repository.clone() }) {
             Some(Ok(Answer::Overview(Ok(overview)))) => overview.kept_for,
             _ => None,
         };
-        kept_for.map_or_else(|| history.last().map(|l| l.start), |s| Some(facts.asked_at.saturating_sub(s)))
+        kept_for.map_or_else(|| history.last().map(|l| l.start), |s| Some(facts.asked_at - s))
     }
 }
 
 /// The hashes by which a repository still names digests, and when each tag was pushed.
-struct Names<'a>(HashMap<&'a str, Vec<(&'a str, Option<u64>)>>);
+struct Names<'a>(HashMap<&'a str, Vec<(&'a str, Option<Timestamp>)>>);
 
 impl<'a> Names<'a> {
     fn new(facts: &'a Facts, repository: &Repository) -> Self {
-        let mut out: HashMap<&str, Vec<(&str, Option<u64>)>> = HashMap::new();
+        let mut out: HashMap<&str, Vec<(&str, Option<Timestamp>)>> = HashMap::new();
         for query in [Query::Overview { repository: repository.clone() }, Query::Tags { repository: repository.clone() }] {
             let Some(Ok(Answer::Overview(Ok(overview)))) = facts.answers.get(&query) else { continue };
             for (tag, active) in overview.tags.iter().filter(|(tag, _)| TagClass::of(tag).is_hash()) {
@@ -203,7 +206,7 @@ impl<'a> Names<'a> {
     }
 
     /// Those that a digest had at a time, as far as that is reported: no channel is promoted to a build that is yet to come.
-    fn of(&self, digest: &str, at: u64) -> Vec<&'a str> {
+    fn of(&self, digest: &str, at: Timestamp) -> Vec<&'a str> {
         let all = self.0.get(digest).map_or(&[][..], Vec::as_slice);
         let then = all.iter().filter(|(_, pushed)| pushed.is_none_or(|pushed| pushed <= at + ONE));
         let then: Vec<&str> = then.map(|(tag, _)| *tag).collect();
@@ -215,7 +218,7 @@ impl<'a> Names<'a> {
 struct Move<'a> {
     image: usize,
     namespace: &'a str,
-    at: u64,
+    at: Timestamp,
     /// The hashes that the digest had then, the likeliest first.
     hashes: Vec<&'a str>,
     digest: &'a str,
@@ -356,7 +359,7 @@ fn promotion_windows<'a, 'b>(moves: &'b [Move<'a>]) -> Vec<Vec<&'b Move<'a>>> {
     let mut who: HashMap<usize, &Move<'a>> = HashMap::new();
     let mut last = None;
     for m in moves {
-        let has_paused = last.replace(m.at).is_none_or(|last| m.at - last > PAUSE);
+        let has_paused = last.replace(m.at).is_none_or(|last| m.at.since(last) > PAUSE);
         if has_paused || who.get(&m.image).is_some_and(|one| (one.digest, &one.hashes) != (m.digest, &m.hashes)) {
             out.push(Vec::new());
             who.clear();

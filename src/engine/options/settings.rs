@@ -1,6 +1,7 @@
 //! Choices, checked: what the program needs of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::engine::error::{Error, Location, bounded, nearest};
 use crate::engine::image::reference::Reference;
@@ -40,7 +41,7 @@ pub struct Settings {
     /// The channels of a board, in the order of promotion.
     pub channels: Vec<String>,
     /// After how many seconds without a promotion a channel is late, and very late.
-    pub late: [u64; 2],
+    pub late: [Duration; 2],
     /// DLRN's API, or a file of its promotions.
     pub dlrn: Option<String>,
     /// The promoter's file.
@@ -50,7 +51,7 @@ pub struct Settings {
     /// An earlier snapshot to compare with.
     pub against: Option<String>,
     /// Seconds between automatic refreshes.
-    pub refresh: Option<u64>,
+    pub refresh: Option<Duration>,
     /// The release whose defaults and rules hold.
     pub release: &'static Release,
     /// The address of a template of one's own.
@@ -359,8 +360,8 @@ impl<'a> Checker<'a> {
         channels
     }
 
-    /// Two limits in seconds.
-    fn late(&mut self) -> [u64; 2] {
+    /// How long ago a promotion may be, and when it is called very late.
+    fn late(&mut self) -> [Duration; 2] {
         let days = |text: &str| -> Option<[u64; 2]> {
             let days: Vec<u64> = list(text).map(|d| d.parse().ok().filter(|d| (1..=3650).contains(d))).collect::<Option<_>>()?;
             match days[..] {
@@ -374,16 +375,16 @@ impl<'a> Checker<'a> {
             self.bad("late", given.unwrap_or(""), "give one number of days or two, the smaller first, e.g. 3,7");
             [3, 7]
         });
-        found.map(|days| days * 86_400)
+        found.map(|days| Duration::from_secs(days * 86_400))
     }
 
-    fn refresh(&mut self) -> Option<u64> {
+    fn refresh(&mut self) -> Option<Duration> {
         let text = self.given("refresh")?;
         let seconds = text.parse::<u32>().ok().filter(|n| (30..=REFRESH).contains(n));
         if seconds.is_none() {
             self.bad("refresh", text, format!("give a number of seconds from 30 to {REFRESH}"));
         }
-        seconds.map(u64::from)
+        seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The end of a run: which images are written under which name, what failed, and why no file may be written.
 
+use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use crate::engine::resolve::{Row, Status, Summary};
 use crate::engine::session::Run;
 use crate::engine::template::Files;
 use crate::engine::template::plan::{Image, Plan};
-use crate::engine::time;
 
 /// What the files say of themselves.
 #[derive(Clone, Debug)]
@@ -23,13 +23,13 @@ pub struct Provenance {
     pub link: String,
     /// Names of files that came in beside the link.
     pub files: Vec<String>,
-    /// When the registry was asked, seconds since 1970.
-    pub time: u64,
+    /// When the registry was asked.
+    pub time: Timestamp,
 }
 
 impl Provenance {
     /// Of these choices and files, at this time.
-    pub fn new(choices: &Choices, files: &Files, time: u64) -> Self {
+    pub fn new(choices: &Choices, files: &Files, time: Timestamp) -> Self {
         let template = files.template.as_ref().filter(|t| choices.get("template") != Some(t.name.as_str()));
         let all = template
             .into_iter()
@@ -262,7 +262,7 @@ impl<'a> Outcome<'a> {
         if !provenance.files.is_empty() {
             lines.push(format!("Files beside the link: {}", provenance.files.join(", ")));
         }
-        lines.push(format!("Time: {}", time::utc(provenance.time)));
+        lines.push(format!("Time: {}", provenance.time));
         lines.push(match (&self.summary.hash, self.requests) {
             (Some(hash), _) => {
                 format!(

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Build, Promotion, Vote};
 use crate::engine::error::clean;
 use crate::engine::image::tag::{TagClass, is_tag};
-use crate::engine::time::iso;
+use crate::engine::time::{Timestamp, iso};
 use crate::engine::url;
 
 fn number(value: &Value, key: &str) -> Option<u64> {
@@ -62,7 +62,7 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
             url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
         }
         let url = url::web_link(&url).unwrap_or_default();
-        is_tag(&channel).then_some(Promotion { at: number(p, "timestamp")?, channel, hash, query, url })
+        is_tag(&channel).then_some(Promotion { at: Timestamp(number(p, "timestamp")?), channel, hash, query, url })
     };
     let rows = objects(&body, "promotions")?;
     // Of a batch of components only the last row names the aggregate (measured, 0.26.1); the others are parts of it, and no promotion
@@ -85,7 +85,7 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
     let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
     let read = |v: &Value| {
         let job = clean(&text(v, "job_id"));
-        let at = number(v, "timestamp")?;
+        let at = Timestamp(number(v, "timestamp")?);
         (!job.is_empty()).then(|| Vote {
             job,
             success: flag(v, "success"),
@@ -105,7 +105,7 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
 /// A body that is not such JSON.
 pub fn read_build(body: &str) -> Result<Option<Build>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
-    let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or(0);
+    let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or_default();
     let url = |b: &Value| url::web_link(&text(b, "log_url")).unwrap_or_default();
     let read = |b: &Value| Build { result: clean(&text(b, "result")), at: time(b), url: url(b) };
     Ok(objects(&body, "builds")?.first().map(read))

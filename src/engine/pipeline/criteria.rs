@@ -91,6 +91,7 @@ impl Pipeline {
 mod tests {
     use super::super::{Want, What};
     use super::*;
+    use crate::engine::time::Timestamp;
 
     #[test]
     fn ignored_criteria_settings_are_reported() {
@@ -112,7 +113,7 @@ mod tests {
             ("api_url: https://x\npromotions: {a: {criteria: [x], alternative_criteria: {x: [y]}, candidate_label: b}}", ""),
         ] {
             let mut pipeline = Pipeline::default();
-            pipeline.take(Want { url: "c.yaml".to_owned(), answers: What::Criteria }, "", 0, Ok(file.to_owned()));
+            pipeline.take(Want { url: "c.yaml".to_owned(), answers: What::Criteria }, "", Timestamp(0), Ok(file.to_owned()));
             let reported = pipeline.notices.join("\n");
             assert!(reported.contains(words) && reported.lines().count() == usize::from(!words.is_empty()), "{file}: {reported}");
             assert!(words.is_empty() || reported.contains("c.yaml"), "{file}: {reported}");

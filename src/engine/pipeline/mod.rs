@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::error::clean;
 use crate::engine::image::tag::{TagClass, is_tag};
 use crate::engine::options::settings::Settings;
-use crate::engine::time::{CLOCKS_DIFFER, age, utc};
+use crate::engine::time::{CLOCKS_DIFFER, Timestamp, age};
 use crate::engine::url;
 use crate::engine::wording::short;
 pub use answers::{read_build, read_promotions, read_votes};
@@ -38,8 +38,8 @@ const JOBS: usize = 40;
 /// One promotion: from then on the channel pointed to the hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promotion {
-    /// Seconds since 1970.
-    pub at: u64,
+    /// When.
+    pub at: Timestamp,
     /// The channel.
     pub channel: String,
     /// The hash by which images are tagged: the aggregate's, or the package's.
@@ -62,8 +62,8 @@ pub struct Vote {
     /// Whether it still runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub running: bool,
-    /// Seconds since 1970.
-    pub at: u64,
+    /// When.
+    pub at: Timestamp,
     /// Its log.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
@@ -83,8 +83,8 @@ pub struct Criteria {
 pub struct Build {
     /// `SUCCESS`, `FAILURE`, …; empty while it runs.
     pub result: String,
-    /// When it ended, or began, seconds since 1970.
-    pub at: u64,
+    /// When it ended, or began.
+    pub at: Timestamp,
     /// Its log.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
@@ -264,7 +264,7 @@ impl Pipeline {
         if let Some(zuul) = settings.zuul.as_ref().filter(|_| is_settled && out.iter().all(|w| self.fetched.contains(&w.url))) {
             let mut jobs = BTreeSet::new();
             for channel in &settings.channels {
-                match self.why_not(settings, channel, hash_of, 0) {
+                match self.why_not(settings, channel, hash_of, Timestamp(0)) {
                     WhyNot::Held { blockers, .. } => jobs.extend(blockers.into_iter().map(|b| b.job)),
                     // Where no votes are known, all that is left to report is how the jobs ended last.
                     WhyNot::Unknown { .. } if self.candidate(settings, channel, hash_of).is_some() => {
@@ -285,9 +285,9 @@ impl Pipeline {
     }
 
     /// Takes what was fetched, or why it could not be. `from` is the whole address that it was read from; empty for a file of the user's
-    /// own, which may lead anywhere. What is later than `now`, seconds since 1970, by more than clocks differ cannot be.
-    pub fn take(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
-        let latest = now.saturating_add(CLOCKS_DIFFER);
+    /// own, which may lead anywhere. What is later than `now` by more than clocks differ cannot be.
+    pub fn take(&mut self, want: Want, from: &str, now: Timestamp, text: Result<String, String>) {
+        let latest = now + CLOCKS_DIFFER;
         let outcome = text.and_then(|text| match &want.answers {
             What::Criteria => self.read_criteria(&want.url, from, &text),
             What::Promotions => read_promotions(&text).map(|new| self.add(new, latest, &want.url)),
@@ -317,9 +317,8 @@ impl Pipeline {
         new
     }
 
-    fn add(&mut self, mut new: Vec<Promotion>, latest: u64, url: &str) {
-        let late: Vec<String> =
-            new.extract_if(.., |p| p.at > latest).map(|p| format!("{} at {}", p.channel, utc(p.at))).collect();
+    fn add(&mut self, mut new: Vec<Promotion>, latest: Timestamp, url: &str) {
+        let late: Vec<String> = new.extract_if(.., |p| p.at > latest).map(|p| format!("{} at {}", p.channel, p.at)).collect();
         if let Some(first) = late.first() {
             let message = format!("{} promotions are later than the local clock and are ignored, the first: {first}", late.len());
             self.notices.push(clean(&format!("{message}: {url}: compare the clocks")));
@@ -333,16 +332,16 @@ impl Pipeline {
         self.promotions.truncate(KEPT);
     }
 
-    /// Less promotions that are later than `now`, seconds since 1970, as what a snapshot of the name `place` holds may be.
+    /// Less promotions that are later than `now`, as what a snapshot of the name `place` holds may be.
     #[must_use]
-    pub fn up_to(mut self, now: u64, place: &str) -> Self {
+    pub fn up_to(mut self, now: Timestamp, place: &str) -> Self {
         let all = std::mem::take(&mut self.promotions);
-        self.add(all, now.saturating_add(CLOCKS_DIFFER), place);
+        self.add(all, now + CLOCKS_DIFFER, place);
         self
     }
 
     /// Takes times that cannot be for the latest that can, and reports them.
-    fn in_time<'t>(&mut self, times: impl Iterator<Item = &'t mut u64>, latest: u64, url: &str) {
+    fn in_time<'t>(&mut self, times: impl Iterator<Item = &'t mut Timestamp>, latest: Timestamp, url: &str) {
         let late = times.filter(|at| **at > latest).map(|at| *at = latest).count();
         if late > 0 {
             self.notices.push(clean(&format!("{late} times are later than the local clock: {url}: compare the clocks")));
@@ -380,8 +379,14 @@ impl Pipeline {
         })
     }
 
-    /// Why a channel is not at its candidate; `now` in seconds since 1970.
-    pub fn why_not(&self, settings: &Settings, channel: &str, hash_of: &dyn Fn(&str) -> Option<String>, now: u64) -> WhyNot {
+    /// Why a channel is not at its candidate.
+    pub fn why_not(
+        &self,
+        settings: &Settings,
+        channel: &str,
+        hash_of: &dyn Fn(&str) -> Option<String>,
+        now: Timestamp,
+    ) -> WhyNot {
         let unknown = |message: String| WhyNot::Unknown { message, builds: Vec::new() };
         let Some(criteria) = self.criteria.get(channel) else {
             return unknown(match self.criteria.is_empty() {
@@ -435,8 +440,8 @@ impl Pipeline {
         WhyNot::Held { label, hash, passed, of: criteria.jobs.len(), blockers }
     }
 
-    fn blocker(&self, job: &str, votes: &[&Vote], hash: &str, now: u64) -> Blocker {
-        let since = |at: u64| age(now.saturating_sub(at));
+    fn blocker(&self, job: &str, votes: &[&Vote], hash: &str, now: Timestamp) -> Blocker {
+        let since = |at: Timestamp| age(now.since(at));
         let name = clean(job);
         let (kind, mut sentence, mut url) = match votes.iter().find(|v| v.running).or(votes.first()) {
             Some(vote) if vote.running => (
@@ -476,8 +481,8 @@ impl Pipeline {
     }
 
     /// Takes from what a snapshot holds of it texts and links as its sources give them, and says what they could not have said; nothing
-    /// is later than `latest`, seconds since 1970.
-    pub fn tidy(&mut self, latest: u64) -> Option<&'static str> {
+    /// is later than `latest`.
+    pub fn tidy(&mut self, latest: Timestamp) -> Option<&'static str> {
         let link = |url: &mut String| *url = url::web_link(url).unwrap_or_default();
         let text = |text: &mut String| *text = clean(text);
         self.promotions.truncate(KEPT);
@@ -514,8 +519,8 @@ impl Pipeline {
 }
 
 /// How a job ended last in Zuul, in words without a full stop.
-fn last_build(build: Option<&Build>, now: u64) -> String {
-    let since = |at: u64| age(now.saturating_sub(at));
+fn last_build(build: Option<&Build>, now: Timestamp) -> String {
+    let since = |at: Timestamp| age(now.since(at));
     match build {
         None => "Zuul has no build of it".to_owned(),
         Some(build) if build.result.is_empty() => format!("its last build in Zuul has been running for {}", since(build.at)),

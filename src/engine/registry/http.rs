@@ -1,5 +1,6 @@
 //! Requests and responses as plain data, and when what failed is worth another try.
 
+use crate::engine::time::{Millis, Timestamp};
 use std::fmt;
 use std::time::Duration;
 
@@ -179,9 +180,9 @@ pub fn parameter<'a>(text: &'a str, ends: &[char]) -> Option<(&'a str, Option<St
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Milliseconds since any beginning.
-    pub ms: u64,
-    /// Seconds since 1970.
-    pub unix: u64,
+    pub ms: Millis,
+    /// Now, by the clock of the machine.
+    pub unix: Timestamp,
     /// In 0..1: waits are spread by it, so that many clients do not come back at once.
     pub random: f64,
 }
@@ -199,19 +200,20 @@ pub fn is_transient(outcome: &Result<Response, Failure>) -> bool {
     }
 }
 
-/// `Retry-After` as a number of seconds or as an HTTP date (RFC 9110, 10.2.3); `unix` is now, in seconds since 1970.
+/// `Retry-After` as a number of seconds or as an HTTP date (RFC 9110, 10.2.3); `unix` is now.
 ///
 /// ```
 /// use overtag::engine::registry::http::retry_after;
-/// assert_eq!(retry_after("12", 0).map(|d| d.as_secs()), Some(12));
-/// assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:40 GMT", 88).map(|d| d.as_secs()), Some(12));
-/// assert_eq!(retry_after("soon", 0), None);
+/// use overtag::engine::time::Timestamp;
+/// assert_eq!(retry_after("12", Timestamp(0)).map(|d| d.as_secs()), Some(12));
+/// assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:40 GMT", Timestamp(88)).map(|d| d.as_secs()), Some(12));
+/// assert_eq!(retry_after("soon", Timestamp(0)), None);
 /// ```
-pub fn retry_after(text: &str, unix: u64) -> Option<Duration> {
+pub fn retry_after(text: &str, unix: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(text).ok()?;
     let date = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(date.saturating_sub(Duration::from_secs(unix)))
+    Some(date.saturating_sub(Duration::from_secs(unix.0)))
 }

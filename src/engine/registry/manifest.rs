@@ -1,5 +1,6 @@
 //! Manifests and configs: their forms, what is read of them, and their digests.
 
+use crate::engine::time::Timestamp;
 use std::collections::BTreeMap;
 
 use base64::Engine;
@@ -99,8 +100,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Whether none of them is of the image itself: Quay also keeps those that people add to a manifest or a list in its page.
     pub only_added: bool,
-    /// When it was built, seconds since 1970, where that is reported.
-    pub built_at: Option<u64>,
+    /// When it was built, where that is reported.
+    pub built_at: Option<Timestamp>,
 }
 
 /// The media type and what is needed of a manifest's body.
@@ -158,7 +159,7 @@ pub fn read_config(body: &[u8]) -> Result<Config, RegistryError> {
     let labels = config.get("config").and_then(|c| c.get("Labels")).and_then(Value::as_object);
     let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
     // Builds that are to be the same each time say the beginning of time, or 1970.
-    let built_at = config.get("created").and_then(Value::as_str).and_then(time::iso).filter(|at| *at > 0);
+    let built_at = config.get("created").and_then(Value::as_str).and_then(time::iso).filter(|at| *at > Timestamp(0));
     Ok(Config { labels: texts.collect(), only_added: false, built_at })
 }
 

@@ -20,7 +20,8 @@ use crate::engine::registry::error::{RegistryError, failed, malformed, refused};
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
 use crate::engine::registry::manifest::{Config, Form, Manifest, read_manifest};
 use crate::engine::registry::query::{Active, Answer, Checked, Found, NotFound, Overview, Query, TagPeriod};
-use crate::engine::time::rfc2822;
+use crate::engine::time::{Timestamp, rfc2822};
+use std::time::Duration;
 
 /// How many tags an overview holds at most.
 const WINDOW: usize = 500;
@@ -211,7 +212,10 @@ fn text(value: &Value, name: &str) -> Option<String> {
 pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
     let body = json(body)?;
     let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's response has no tags")) };
-    let mut out = Overview { kept_for: body.get("tag_expiration_s").and_then(Value::as_u64), ..Overview::default() };
+    let mut out = Overview {
+        kept_for: body.get("tag_expiration_s").and_then(Value::as_u64).map(Duration::from_secs),
+        ..Overview::default()
+    };
     // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
     out.whole = 2 * tags.len() < WINDOW;
     for (name, tag) in tags.iter().filter(|(name, _)| is_tag(name)) {
@@ -233,12 +237,12 @@ struct RowOf {
     name: String,
     /// None where an old Quay does not report it.
     digest: Option<String>,
-    start: u64,
-    end: Option<u64>,
+    start: Timestamp,
+    end: Option<Timestamp>,
 }
 
 impl RowOf {
-    fn key(&self) -> (String, u64, Option<String>) {
+    fn key(&self) -> (String, Timestamp, Option<String>) {
         (self.name.clone(), self.start, self.digest.clone())
     }
 }
@@ -248,9 +252,9 @@ fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), RegistryError> {
     let body = json(body)?;
     let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's response has no list of tags")) };
     let row = |row: &Value| {
-        let number = |key: &str| row.get(key).and_then(Value::as_u64);
+        let time = |key: &str| row.get(key).and_then(Value::as_u64).map(Timestamp);
         let digest = text(row, "manifest_digest").filter(|d| is_digest(d));
-        Some(RowOf { name: text(row, "name")?, digest, start: number("start_ts")?, end: number("end_ts") })
+        Some(RowOf { name: text(row, "name")?, digest, start: time("start_ts")?, end: time("end_ts") })
     };
     let rows: Option<Vec<RowOf>> = rows.iter().map(row).collect();
     let more = body.get("has_additional").and_then(Value::as_bool).unwrap_or(false);
@@ -302,7 +306,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
         Again,
     }
     let mut rows: Vec<RowOf> = Vec::new();
-    let mut places: HashMap<(String, u64, Option<String>), usize> = HashMap::new();
+    let mut places: HashMap<(String, Timestamp, Option<String>), usize> = HashMap::new();
     let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), HashSet::new(), HashSet::new(), 1);
     let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
     if size > LIST_LIMIT {

@@ -1,6 +1,8 @@
 //! Questions to a registry, and their answers.
 
+use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::error::RegistryError;
@@ -108,8 +110,8 @@ pub struct Found {
     pub form: Form,
     /// The manifest, where it was read.
     pub manifest: Option<Manifest>,
-    /// Since when, seconds since 1970, where the registry reports it.
-    pub moved_at: Option<u64>,
+    /// Since when, where the registry reports it.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// The registry's own word that there is nothing.
@@ -156,8 +158,8 @@ pub enum Answer {
 pub struct Checked {
     /// The digest of its manifest, list or index.
     pub digest: String,
-    /// When it was pushed, seconds since 1970, where the registry reports it.
-    pub moved_at: Option<u64>,
+    /// When it was pushed, where the registry reports it.
+    pub moved_at: Option<Timestamp>,
 }
 
 impl Checked {
@@ -172,8 +174,8 @@ impl Checked {
 pub struct Active {
     /// What it points to.
     pub digest: String,
-    /// When it was pushed, seconds since 1970. A tag that stays what it is may be pushed again: that is not a promotion.
-    pub moved_at: Option<u64>,
+    /// When it was pushed. A tag that stays what it is may be pushed again: that is not a promotion.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// The tags of a repository.
@@ -189,18 +191,18 @@ pub struct Overview {
     pub all_expire: bool,
     /// Whether these are all that there are.
     pub whole: bool,
-    /// For how many seconds the registry remembers what a tag pointed to before.
-    pub kept_for: Option<u64>,
+    /// How long the registry remembers what a tag pointed to before.
+    pub kept_for: Option<Duration>,
 }
 
 /// One period of a tag: what it pointed to, from when to when.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TagPeriod {
-    /// Seconds since 1970.
-    pub start: u64,
+    /// From when on.
+    pub start: Timestamp,
     /// None while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<u64>,
+    pub end: Option<Timestamp>,
     /// What it pointed to.
     pub digest: String,
     /// The build's hash that it pointed to, where that was known then.

@@ -3,10 +3,12 @@
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
 use crate::engine::registry::{Answer, Capabilities, Dialect, Exchange, Form, Query, RegistryError};
+use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
-/// Seconds for which refreshes believe that the tag of a hash is not there.
-const ABSENCE_TTL: u64 = 600;
+/// How long refreshes believe that the tag of a hash is not there.
+const ABSENCE_TTL: Duration = Duration::from_secs(600);
 
 /// What registries reported, and how: only ever added to while a run goes on.
 #[derive(Debug, Default)]
@@ -21,15 +23,15 @@ pub struct Facts {
     pub dialects: BTreeMap<String, Dialect>,
     /// Whether a snapshot answers, and no host.
     pub is_snapshot: bool,
-    /// When they were asked, seconds since 1970.
-    pub asked_at: u64,
+    /// When they were asked.
+    pub asked_at: Timestamp,
     /// In which form a page asks a repository first, where that is not docker's.
     pub forms: HashMap<Repository, Form>,
     /// Tags that were not there when they were last asked for. A HEAD would have to be followed by the GET whose body says that they
     /// still are not.
     pub known_absent: HashSet<(Repository, String)>,
-    /// Since when it is believed that tags of hashes are not there, seconds since 1970.
-    pub absences_since: u64,
+    /// Since when it is believed that tags of hashes are not there.
+    pub absences_since: Timestamp,
 }
 
 impl Facts {
@@ -49,9 +51,9 @@ impl Facts {
     /// Forgets what can have moved by `now`, and gives back what each tag pointed to. What is named by a digest cannot, and what a
     /// hash's tag points to does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
     /// moves, and no longer than [`ABSENCE_TTL`]: the tag of a hash may come late, to an image that a build left as it was.
-    pub(in crate::engine) fn forget_moving(&mut self, now: u64) -> HashMap<(Repository, String), Option<String>> {
+    pub(in crate::engine) fn forget_moving(&mut self, now: Timestamp) -> HashMap<(Repository, String), Option<String>> {
         let (mut before, mut absent) = (HashMap::new(), HashSet::new());
-        let since = if self.absences_since == 0 { self.asked_at } else { self.absences_since };
+        let since = if self.absences_since == Timestamp(0) { self.asked_at } else { self.absences_since };
         let is_old = now >= since + ABSENCE_TTL;
         self.absences_since = if is_old { now } else { since };
         self.asked_at = now;

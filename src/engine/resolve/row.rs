@@ -1,6 +1,7 @@
 //! The answer for one image.
 
 use crate::engine::registry::Query;
+use crate::engine::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// What became of an image; the words are those of the table.
@@ -109,8 +110,8 @@ pub struct Row {
     pub digest: Option<String>,
     /// The build's hash that it points to, where one is known.
     pub hash: Option<String>,
-    /// Since when the tag asked for points to it, seconds since 1970, where the registry reports it.
-    pub moved_at: Option<u64>,
+    /// Since when the tag asked for points to it, where the registry reports it.
+    pub moved_at: Option<Timestamp>,
     /// Torn, mismatch.
     pub notes: Vec<Note>,
     /// Why it is so, as a sentence without a full stop.
@@ -119,8 +120,8 @@ pub struct Row {
     pub hint: String,
     /// The labels, where they were read.
     pub labels: BTreeMap<String, String>,
-    /// When the image was built, seconds since 1970, where its config was read and says so.
-    pub built_at: Option<u64>,
+    /// When the image was built, where its config was read and says so.
+    pub built_at: Option<Timestamp>,
     /// Other tags that were looked at, and the digest of each that is there.
     pub seen: BTreeMap<String, String>,
     /// The questions that this row rests on, in the order in which they were first needed.

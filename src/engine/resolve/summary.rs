@@ -2,6 +2,7 @@
 
 use super::Resolver;
 use super::row::{Absence, Note, Row, Status};
+use crate::engine::time::Timestamp;
 use std::sync::Arc;
 
 /// What the rows say together: plain data. How many rows of each status and note there are, and what most of the channel's images share.
@@ -31,8 +32,8 @@ pub struct Summary {
     pub at_hash: usize,
     /// How many images have the channel's tag in their name.
     pub in_channel: usize,
-    /// When the last of the images at that hash was moved there, seconds since 1970, where the registry reports it.
-    pub moved_at: Option<u64>,
+    /// When the last of the images at that hash was moved there, where the registry reports it.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// Marks torn rows and counts. `rows` are in the order of the images; those not known yet are none.

@@ -9,6 +9,7 @@ use crate::engine::registry::auth::AuthChallenge;
 use crate::engine::registry::http::{Failure, Method, Moment, Request, Response, is_transient, retry_after};
 use crate::engine::registry::tag_list::TagList;
 use crate::engine::registry::{self, Answer, Caller, Dialect, Exchange, Form, Query, RegistryError, Step};
+use crate::engine::time::Millis;
 
 /// Bytes of all lists of tags of a run.
 const ALL_LISTS: usize = 256 << 20;
@@ -30,7 +31,7 @@ pub(super) enum Decision {
     /// Send it again as soon as its host takes requests.
     Retry,
     /// Send it again, not before this moment in milliseconds.
-    RetryAt(u64),
+    RetryAt(Millis),
     /// Send this request to see whether the host speaks that API, then send the query again.
     DetectApi(Dialect, Request),
     /// Hold it back until the host was probed.

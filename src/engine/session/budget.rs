@@ -3,6 +3,7 @@
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::http::{IMAGE_LIMIT, TRIES};
 use crate::engine::registry::{Query, RegistryError};
+use crate::engine::time::Millis;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub(super) const OVERLOAD_TRIES: u32 = 2 * TRIES;
 pub(super) struct Attempts {
     pub(super) failed: u32,
     /// When one first met what may have been overload.
-    pub(super) overloaded_at: Option<u64>,
+    pub(super) overloaded_at: Option<Millis>,
     /// Requests that were answered "too many requests".
     pub(super) limited: u32,
     /// How many others its host had answered well when the first of those came.
@@ -27,8 +28,8 @@ pub(super) struct Attempts {
 #[derive(Debug, Default)]
 struct Clock {
     open: usize,
-    since: u64,
-    spent: u64,
+    since: Millis,
+    spent: Duration,
 }
 
 /// Attempts by query, clocks by repository.
@@ -49,7 +50,7 @@ impl Budget {
     }
 
     /// Starts the clock for a query.
-    pub(super) fn open(&mut self, query: &Query, now: u64) {
+    pub(super) fn open(&mut self, query: &Query, now: Millis) {
         let clock = self.clock(query);
         clock.open += 1;
         if clock.open == 1 {
@@ -58,19 +59,19 @@ impl Budget {
     }
 
     /// Stops the clock for a query.
-    pub(super) fn close(&mut self, query: &Query, now: u64) {
+    pub(super) fn close(&mut self, query: &Query, now: Millis) {
         let clock = self.clock(query);
         clock.open = clock.open.saturating_sub(1);
         if clock.open == 0 {
-            clock.spent += now.saturating_sub(clock.since);
+            clock.spent += now.since(clock.since);
         }
     }
 
     /// The time that a query may still take.
-    pub(super) fn left(&mut self, query: &Query, now: u64) -> Duration {
+    pub(super) fn left(&mut self, query: &Query, now: Millis) -> Duration {
         let clock = self.clock(query);
-        let open = if clock.open > 0 { now.saturating_sub(clock.since) } else { 0 };
-        IMAGE_LIMIT.saturating_sub(Duration::from_millis(clock.spent + open))
+        let open = if clock.open > 0 { now.since(clock.since) } else { Duration::ZERO };
+        IMAGE_LIMIT.saturating_sub(clock.spent + open)
     }
 
     /// The clock of a query's repository, or of its host where it names none.

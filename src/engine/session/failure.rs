@@ -55,7 +55,7 @@ impl Run {
             diagnosis::Next::Retry => {
                 // One that never answered is not sent everything else meanwhile.
                 let pause = backoff(tries, now.random);
-                host.rate_limit.hold(now.ms + pause.as_millis() as u64);
+                host.rate_limit.hold(now.ms + pause);
                 self.retry_or_end(query, flight, &Err(unexplained()), tries, pause)
             }
             diagnosis::Next::Probe => match (host.api.next(), query.repository()) {
@@ -93,7 +93,7 @@ impl Run {
         let host = self.host(name);
         if others >= OTHERS && times > 2 {
             let pause = backoff(times, now.random).max(reported.unwrap_or_default());
-            let decision = if pause >= left { Decision::Record } else { Decision::RetryAt(now.ms + pause.as_millis() as u64) };
+            let decision = if pause >= left { Decision::Record } else { Decision::RetryAt(now.ms + pause) };
             return decision.into();
         }
         host.rate_limit.rate_limited(flight.sent, now.ms, reported, now.random);
@@ -161,7 +161,7 @@ impl Run {
         }
         let check = !others_pass && tries > 1 && !limits_host;
         let about_host = if check { HostDecision::Check(error_of(outcome)) } else { HostDecision::Keep };
-        (Decision::RetryAt(now.ms + pause.as_millis() as u64), about_host)
+        (Decision::RetryAt(now.ms + pause), about_host)
     }
 
     /// Decides what a failure means that may pass by itself.
@@ -187,7 +187,7 @@ impl Run {
         host.contact.is_failing = true;
         if !host.contact.has_succeeded || reported.is_some() {
             // One that never answered well, or asks for time, is not sent everything else meanwhile.
-            host.rate_limit.hold(now.ms + pause.min(IMAGE_LIMIT).as_millis() as u64);
+            host.rate_limit.hold(now.ms + pause.min(IMAGE_LIMIT));
         }
         let (decision, about_host) = self.retry_or_end(query, flight, outcome, tries, pause);
         (decision, counted.or(about_host))
@@ -196,7 +196,7 @@ impl Run {
     /// Retries a query later, or ends it where it was tried often enough.
     fn retry_or_end(&mut self, query: &Query, flight: &Flight, outcome: &Outcome, tries: u32, pause: Duration) -> Judgement {
         if tries < TRIES && pause < self.budget.left(query, self.now.ms) {
-            return Decision::RetryAt(self.now.ms + pause.as_millis() as u64).into();
+            return Decision::RetryAt(self.now.ms + pause).into();
         }
         // A host that only has the name of one with an API of its own, or whose own API is out of order, may serve `/v2/` all the same,
         // which is all that crane and skopeo need; a page could not read that.

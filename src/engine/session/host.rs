@@ -5,12 +5,14 @@ use super::diagnosis::Cause;
 use super::rate_limit::RateLimit;
 use crate::engine::registry::auth::AuthChallenge;
 use crate::engine::registry::{Caller, DIALECTS, Dialect, RegistryError};
+use crate::engine::time::Millis;
+use std::time::Duration;
 
 /// Requests in a row that fail until a host is checked.
 pub(super) const FAILURES: u32 = 12;
 
 /// Milliseconds from one check of a host to the next.
-pub(super) const CHECK_AGAIN: u64 = 5_000;
+pub(super) const CHECK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Queries that must succeed while one is rate limited, until that is taken for its own trouble.
 pub(super) const OTHERS: u64 = 10;
@@ -51,7 +53,7 @@ pub(super) struct Contact {
     /// Whether it ever answered without an error.
     pub(super) has_succeeded: bool,
     /// When it last did, in milliseconds.
-    pub(super) last_success: u64,
+    pub(super) last_success: Millis,
     /// How often it did.
     pub(super) successes: u64,
     /// Whether a request failed.
@@ -63,7 +65,7 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    pub(super) fn succeeded(&mut self, now: u64) {
+    pub(super) fn succeeded(&mut self, now: Millis) {
         self.has_succeeded = true;
         self.last_success = now;
         self.successes += 1;
@@ -93,7 +95,7 @@ pub(super) struct Probe {
     pub(super) answered: Option<bool>,
     pub(super) is_under_way: bool,
     /// When it was last checked, in milliseconds.
-    pub(super) checked_at: Option<u64>,
+    pub(super) checked_at: Option<Millis>,
 }
 
 impl Host {
@@ -111,7 +113,7 @@ impl Host {
     }
 
     /// When it may be sent something, in milliseconds.
-    pub(super) fn when(&self, now: u64) -> Option<u64> {
+    pub(super) fn when(&self, now: Millis) -> Option<Millis> {
         // Until it is known what it speaks, or whether it is in order at all, one request shows as much as many.
         let is_unclear = self.api.dialect != Dialect::COMMON && !self.api.is_sure || self.contact.is_failing;
         let is_suspect = !self.contact.has_succeeded && is_unclear;

@@ -10,6 +10,7 @@ use crate::engine::registry::http::{
 };
 use crate::engine::registry::{Caller, Dialect, Query, RegistryError};
 use std::collections::HashSet;
+use std::time::Duration;
 
 impl Run {
     /// Sends a request that shows whether the host speaks an API, and the query after it.
@@ -43,7 +44,7 @@ impl Run {
         }
         host.probe.checked_at = Some(now);
         // One that never answered asked for no pause.
-        let pause = if host.contact.has_succeeded { host.rate_limit.pause(now).as_millis() as u64 } else { 0 };
+        let pause = if host.contact.has_succeeded { host.rate_limit.pause(now) } else { Duration::ZERO };
         self.queue.push_urgent_later(now + pause, check_request(error, 0, name, request));
     }
 
@@ -85,7 +86,7 @@ impl Run {
         }
         // One that has answered before may only be started again.
         if has_succeeded && tried + 1 < TRIES && !is_limit && !is_hopeless && *outcome != Err(Failure::Offline) {
-            let due = now.ms + backoff(tried + 1, now.random).as_millis() as u64;
+            let due = now.ms + backoff(tried + 1, now.random);
             let request = match is_probe {
                 true => Request::get(flight.request.url.clone(), BODY_LIMIT),
                 false => flight.request.clone(),

@@ -28,6 +28,7 @@ mod refresh;
 mod rows;
 mod token;
 
+use crate::engine::time::{Millis, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,7 @@ pub enum Next {
     /// Send this, and ask again.
     Send(Send),
     /// Nothing before this moment, in milliseconds, unless an answer comes.
-    Wait(u64),
+    Wait(Millis),
     /// Nothing before an answer comes.
     Idle,
 }
@@ -123,7 +124,7 @@ struct Flight {
     purpose: Purpose,
     host: String,
     request: Request,
-    sent: u64,
+    sent: Millis,
 }
 
 /// Requests that were sent.
@@ -183,7 +184,7 @@ impl Run {
             tokens: Tokens::default(),
             hosts: BTreeMap::new(),
             flights: Flights::default(),
-            now: Moment { ms: 0, unix: 0, random: 0.0 },
+            now: Moment { ms: Millis(0), unix: Timestamp(0), random: 0.0 },
         }
     }
 
@@ -286,7 +287,7 @@ impl Run {
     }
 
     /// The host that is waited for longest, and how long.
-    pub fn waits_for(&self, now: u64) -> Option<(String, Duration)> {
+    pub fn waits_for(&self, now: Millis) -> Option<(String, Duration)> {
         let open: HashSet<&str> = self.queue.open().map(Query::host).collect();
         let paused = self.hosts.iter().filter(|(name, _)| open.contains(name.as_str()));
         paused.map(|(name, host)| (name.clone(), host.rate_limit.pause(now))).max_by_key(|(_, pause)| *pause)

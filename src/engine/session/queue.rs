@@ -3,6 +3,7 @@
 use super::Purpose;
 use crate::engine::registry::Query;
 use crate::engine::registry::http::Request;
+use crate::engine::time::Millis;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ pub(super) struct Queue {
     /// The next one first.
     ready: VecDeque<Query>,
     /// Not before a moment.
-    later: Vec<(u64, Query)>,
+    later: Vec<(Millis, Query)>,
     urgent: VecDeque<Urgent>,
-    urgent_later: Vec<(u64, Urgent)>,
+    urgent_later: Vec<(Millis, Urgent)>,
     /// Until a host was probed.
     awaiting_probe: Vec<Query>,
     /// Queries that were sent and have no answer yet, numbered in the order in which they began.
@@ -51,7 +52,7 @@ impl Queue {
     }
 
     /// Sends a query later, not before `at`.
-    pub(super) fn push_later(&mut self, at: u64, query: Query) {
+    pub(super) fn push_later(&mut self, at: Millis, query: Query) {
         self.later.push((at, query));
     }
 
@@ -78,12 +79,12 @@ impl Queue {
     }
 
     /// Sends this before any query, from `at` on.
-    pub(super) fn push_urgent_later(&mut self, at: u64, urgent: Urgent) {
+    pub(super) fn push_urgent_later(&mut self, at: Millis, urgent: Urgent) {
         self.urgent_later.push((at, urgent));
     }
 
     /// Removes the urgent request that is due.
-    pub(super) fn next_urgent(&mut self, now: u64) -> Option<Urgent> {
+    pub(super) fn next_urgent(&mut self, now: Millis) -> Option<Urgent> {
         let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.urgent_later).into_iter().partition(|(at, _)| *at <= now);
         self.urgent_later = later;
         self.urgent.extend(due.into_iter().map(|(_, urgent)| urgent));
@@ -91,7 +92,7 @@ impl Queue {
     }
 
     /// Puts what is due into the queue. Returns when the next is.
-    pub(super) fn wake(&mut self, now: u64) -> Option<u64> {
+    pub(super) fn wake(&mut self, now: Millis) -> Option<Millis> {
         let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now);
         self.later = later;
         due.into_iter().for_each(|(_, query)| self.requeue(query));

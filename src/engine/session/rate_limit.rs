@@ -4,21 +4,22 @@
 //! host first refuses, is halved at each refusal, and then grows by one a round. Where even one after the other is too fast, a gap
 //! is kept between them.
 
+use crate::engine::time::Millis;
 use std::time::Duration;
 
-/// The rate at which a host is queried. Times are milliseconds since any beginning.
+/// The rate at which a host is queried.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limit: f64,
     cap: f64,
     in_flight: usize,
     was_cut: bool,
-    cut_at: u64,
+    cut_at: Millis,
     gap: f64,
-    sent_at: u64,
-    paused_until: u64,
+    sent_at: Millis,
+    paused_until: Millis,
     in_a_row: u32,
-    refused_since: Option<u64>,
+    refused_since: Option<Millis>,
 }
 
 /// The shortest wait after a refusal that does not say how long.
@@ -26,7 +27,7 @@ const FIRST: f64 = 1000.0;
 /// The longest.
 const LONGEST: f64 = 8000.0;
 /// A host that takes nothing for so long is given up.
-const GIVE_UP: u64 = 60_000;
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 impl RateLimit {
     /// So many at once to begin with, and so many at most.
@@ -36,19 +37,19 @@ impl RateLimit {
             cap: cap as f64,
             in_flight: 0,
             was_cut: false,
-            cut_at: 0,
+            cut_at: Millis(0),
             gap: 0.0,
-            sent_at: 0,
-            paused_until: 0,
+            sent_at: Millis(0),
+            paused_until: Millis(0),
             in_a_row: 0,
             refused_since: None,
         }
     }
 
     /// When a request may be sent; none while as many are under way as may be.
-    pub fn when(&self, now: u64) -> Option<u64> {
+    pub fn when(&self, now: Millis) -> Option<Millis> {
         let free = (self.in_flight as f64) < self.limit.max(1.0).floor();
-        let due = if self.gap >= 1.0 { self.sent_at + self.gap as u64 } else { 0 };
+        let due = if self.gap >= 1.0 { self.sent_at + Duration::from_millis(self.gap as u64) } else { Millis(0) };
         free.then(|| self.paused_until.max(due).max(now))
     }
 
@@ -58,7 +59,7 @@ impl RateLimit {
     }
 
     /// A request was sent.
-    pub fn sent(&mut self, now: u64) {
+    pub fn sent(&mut self, now: Millis) {
         self.in_flight += 1;
         self.sent_at = now;
     }
@@ -79,7 +80,7 @@ impl RateLimit {
     }
 
     /// The host refused a request that was sent at `sent`, and said how long to wait, or not.
-    pub fn rate_limited(&mut self, sent: u64, now: u64, reported: Option<Duration>, random: f64) {
+    pub fn rate_limited(&mut self, sent: Millis, now: Millis, reported: Option<Duration>, random: f64) {
         self.refused_since.get_or_insert(now);
         // A refusal of a request that was sent before the first one adds no information.
         if self.was_cut && sent < self.cut_at {
@@ -91,10 +92,10 @@ impl RateLimit {
             self.gap = (self.gap * 1.5).clamp(if reported.is_some() { 100.0 } else { 50.0 }, 2000.0);
         }
         self.was_cut = true;
-        self.cut_at = now + 1;
+        self.cut_at = now + Duration::from_millis(1);
         let own = (FIRST * f64::from(1 << self.in_a_row.min(4))).min(LONGEST) * (0.5 + random / 2.0);
         self.in_a_row += 1;
-        let pause = reported.map_or(own as u64, |d| d.as_millis() as u64);
+        let pause = reported.unwrap_or(Duration::from_millis(own as u64));
         self.paused_until = self.paused_until.max(now + pause);
     }
 
@@ -104,18 +105,18 @@ impl RateLimit {
     }
 
     /// Leaves the host alone until then.
-    pub fn hold(&mut self, until: u64) {
+    pub fn hold(&mut self, until: Millis) {
         self.paused_until = self.paused_until.max(until);
     }
 
     /// How long the host is still left alone.
-    pub fn pause(&self, now: u64) -> Duration {
-        Duration::from_millis(self.paused_until.saturating_sub(now))
+    pub fn pause(&self, now: Millis) -> Duration {
+        self.paused_until.since(now)
     }
 
     /// Whether the host has refused everything for so long that it is given up.
-    pub fn is_hopeless(&self, now: u64) -> bool {
-        self.refused_since.is_some_and(|since| now.saturating_sub(since) >= GIVE_UP)
+    pub fn is_hopeless(&self, now: Millis) -> bool {
+        self.refused_since.is_some_and(|since| now.since(since) >= GIVE_UP)
     }
 }
 
@@ -139,14 +140,14 @@ mod tests {
                     rate_limit.succeeded();
                     done += 1;
                 } else {
-                    rate_limit.rate_limited(sent, now, reported, 0.5);
+                    rate_limit.rate_limited(Millis(sent), Millis(now), reported, 0.5);
                     refusals += 1;
                 }
             }
-            while done + in_flight.len() < requests && rate_limit.when(now) == Some(now) {
+            while done + in_flight.len() < requests && rate_limit.when(Millis(now)) == Some(Millis(now)) {
                 let successes = bucket >= 1.0;
                 bucket -= f64::from(u8::from(successes));
-                rate_limit.sent(now);
+                rate_limit.sent(Millis(now));
                 in_flight.push((now, successes));
                 if rate_limit.gap >= 1.0 {
                     break;
@@ -154,7 +155,7 @@ mod tests {
             }
             now += 1;
             bucket = (bucket + per_second / 1000.0).min(burst.max(1.0));
-            assert!(now < 1_000_000 && !rate_limit.is_hopeless(now), "{done} of {requests}");
+            assert!(now < 1_000_000 && !rate_limit.is_hopeless(Millis(now)), "{done} of {requests}");
         }
         (now, refusals)
     }
@@ -173,9 +174,9 @@ mod tests {
     #[test]
     fn host_refusing_everything_is_given_up() {
         let mut rate_limit = RateLimit::new(6, 12);
-        rate_limit.rate_limited(0, 0, None, 0.0);
-        assert!(!rate_limit.is_hopeless(59_999) && rate_limit.is_hopeless(60_000));
+        rate_limit.rate_limited(Millis(0), Millis(0), None, 0.0);
+        assert!(!rate_limit.is_hopeless(Millis(59_999)) && rate_limit.is_hopeless(Millis(60_000)));
         rate_limit.succeeded();
-        assert!(!rate_limit.is_hopeless(90_000));
+        assert!(!rate_limit.is_hopeless(Millis(90_000)));
     }
 }

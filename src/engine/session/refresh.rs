@@ -9,6 +9,7 @@ use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::Logins;
 use crate::engine::registry::{Answer, Query, RegistryError};
 use crate::engine::resolve::{Row, Status};
+use crate::engine::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Previous {
     pub(super) rows: Vec<Option<Arc<Row>>>,
-    /// When they were queried, seconds since 1970.
-    asked_at: u64,
+    /// When they were queried.
+    asked_at: Timestamp,
     /// Answers beside those of the rows.
     pub(super) answers: HashMap<Query, Answer>,
     /// What tags pointed to.
@@ -98,8 +99,8 @@ impl Run {
         self.start_over(logins);
     }
 
-    /// Asks again for what can have moved: a request a tag, on a Quay a request a repository. `asked_at` in seconds since 1970.
-    pub fn refresh(&mut self, logins: Logins, asked_at: u64) {
+    /// Asks again for what can have moved: a request a tag, on a Quay a request a repository.
+    pub fn refresh(&mut self, logins: Logins, asked_at: Timestamp) {
         self.previous.rows = self.summarize().0;
         self.previous.asked_at = self.facts.asked_at;
         // For a tag that cannot be checked this time, what it pointed to last time still counts.

@@ -10,6 +10,7 @@ use crate::engine::registry::http::{
     Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, Response, Secret, TRIES, backoff, is_transient, retry_after,
 };
 use crate::engine::registry::{self, Caller, Exchange, Query, RegistryError};
+use crate::engine::time::Millis;
 use crate::engine::url;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 #[derive(Debug)]
 struct CachedToken {
     token: Token,
-    since: u64,
+    since: Millis,
     /// Whether the registry accepted it.
     was_good: bool,
 }
@@ -55,7 +56,7 @@ enum TokenDecision {
     /// Send the queries again: the first of them asks for a token again.
     Resend,
     /// The same, not before this moment in milliseconds.
-    RetryAt(u64),
+    RetryAt(Millis),
     /// See whether anything answers at the service.
     Probe,
     /// Query the host no more.
@@ -84,8 +85,8 @@ impl Tokens {
     }
 
     /// The header with a repository's token, if there is one that has not expired.
-    pub(super) fn fresh(&self, repository: &Repository, now: u64) -> Option<Secret> {
-        let is_fresh = |cached: &&CachedToken| now < cached.since + cached.token.lifetime.as_millis() as u64;
+    pub(super) fn fresh(&self, repository: &Repository, now: Millis) -> Option<Secret> {
+        let is_fresh = |cached: &&CachedToken| now < cached.since + cached.token.lifetime;
         self.cached.get(repository).filter(is_fresh).map(|cached| cached.token.header.clone())
     }
 
@@ -176,9 +177,7 @@ impl Run {
         match (is_overload, is_hopeless) {
             (true, true) => TokenDecision::GiveUp(error_of(outcome)),
             (true, false) => TokenDecision::Resend,
-            (false, _) if is_transient(outcome) && *tries < TRIES => {
-                TokenDecision::RetryAt(now.ms + backoff(*tries, now.random).as_millis() as u64)
-            }
+            (false, _) if is_transient(outcome) && *tries < TRIES => TokenDecision::RetryAt(now.ms + backoff(*tries, now.random)),
             (false, _) if is_unreadable && !was_probed => TokenDecision::Probe,
             (false, _) => TokenDecision::Read,
         }

@@ -3,6 +3,7 @@
 use super::{Kept, Snapshot};
 use crate::engine::registry::query::{Active, Overview};
 use crate::engine::registry::{Answer, Checked, Config, Form, Found, Manifest, NotFound, Query, RegistryError};
+use std::time::Duration;
 
 impl Snapshot {
     /// The answer to a question, as a Quay would have given it, which is the API that reports tags and digests at once.
@@ -82,7 +83,7 @@ impl Snapshot {
         };
         let tags = kept.tags.iter().filter_map(active).collect();
         let others = kept.list.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
-        Overview { tags, others, whole: kept.whole, kept_for: kept.kept_for, ..Overview::default() }
+        Overview { tags, others, whole: kept.whole, kept_for: kept.kept_for.map(Duration::from_secs), ..Overview::default() }
     }
 
     /// Why something of a repository is not known.

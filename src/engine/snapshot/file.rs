@@ -9,7 +9,7 @@ use crate::engine::image::reference::Reference;
 use crate::engine::image::tag::{TagClass, is_tag};
 use crate::engine::registry::http::LIST_LIMIT;
 use crate::engine::registry::query::TagPeriod;
-use crate::engine::time;
+use crate::engine::time::Timestamp;
 use crate::engine::url::is_host;
 
 impl Snapshot {
@@ -31,7 +31,7 @@ impl Snapshot {
         }
         let mut read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
         let in_order = read.names.is_sorted_by(|a, b| a < b) && read.names.iter().all(|tag| is_tag(tag));
-        let in_time = |at: &u64| *at <= time::LATEST;
+        let in_time = |at: &Timestamp| *at <= Timestamp::LATEST;
         let is_digest = |digest: &String| is_digest(digest);
         let is_period = |period: &TagPeriod| {
             let is_hash = period.hash.as_deref().is_none_or(|hash| TagClass::of(hash).is_hash());
@@ -50,20 +50,20 @@ impl Snapshot {
                     .all(|(tag, periods)| is_tag(tag) && periods.len() <= PERIODS && periods.iter().all(is_period))
                 && kept.history.values().all(|periods| periods.is_sorted_by(|a, b| a.start >= b.start))
         };
-        let is_sound_head = read.fetched <= time::LATEST
+        let is_sound_head = read.fetched <= Timestamp::LATEST
             && [&read.tool, &read.link].into_iter().all(|text| clean(text) == *text)
             && read.plain_hosts.iter().all(|host| is_host(host));
         if !is_sound_head {
             return Err(wrong("the snapshot is damaged (at its head)".to_owned()));
         }
         read.repositories.values_mut().for_each(Kept::tidy);
-        if let Some(place) = read.pipeline.as_mut().and_then(|pipeline| pipeline.tidy(time::LATEST)) {
+        if let Some(place) = read.pipeline.as_mut().and_then(|pipeline| pipeline.tidy(Timestamp::LATEST)) {
             return Err(wrong(format!("the snapshot is damaged (at its pipeline, {place})")));
         }
         match read.repositories.iter().find(|entry| !is_sound(*entry)) {
             Some((place, _)) => Err(wrong(format!("the snapshot is damaged (at {})", clean(place)))),
             None if !in_order => Err(wrong("the snapshot is damaged (at its names)".to_owned())),
-            None => Ok(Self { fetched_at: time::utc(read.fetched), ..read }),
+            None => Ok(Self { fetched_at: read.fetched.to_string(), ..read }),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What tags pointed to before: carried on from one snapshot to the next.
 
+use crate::engine::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::{Kept, PERIODS, Snapshot};
 use crate::engine::image::tag::TagClass;
@@ -74,11 +76,14 @@ impl Snapshot {
     }
 }
 
+/// How much later than the tag itself a hash of its digest may have been pushed.
+const LATER: Duration = Duration::from_secs(60);
+
 /// A repository as a snapshot has seen it.
 struct Seen<'a> {
     kept: &'a Kept,
-    /// When, in seconds since 1970.
-    fetched: u64,
+    /// When.
+    fetched: Timestamp,
     shares: &'a Shares<'a>,
 }
 
@@ -89,22 +94,23 @@ impl<'a> Seen<'a> {
 
     /// The hash of a digest to which a tag pointed from `start` on: of several, the one that most images of the tag have, and none that
     /// the digest got later.
-    fn hash(&self, tag: &str, digest: &str, start: u64) -> Option<String> {
+    fn hash(&self, tag: &str, digest: &str, start: Timestamp) -> Option<String> {
         let share = |hash: &&str| (self.shares.get(&(tag, *hash)).copied(), Reverse((TagClass::of(hash), hash.to_string())));
-        let is_then = |hash: &&str| self.kept.moved.get(*hash).is_none_or(|at| *at <= start + 60);
+        let is_then = |hash: &&str| self.kept.moved.get(*hash).is_none_or(|at| *at <= start + LATER);
         let named = self.kept.hashes(digest);
         named.clone().filter(is_then).max_by_key(share).or(named.max_by_key(share)).map(str::to_owned)
     }
 
     /// That a tag points to this digest, since when it is known to, and not before `least`.
-    fn period(&self, tag: &str, digest: &str, least: u64) -> TagPeriod {
+    fn period(&self, tag: &str, digest: &str, least: Timestamp) -> TagPeriod {
         let start = self.kept.moved.get(tag).copied().unwrap_or(self.fetched).max(least);
         TagPeriod { start, end: None, hash: self.hash(tag, digest, start), digest: digest.to_owned() }
     }
 
     /// The history of a tag, or at least what it points to.
     fn history(&self, tag: &str) -> Vec<TagPeriod> {
-        let seen = || self.kept.tags.get(tag).into_iter().flatten().map(|digest| self.period(tag, digest, 0)).collect();
+        let seen =
+            || self.kept.tags.get(tag).into_iter().flatten().map(|digest| self.period(tag, digest, Timestamp(0))).collect();
         self.kept.history.get(tag).cloned().unwrap_or_else(seen)
     }
 
@@ -115,7 +121,7 @@ impl<'a> Seen<'a> {
             Some(Some(digest)) if periods.first().is_some_and(|l| is_open(l, digest)) => {}
             Some(now) => {
                 // Clocks differ; what is newer does not begin earlier.
-                let least = periods.first().map_or(0, |period| period.start);
+                let least = periods.first().map_or(Timestamp(0), |period| period.start);
                 if let Some(period) = periods.first_mut().filter(|l| l.end.is_none()) {
                     period.end = Some(self.fetched);
                 }

@@ -1,5 +1,6 @@
 //! Keeps what registries answered.
 
+use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,16 +9,21 @@ use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::image::tag::TagClass;
 use crate::engine::registry::{Answer, Config, Form, Manifest, NotFound, Query};
 use crate::engine::resolve::{Facts, Row, Status};
-use crate::engine::time;
 
 impl Snapshot {
-    /// Keeps what `facts` hold, as of `fetched` (seconds since 1970). `rows` say what could not be found out, and which tags matter
+    /// Keeps what `facts` hold, as of `fetched`. `rows` say what could not be found out, and which tags matter
     /// where a registry reported of hundreds.
-    pub fn new(facts: &Facts, rows: &[Option<Arc<Row>>], link: String, fetched: u64, plain_hosts: BTreeSet<String>) -> Self {
+    pub fn new(
+        facts: &Facts,
+        rows: &[Option<Arc<Row>>],
+        link: String,
+        fetched: Timestamp,
+        plain_hosts: BTreeSet<String>,
+    ) -> Self {
         let mut out = Self {
             overtag_snapshot: VERSION,
             tool: concat!("overtag ", env!("CARGO_PKG_VERSION")).to_owned(),
-            fetched_at: time::utc(fetched),
+            fetched_at: fetched.to_string(),
             fetched,
             link,
             incomplete: rows.iter().filter(|r| r.as_ref().is_none_or(|r| r.status == Status::Error)).count(),
@@ -82,7 +88,7 @@ impl Gathered {
             }
             (_, Answer::Overview(Ok(overview))) => {
                 kept.whole |= overview.whole;
-                kept.kept_for = kept.kept_for.max(overview.kept_for);
+                kept.kept_for = kept.kept_for.max(overview.kept_for.map(|span| span.as_secs()));
                 self.list.extend(overview.others.iter().chain(&overview.undigested).cloned());
                 for (tag, active) in &overview.tags {
                     if matter.contains(tag) {

@@ -13,7 +13,9 @@ mod file;
 mod history;
 mod keep;
 
+use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,7 @@ const VERSION: u32 = 1;
 /// Lives of a tag that are kept at most.
 const PERIODS: usize = 100;
 /// After so many seconds a snapshot is called stale.
-pub const STALE: u64 = 24 * 3600;
+pub const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// What registries answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct Snapshot {
     /// When the registries were asked: `2017-05-30T00:49:16Z`.
     fetched_at: String,
     /// The same in seconds since 1970.
-    fetched: u64,
+    fetched: Timestamp,
     /// The link that it was made for.
     pub link: String,
     /// How many images could not be queried; what is missing is listed for each repository.
@@ -95,9 +97,9 @@ struct Kept {
     /// Whether `tags` and `list` are all that there are.
     #[serde(skip_serializing_if = "is_false")]
     whole: bool,
-    /// Since when a tag points to what it does, seconds since 1970.
+    /// Since when a tag points to what it does.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    moved: BTreeMap<String, u64>,
+    moved: BTreeMap<String, Timestamp>,
     /// Labels by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, BTreeMap<String, String>>,
@@ -107,9 +109,9 @@ struct Kept {
     /// Why it does not give labels, by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     no_labels: BTreeMap<String, String>,
-    /// When what has a digest was built, seconds since 1970.
+    /// When what has a digest was built.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    built: BTreeMap<String, u64>,
+    built: BTreeMap<String, Timestamp>,
     /// For how many seconds the registry remembers what a tag pointed to before.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_for: Option<u64>,
@@ -138,28 +140,27 @@ impl Snapshot {
         self.names.binary_search_by(|name| name.as_str().cmp(tag)).is_ok_and(|i| kept.list.contains(&i))
     }
 
-    /// When the registries were asked, seconds since 1970.
-    pub fn fetched(&self) -> u64 {
+    /// When the registries were asked.
+    pub fn fetched(&self) -> Timestamp {
         self.fetched
     }
 
-    /// What to say where it is later than `now`, seconds since 1970, by more than clocks differ, or holds promotions that are.
-    pub fn ahead_of(&self, now: u64) -> Option<String> {
-        let latest = now.saturating_add(time::CLOCKS_DIFFER);
-        let clock = || format!("later than the local clock ({})", time::utc(now));
+    /// What to say where it is later than `now` by more than clocks differ, or holds promotions that are.
+    pub fn ahead_of(&self, now: Timestamp) -> Option<String> {
+        let latest = now + time::CLOCKS_DIFFER;
+        let clock = || format!("later than the local clock ({now})");
         if self.fetched > latest {
             let at = &self.fetched_at;
             return Some(format!("The snapshot is of {at}, {}: its age is not known; compare the clocks", clock()));
         }
         let periods = self.repositories.values().flat_map(|kept| kept.history.values().flatten());
         let last = periods.map(|period| period.start).max().filter(|at| *at > latest)?;
-        let at = time::utc(last);
-        Some(format!("The snapshot holds promotions up to {at}, {}: compare the clocks", clock()))
+        Some(format!("The snapshot holds promotions up to {last}, {}: compare the clocks", clock()))
     }
 
-    /// What to say where it is older than a day; `now` in seconds since 1970.
-    pub fn staleness(&self, now: u64) -> Option<String> {
-        let age = now.saturating_sub(self.fetched);
+    /// What to say where it is older than a day.
+    pub fn staleness(&self, now: Timestamp) -> Option<String> {
+        let age = now.since(self.fetched);
         let text = || format!("The snapshot is of {}, {} ago: the channel may have moved since", self.fetched_at, time::age(age));
         (age > STALE).then(text)
     }

@@ -1,5 +1,6 @@
 //! Queries images by channels, then the history of their tags where that is asked for, then the pipeline around the registry.
 
+use crate::engine::time::Timestamp;
 use std::sync::Arc;
 
 use super::Need;
@@ -44,8 +45,8 @@ pub struct BoardWorkflow {
 }
 
 impl BoardWorkflow {
-    /// Returns a workflow. `kept` is what a snapshot holds of the pipeline; `now` in seconds since 1970.
-    pub fn new(kept: Option<&Pipeline>, now: u64) -> Self {
+    /// Returns a workflow. `kept` is what a snapshot holds of the pipeline.
+    pub fn new(kept: Option<&Pipeline>, now: Timestamp) -> Self {
         Self { pipeline: PipelineReader::new(kept, now), ..Self::default() }
     }
 
@@ -76,7 +77,7 @@ impl BoardWorkflow {
     }
 
     /// Takes what was read from an address; as [`Pipeline::take`].
-    pub fn deliver(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
+    pub fn deliver(&mut self, want: Want, from: &str, now: Timestamp, text: Result<String, String>) {
         self.pipeline.deliver(want, from, now, text);
     }
 
@@ -111,7 +112,7 @@ impl BoardWorkflow {
     }
 
     /// Goes on with what was cancelled, or with other addresses of the pipeline.
-    pub fn restart(&mut self, kept: Option<&Pipeline>, now: u64) {
+    pub fn restart(&mut self, kept: Option<&Pipeline>, now: Timestamp) {
         self.is_cancelled = false;
         self.pipeline = PipelineReader::new(kept, now);
     }

@@ -12,7 +12,7 @@ use crate::engine::resolve::Facts;
 use crate::engine::session::{Client, Run};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::template::plan::Plan;
-use crate::engine::time::utc;
+use crate::engine::time::Timestamp;
 use crate::engine::workflow::prepare;
 
 /// One side: a channel or hash, the choices at this tag, and the images.
@@ -58,8 +58,7 @@ pub fn tags(settings: &Settings, has_earlier: bool) -> Vec<String> {
 }
 
 impl CompareWorkflow {
-    /// Returns a workflow. The old side is read from `earlier` where there is one, all else from `snapshot` or registries; `now` in
-    /// seconds since 1970.
+    /// Returns a workflow. The old side is read from `earlier` where there is one, all else from `snapshot` or registries.
     ///
     /// # Errors
     /// There are not two sides.
@@ -67,7 +66,7 @@ impl CompareWorkflow {
         requests: Vec<Request>,
         earlier: Option<Arc<Snapshot>>,
         snapshot: Option<Arc<Snapshot>>,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Self, Error> {
         let Ok(requests) = <[Request; 2]>::try_from(requests) else {
             let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
@@ -82,8 +81,8 @@ impl CompareWorkflow {
         self.earlier.as_ref().filter(|_| self.sides.is_empty()).or(self.snapshot.as_ref())
     }
 
-    /// Returns what is needed next; `now` in seconds since 1970.
-    pub fn next_need(&mut self, client: Client, now: u64) -> CompareNeed {
+    /// Returns what is needed next.
+    pub fn next_need(&mut self, client: Client, now: Timestamp) -> CompareNeed {
         match self.requests.get(self.sides.len()) {
             Some(request) => {
                 let facts = Facts { asked_at: now, ..std::mem::take(&mut self.facts) };
@@ -98,7 +97,7 @@ impl CompareWorkflow {
     pub fn deliver_run(&mut self, run: &mut Run) {
         let Some(Request { tag, settings, plan }) = self.requests.get(self.sides.len()) else { return };
         let name = match (self.source(), &self.earlier) {
-            (Some(snapshot), Some(_)) => format!("{tag} of {}", utc(snapshot.fetched())),
+            (Some(snapshot), Some(_)) => format!("{tag} of {}", snapshot.fetched()),
             (None, Some(_)) => format!("{tag} now"),
             _ => tag.clone(),
         };
@@ -110,7 +109,7 @@ impl CompareWorkflow {
     }
 
     /// Takes what was read from an address; as [`Pipeline::take`].
-    pub fn deliver(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
+    pub fn deliver(&mut self, want: Want, from: &str, now: Timestamp, text: Result<String, String>) {
         self.pipeline.deliver(want, from, now, text);
     }
 

@@ -21,6 +21,7 @@
 //! use overtag::engine::resolve::Facts;
 //! use overtag::engine::session::{Client, Next};
 //! use overtag::engine::template::{Files, plan::Plan};
+//! use overtag::engine::time::{Millis, Timestamp};
 //! use overtag::engine::workflow::{Need, board::{BoardWorkflow, Subject}};
 //!
 //! let (choices, _) = link::read("?release=demo&channels=current-tripleo");
@@ -29,7 +30,7 @@
 //! let grid = Grid::new(&settings, &plan);
 //! let subject = Subject { settings: &settings, plan: &plan, grid: &grid };
 //! let mut run = BoardWorkflow::start(subject, Client::program(Logins::default()), Facts::default(), None);
-//! let moment = Moment { ms: 0, unix: 1_496_105_356, random: 0.5 };
+//! let moment = Moment { ms: Millis(0), unix: Timestamp(1_496_105_356), random: 0.5 };
 //! while let Next::Send(send) = run.next(moment) {
 //!     run.deliver(send.id, Ok(demo::respond(&send.request)), moment);
 //! }

@@ -1,5 +1,6 @@
 //! Reads the pipeline, a few addresses at a time.
 
+use crate::engine::time::Timestamp;
 use std::sync::Arc;
 
 use crate::engine::board::Stage;
@@ -21,8 +22,8 @@ pub struct PipelineReader {
 }
 
 impl PipelineReader {
-    /// Returns a reader. `kept` is what a snapshot holds of the pipeline, which then is all that there is; `now` in seconds since 1970.
-    pub fn new(kept: Option<&Pipeline>, now: u64) -> Self {
+    /// Returns a reader. `kept` is what a snapshot holds of the pipeline, which then is all that there is.
+    pub fn new(kept: Option<&Pipeline>, now: Timestamp) -> Self {
         let pipeline = kept.map(|kept| kept.clone().up_to(now, "the snapshot"));
         Self { is_kept: pipeline.is_some(), pipeline: pipeline.unwrap_or_default(), ..Self::default() }
     }
@@ -52,7 +53,7 @@ impl PipelineReader {
     }
 
     /// Takes what was read; as [`Pipeline::take`].
-    pub fn deliver(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
+    pub fn deliver(&mut self, want: Want, from: &str, now: Timestamp, text: Result<String, String>) {
         self.pipeline.take(want, from, now, text);
         self.in_flight = self.in_flight.saturating_sub(1);
     }
@@ -77,7 +78,7 @@ impl PipelineReader {
                 break;
             }
             for want in wants {
-                self.pipeline.take(want, "", 0, Err("cancelled before a response arrived".to_owned()));
+                self.pipeline.take(want, "", Timestamp(0), Err("cancelled before a response arrived".to_owned()));
             }
         }
         self.complete = Arc::new(self.pipeline.clone());

@@ -1,5 +1,6 @@
 //! Queries all that a snapshot keeps: the images of a plan and of a board, the history of their tags, and the pipeline.
 
+use crate::engine::time::Timestamp;
 use std::sync::Arc;
 
 use super::Need;
@@ -71,13 +72,13 @@ impl SnapshotWorkflow {
     }
 
     /// Takes what was read from an address; as [`Pipeline::take`].
-    pub fn deliver(&mut self, want: Want, from: &str, now: u64, text: Result<String, String>) {
+    pub fn deliver(&mut self, want: Want, from: &str, now: Timestamp, text: Result<String, String>) {
         self.pipeline.deliver(want, from, now, text);
     }
 
     /// Returns the snapshot. `link` is the link that it was made for, `older` a snapshot whose history it extends, and `now` the time
-    /// in seconds since 1970, unless the run has read another snapshot.
-    pub fn finish(self, run: &Run, link: String, older: Option<&Snapshot>, now: u64) -> Snapshot {
+    /// unless the run has read another snapshot.
+    pub fn finish(self, run: &Run, link: String, older: Option<&Snapshot>, now: Timestamp) -> Snapshot {
         let asked_at = run.snapshot().map_or(now, |s| s.fetched());
         let mut taken = Snapshot::new(run.facts(), &run.summarize().0, link, asked_at, run.plain_hosts());
         let read = || Pipeline::is_wanted(&self.settings).then(|| (**self.pipeline.complete()).clone());

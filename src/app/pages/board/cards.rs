@@ -7,7 +7,6 @@ use crate::app::state::Store;
 use crate::app::ui::sentence;
 use crate::engine::board::Stage;
 use crate::engine::pipeline::WhyNot;
-use crate::engine::time::utc;
 use crate::engine::wording::short;
 use leptos::prelude::*;
 
@@ -22,7 +21,7 @@ pub fn Stages(store: Store, stages: Memo<Vec<Stage>>, reasons: Signal<Reasons>, 
             let (at, since) = stage.with(|s| s.since(now))?;
             let lateness = stage.with(|s| s.lateness(now, store.prepared.with(|p| p.settings.late))).and_then(|l| l.word());
             let chip = lateness.map(|word| view! { " " <span class="chip" data-note="late">{word}</span> });
-            Some(view! { <p title=utc(at)>{since[..1].to_uppercase()}{since[1..].to_owned()}{chip}</p> })
+            Some(view! { <p title=at.to_string()>{since[..1].to_uppercase()}{since[1..].to_owned()}{chip}</p> })
         };
         // Of one hash it is the same card: nobody loses the button under the finger when the board is refreshed.
         let hash = Memo::new(move |_| {

@@ -7,7 +7,7 @@ use crate::app::parts::images::{Detail, toggle_query};
 use crate::app::state::Store;
 use crate::engine::board::{self, pulls};
 use crate::engine::resolve::Status;
-use crate::engine::time::{age, utc};
+use crate::engine::time::age;
 use crate::engine::wording::short;
 use crate::net::web::clock;
 use leptos::html::Dialog;
@@ -50,7 +50,7 @@ pub fn Cell(store: Store, loader: Loader) -> impl IntoView {
         let ((i, image, channel), row) = (asked.get()?, row.get());
         let reference = image.reference.ok().map(|r| crate::engine::image::reference::Reference { tag: channel.clone(), ..r });
         let dates = row.as_ref().filter(|r| r.status == Status::Resolved).map(|r| match r.moved_at {
-            Some(at) => format!("{channel} was pushed at {}, {} ago.", utc(at), age(clock().saturating_sub(at))),
+            Some(at) => format!("{channel} was pushed at {at}, {} ago.", age(clock().since(at))),
             None => "This registry does not report when it was pushed.".to_owned(),
         });
         let commands = match (&reference, &row) {

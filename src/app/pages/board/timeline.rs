@@ -6,7 +6,7 @@ use crate::app::parts::images::Hash;
 use crate::app::state::Store;
 use crate::app::ui::sentence;
 use crate::engine::output::images;
-use crate::engine::time::{age, utc};
+use crate::engine::time::{Timestamp, age};
 use crate::engine::wording::short;
 use crate::net::web::clock;
 use leptos::prelude::*;
@@ -47,16 +47,16 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
             };
             return view! { <p class="quiet">{text}</p> }.into_any();
         }
-        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("No history is available before {} ({} ago).", utc(at), age(store.screen.now.get().saturating_sub(at)))}</p> });
+        let horizon = timeline.horizon.map(|at| view! { <p class="quiet">{move || format!("No history is available before {at} ({} ago).", age(store.screen.now.get().since(at)))}</p> });
         let row = move |e: crate::engine::board::timeline::Event| {
             let images = e.images.map_or("reported by DLRN".to_owned(), |(n, of)| format!("{n} of {}", images(of)));
             let earlier = e.or_earlier.then_some(", or earlier");
-            let took = (e.last > e.first).then(|| format!(", over {}", age(e.last - e.first)));
+            let took = (e.last > e.first).then(|| format!(", over {}", age(e.last.since(e.first))));
             let back = e.is_rollback.then(|| view! { " " <span class="chip" data-note="torn">"rolled back"</span> });
             let link = pipeline.with(|p| p.repository(&e.channel, &e.hash)).map(|url| view! { " " <a href=url target="_blank" rel="noopener">"Repository"<span class="vh">{format!(" of {}", short(&e.hash))}</span></a> });
             view! {
                 <tr>
-                    <th scope="row"><time datetime=utc(e.first)>{utc(e.first)}</time></th>
+                    <th scope="row"><time datetime=e.first.to_string()>{e.first.to_string()}</time></th>
                     <td>{e.channel.clone()}</td>
                     <td><Hash text=e.hash.clone() />{back}{link}</td>
                     <td>{images}{took}{earlier}</td>
@@ -90,13 +90,17 @@ pub fn Times(store: Store, loader: Loader) -> impl IntoView {
 
 /// The timeline, a lane a channel; the marks are those of the hashes. What it shows stands in the table below it.
 #[component]
-pub fn Drawing(events: Vec<crate::engine::board::timeline::Event>, horizon: Option<u64>, channels: Vec<String>) -> impl IntoView {
+pub fn Drawing(
+    events: Vec<crate::engine::board::timeline::Event>,
+    horizon: Option<Timestamp>,
+    channels: Vec<String>,
+) -> impl IntoView {
     const WIDE: f64 = 1000.0;
     const LANE: usize = 40;
     let now = clock();
     let oldest = events.iter().map(|e| e.first).chain(horizon).min().unwrap_or(now);
-    let span = (now.saturating_sub(oldest)).max(3600) as f64 * 1.04;
-    let at = move |time: u64| WIDE - (now.saturating_sub(time)) as f64 / span * WIDE;
+    let span = now.since(oldest).as_secs().max(3600) as f64 * 1.04;
+    let at = move |time: Timestamp| WIDE - now.since(time).as_secs_f64() / span * WIDE;
     let high = channels.len() * LANE + 24;
     let lanes = channels.iter().enumerate().map(|(c, channel)| {
         let y = c * LANE + 14;
@@ -106,7 +110,7 @@ pub fn Drawing(events: Vec<crate::engine::board::timeline::Event>, horizon: Opti
         let y = channels.iter().position(|c| *c == e.channel)? * LANE + 21;
         let x = (at(e.first) - 10.5).clamp(0.0, WIDE - 21.0);
         let back = e.is_rollback.then(|| view! { <text class="back" x=format!("{:.1}", x + 22.0) y=(y + 11).to_string()>"↶"</text> });
-        let title = format!("{} {} {}{}", utc(e.first), e.channel, short(&e.hash), if e.is_rollback { ", rolled back" } else { "" });
+        let title = format!("{} {} {}{}", e.first, e.channel, short(&e.hash), if e.is_rollback { ", rolled back" } else { "" });
         Some(view! { <g><title>{title}</title><svg x=format!("{x:.1}") y=y.to_string() width="21" height="14" viewBox="0 0 18 12" inner_html=paths(&e.hash)></svg>{back}</g> })
     });
     let days = {
@@ -114,9 +118,9 @@ pub fn Drawing(events: Vec<crate::engine::board::timeline::Event>, horizon: Opti
             .into_iter()
             .find(|s| span / (*s as f64) <= 16.0)
             .unwrap_or(3650 * 86_400);
-        let first = oldest.min(now).div_ceil(step) * step;
-        (first..=now).step_by(step as usize).take(20).map(move |t| {
-            let text = if step < 86_400 { utc(t)[11..16].to_owned() } else { utc(t)[5..10].to_owned() };
+        let first = oldest.min(now).0.div_ceil(step) * step;
+        (first..=now.0).step_by(step as usize).take(20).map(Timestamp).map(move |t| {
+            let text = t.to_string()[if step < 86_400 { 11..16 } else { 5..10 }].to_owned();
             view! { <text class="tick" x=format!("{:.1}", at(t)) y=(high - 4).to_string()>{text}</text><path class="rule" d=format!("M{0:.1} 0V{1}", at(t), high - 16)></path> }
         })
     };
