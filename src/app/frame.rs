@@ -6,9 +6,7 @@ use leptos::prelude::*;
 
 use crate::app::browser;
 use crate::app::driver::Loader;
-use crate::app::pages::board::Board;
-use crate::app::pages::compare::Compare;
-use crate::app::pages::prepare::Results;
+use crate::app::pages::{self, Page};
 use crate::app::parts::options::{Choices, summary};
 use crate::app::state::{Phase, Store};
 use crate::app::ui::sentence;
@@ -31,56 +29,45 @@ pub fn App() -> impl IntoView {
         browser::set_body_class("embed");
     }
     let view = store.view();
+    let page = Signal::derive(move || pages::of(view.get()));
+    let tags = Signal::derive(move || (page.get().tags)(store));
     let open_keys = move || {
         if let Some(dialog) = keys.get_untracked() {
             _ = dialog.show_modal();
         }
     };
-    listen_to_keys(store, loader, view, embed, open_keys);
+    listen_to_keys(store, loader, page, embed, open_keys);
     listen_to_drops(store, view);
     let busy = move || store.is_busy().to_string();
     view! {
         <Show when=move || !embed>
-            <Header store=store on_keys=Callback::new(move |()| open_keys()) />
+            <Header store=store tags=tags on_keys=Callback::new(move |()| open_keys()) />
         </Show>
         <Notices store=store />
         <main class="view" aria-busy=busy>
             <h1 class="vh" tabindex="-1">
-                {move || match view.get() {
-                    View::Prepare => format!("Images of {}", summary(store)),
-                    View::Board => format!("Promotion board of {}", summary(store)),
-                    View::Compare => format!("Comparison in {}", summary(store)),
-                }}
+                {move || format!("{} {}", page.get().title, summary(store, tags.get()))}
             </h1>
-            <Show when=move || !embed><Choices store=store /></Show>
-            {move || match view.get() {
-                View::Prepare => view! { <Results store=store loader=loader embed=embed /> }.into_any(),
-                View::Board => view! { <Board store=store loader=loader embed=embed /> }.into_any(),
-                View::Compare => view! { <Compare store=store loader=loader embed=embed /> }.into_any(),
-            }}
+            <Show when=move || !embed><Choices store=store tags=tags fields=Signal::derive(move || page.get().fields) /></Show>
+            {move || (page.get().body)(store, loader, embed)}
         </main>
         <Keys dialog=keys />
     }
 }
 
 /// Does what a key asks for.
-fn listen_to_keys(store: Store, loader: Loader, view: Signal<View>, embed: bool, open_keys: impl Fn() + 'static) {
-    // What a step of `j` and `k` leads to: a row, or on the board a cell of one, in the same column.
-    let steps = move || match view.get_untracked() {
-        View::Board => format!(".cells td:nth-of-type({}) .cell", browser::focused_column().unwrap_or(1)),
-        _ => ".disclose".to_owned(),
-    };
+fn listen_to_keys(store: Store, loader: Loader, page: Signal<&'static Page>, embed: bool, open_keys: impl Fn() + 'static) {
+    let step = move |by| browser::step_focus(&(page.get_untracked().steps)(), by);
     _ = window_event_listener(ev::keydown, move |e| {
         if browser::is_typing(&e) || embed || browser::has_dialog() {
             return;
         }
         match e.key().as_str() {
             "/" => browser::focus(".find input"),
-            "j" => browser::step_focus(&steps(), 1),
-            "k" => browser::step_focus(&steps(), -1),
+            "j" => step(1),
+            "k" => step(-1),
             "o" => browser::press_focused(),
-            // A comparison has no rows of that kind.
-            "e" if view.get_untracked() == View::Compare => return,
+            "e" if !page.get_untracked().has_status => return,
             "e" => store.choose(|c| if c.get("status") == Some(WRONG) { c.clear("status") } else { c.put("status", WRONG) }),
             "r" if !e.repeat() => loader.refresh(),
             "?" => open_keys(),
@@ -148,7 +135,7 @@ fn Keys(dialog: NodeRef<Dialog>) -> impl IntoView {
 }
 
 #[component]
-fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
+fn Header(store: Store, tags: Signal<String>, on_keys: Callback<()>) -> impl IntoView {
     const THEME: &str = "overtag-theme";
     let theme = RwSignal::new(browser::remembered(THEME).filter(|t| t == "light" || t == "dark").unwrap_or_default());
     Effect::new(move |_| {
@@ -160,7 +147,8 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
         view! { <option value=value selected=theme.get_untracked() == value>{label}</option> }
     };
     let now = store.view();
-    let tab = move |(view, value, label): (View, &'static str, &'static str)| {
+    let tab = move |page: &'static Page| {
+        let (view, value, label) = (page.view, page.view.word(), page.name);
         let put = move |c: &mut crate::engine::options::definitions::Choices| {
             if view == View::Prepare {
                 c.clear("view")
@@ -194,8 +182,8 @@ fn Header(store: Store, on_keys: Callback<()>) -> impl IntoView {
     view! {
         <header class="site">
             <a class="wordmark" href="?">"overtag"</a>
-            <nav aria-label="Views">{[(View::Prepare, "prepare", "Images"), (View::Board, "board", "Board"), (View::Compare, "compare", "Compare")].map(tab)}</nav>
-            <p class="gist">{move || summary(store)}</p>
+            <nav aria-label="Views">{pages::all().map(tab).collect_view()}</nav>
+            <p class="gist">{move || summary(store, tags.get())}</p>
             <label class="theme">
                 "Theme "
                 <select class="input" on:change=move |e| theme.set(event_target_value(&e))>

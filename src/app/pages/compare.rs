@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
+use super::{Page, steps_of_table};
 use crate::app::browser;
 use crate::app::driver::Loader;
 use crate::app::parts::access::{Diagnosis, Logins, Source, Unread};
 use crate::app::parts::hash_flag::icon;
 use crate::app::parts::images::{Hash, Search};
 use crate::app::parts::messages::{Errors, Progress, Warnings};
+use crate::app::parts::options::{Text, ends};
 use crate::app::state::{Phase, Store};
+use crate::app::ui::Field;
+use crate::engine::options::definitions::list;
+use crate::engine::options::settings::View;
 use crate::engine::output::compare::{Change, Entry, Side, WORDS, compare, counts, diffs};
 use crate::engine::output::images;
 use crate::engine::wording::short;
@@ -43,9 +48,46 @@ fn Pair(store: Store) -> impl IntoView {
     }
 }
 
+/// What differs between two channels, snapshots or files.
+pub const PAGE: Page = Page {
+    view: View::Compare,
+    name: "Compare",
+    title: "Comparison in",
+    tags: |store| ends(&store.value("channels").get()).join(" → "),
+    fields: |store| view! { <Fields store=store /> }.into_any(),
+    steps: steps_of_table,
+    // It has no rows of that kind.
+    has_status: false,
+    body: |store, loader, embed| view! { <Compare store=store loader=loader embed=embed /> }.into_any(),
+};
+
+/// What is compared: the first two channels, or one tag of two snapshots.
+#[component]
+fn Fields(store: Store) -> impl IntoView {
+    let end = move |at: usize| Signal::derive(move || ends(&store.value("channels").get())[at].clone());
+    let put_end = move |at: usize| {
+        Callback::new(move |text: String| {
+            let channels = store.value("channels").get_untracked();
+            let mut both = ends(&channels);
+            both[at] = text;
+            // A board's other channels are not lost by it.
+            let all = store.choices.with_untracked(|c| store.channels_before(c)).unwrap_or(channels);
+            let rest: Vec<String> = list(&all).filter(|c| !both.iter().any(|b| b == c)).map(str::to_owned).collect();
+            let channels = [&both[..], &rest].concat().join(",");
+            store.comparison.channels.update_value(|c| c.push((channels.clone(), all)));
+            store.put("channels", channels, true);
+        })
+    };
+    view! {
+        <Field label="From" value=end(0) on_input=put_end(0) list="channels" wrong=store.wrong("channels") />
+        <Field label="To" value=end(1) on_input=put_end(1) list="channels" />
+        <Text store=store key="tag" label="Tag, of two snapshots" list="channels" wide=true />
+    }
+}
+
 /// The comparison.
 #[component]
-pub fn Compare(
+fn Compare(
     /// The state.
     store: Store,
     /// What feeds it.

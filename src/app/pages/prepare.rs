@@ -2,15 +2,18 @@
 
 use leptos::prelude::*;
 
+use super::{Page, steps_of_table};
 use crate::app::browser;
 use crate::app::driver::Loader;
 use crate::app::parts::access::{Changes, Diagnosis, Logins, Source};
 use crate::app::parts::hash_flag::{HashFlag, icon};
 use crate::app::parts::images::{Images, Toolbar};
 use crate::app::parts::messages::{Errors, Progress, Warnings};
+use crate::app::parts::options::Text;
 use crate::app::state::{Phase, Store};
 use crate::engine::error::Kind;
 use crate::engine::options::link;
+use crate::engine::options::settings::View;
 use crate::engine::output::{OUTPUTS, Outcome, Output, Provenance, Render};
 use crate::engine::resolve::Summary;
 use crate::engine::time::age;
@@ -418,9 +421,21 @@ fn Greeting(store: Store) -> impl IntoView {
     }
 }
 
+/// The images of a plan, and the files that are made of them.
+pub const PAGE: Page = Page {
+    view: View::Prepare,
+    name: "Images",
+    title: "Images of",
+    tags: |store| store.value("tag").get(),
+    fields: |store| view! { <Text store=store key="tag" label="Tag" list="channels" /> }.into_any(),
+    steps: steps_of_table,
+    has_status: true,
+    body: |store, loader, embed| view! { <Results store=store loader=loader embed=embed /> }.into_any(),
+};
+
 /// All results.
 #[component]
-pub fn Results(
+fn Results(
     /// The state.
     store: Store,
     /// What feeds it.

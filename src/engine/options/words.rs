@@ -36,6 +36,13 @@ pub enum View {
     Compare,
 }
 
+impl View {
+    /// Returns its word in a link.
+    pub fn word(self) -> &'static str {
+        VIEW.iter().find(|(_, view)| *view == self).map_or("", |(word, _)| word)
+    }
+}
+
 /// What `missing=` may be; the first is the default, here and below.
 pub(super) const MISSING: [(&str, Missing); 3] = [("drop", Missing::Drop), ("keep", Missing::Keep), ("fail", Missing::Fail)];
 /// What `view=` may be.

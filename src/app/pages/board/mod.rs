@@ -19,14 +19,18 @@ use self::cell::Cell;
 use self::matrix::{Matrix, Toolbar};
 use self::notify::notify;
 use self::timeline::Times;
+use super::Page;
 use crate::app::browser;
 use crate::app::driver::Loader;
 use crate::app::parts::access::{Diagnosis, Logins, Source};
 use crate::app::parts::hash_flag::icon;
 use crate::app::parts::messages::{Errors, Progress, Warnings};
+use crate::app::parts::options::Text;
 use crate::app::state::{Phase, Store};
+use crate::app::ui::Select;
 use crate::engine::board::report::favicon_hash;
 use crate::engine::board::{Stage, State};
+use crate::engine::options::settings::View;
 
 /// What all channels are, in one sentence.
 fn answer(stages: &[Stage]) -> String {
@@ -50,9 +54,48 @@ fn answer(stages: &[Stage]) -> String {
     }
 }
 
+/// Images by channels.
+pub const PAGE: Page = Page {
+    view: View::Board,
+    name: "Board",
+    title: "Promotion board of",
+    tags: |store| store.value("channels").get().replace(',', " → "),
+    fields: |store| view! { <Fields store=store /> }.into_any(),
+    // The cells of the column in which the focus is.
+    steps: || format!(".cells td:nth-of-type({}) .cell", browser::focused_column().unwrap_or(1)),
+    has_status: true,
+    body: |store, loader, embed| view! { <Board store=store loader=loader embed=embed /> }.into_any(),
+};
+
+/// No automatic refresh, in words.
+const OFF: &str = "off";
+
+/// Which channels are on the board, when they are late, and how often it is refreshed.
+#[component]
+fn Fields(store: Store) -> impl IntoView {
+    let refresh = Signal::derive(move || match store.value("refresh").get() {
+        seconds if seconds.is_empty() => OFF.to_owned(),
+        seconds => seconds,
+    });
+    let options = Signal::derive(move || {
+        let mut all = [OFF, "30", "60", "300", "900"].map(str::to_owned).to_vec();
+        let now = store.value("refresh").get();
+        if !now.is_empty() && !all.contains(&now) {
+            all.push(now);
+        }
+        all
+    });
+    let put = move |text: String| store.put("refresh", if text == OFF { String::new() } else { text }, false);
+    view! {
+        <Text store=store key="channels" label="Channels, in the order of promotion" wide=true />
+        <Text store=store key="late" label="Late after days" />
+        <Select label="Refresh (s)" value=refresh options=options on_change=Callback::new(put) />
+    }
+}
+
 /// The board.
 #[component]
-pub fn Board(
+fn Board(
     /// The state.
     store: Store,
     /// What feeds it.

@@ -8,30 +8,21 @@ mod source;
 use leptos::prelude::*;
 
 use self::channel::ChannelGroup;
-use self::fields::Text;
+pub use self::fields::Text;
 use self::scope::ScopeGroup;
 use self::source::SourceGroup;
 use crate::app::browser;
 use crate::app::state::Store;
 use crate::app::ui::Fold;
-use crate::engine::options::settings::View;
 
-/// The choices in words: release, namespace, channel, roles.
-pub fn summary(store: Store) -> String {
-    let mut parts = vec![source_summary(store), channel_summary(store)];
+/// The choices in words: release, namespace, `tags`, roles.
+pub fn summary(store: Store, tags: String) -> String {
+    let mut parts = vec![source_summary(store), tags];
     let scope = scope_summary(store);
     if scope != "all images" {
         parts.push(scope);
     }
     parts.join(" · ")
-}
-
-fn channel_summary(store: Store) -> String {
-    match store.prepared.with(|p| p.settings.view) {
-        View::Prepare => store.value("tag").get(),
-        View::Board => store.value("channels").get().replace(',', " → "),
-        View::Compare => ends(&store.value("channels").get()).join(" → "),
-    }
 }
 
 fn source_summary(store: Store) -> String {
@@ -65,6 +56,10 @@ fn scope_summary(store: Store) -> String {
 pub fn Choices(
     /// The state.
     store: Store,
+    /// The tags or channels of the page, in words.
+    tags: Signal<String>,
+    /// The fields that choose these.
+    fields: Signal<fn(Store) -> AnyView>,
 ) -> impl IntoView {
     let is_wide = browser::is_wide();
     let fixed = |text: &'static str| Signal::derive(move || text.to_owned());
@@ -72,7 +67,7 @@ pub fn Choices(
         <details class="choices fold" open=is_wide>
             <summary>
                 <span>"Choices"</span>
-                <span class="gist">{move || summary(store)}</span>
+                <span class="gist">{move || summary(store, tags.get())}</span>
             </summary>
             <Fold class="group" title=fixed("Source") summary=Signal::derive(move || source_summary(store)) open=is_wide>
                 <SourceGroup store=store />
@@ -80,10 +75,10 @@ pub fn Choices(
             <Fold
                 class="group"
                 title=fixed("Channel")
-                summary=Signal::derive(move || format!("{} · {}", channel_summary(store), store.value("pin").get()))
+                summary=Signal::derive(move || format!("{} · {}", tags.get(), store.value("pin").get()))
                 open=is_wide
             >
-                <ChannelGroup store=store />
+                <ChannelGroup store=store fields=fields />
             </Fold>
             <Fold class="group" title=fixed("Scope") summary=Signal::derive(move || scope_summary(store)) open=false>
                 <ScopeGroup store=store />
@@ -107,7 +102,7 @@ pub fn Choices(
 }
 
 /// The two ends of a comparison.
-fn ends(channels: &str) -> [String; 2] {
+pub fn ends(channels: &str) -> [String; 2] {
     let mut words = channels.split(',').map(|w| w.trim().to_owned());
     [words.next().unwrap_or_default(), words.next().unwrap_or_default()]
 }
