@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use overtag::engine::board::timeline::Timeline;
 use overtag::engine::board::{self, Grid, Known, Lag, Lateness, Stage, State};
+use overtag::engine::image::digest::Digest;
 use overtag::engine::options::definitions::Choices;
 use overtag::engine::options::link;
 use overtag::engine::options::settings::Settings;
 use overtag::engine::output::compare::{Change, Side, compare, diffs};
 use overtag::engine::pipeline::{Pipeline, WhyNot, read_build, read_promotions, read_votes};
 use overtag::engine::registry::auth::Logins;
+use overtag::engine::registry::manifest::sha256;
 use overtag::engine::registry::query::{Active, Overview, TagPeriod};
 use overtag::engine::registry::{Answer, Caller, Query};
 use overtag::engine::resolve::{Facts, Note, Resolver, Row, Status};
@@ -329,7 +331,12 @@ fn changed_manifest_form_keeps_digest_correct() {
     let short: Vec<&str> = names.iter().map(String::as_str).collect();
     let (_, run) = board_of(&choices, &short, page());
     let digests = |run: &Run| -> Vec<String> {
-        run.summarize().0.iter().flatten().map(|row| row.digest.clone().unwrap_or_else(|| row.reason.clone())).collect()
+        run.summarize()
+            .0
+            .iter()
+            .flatten()
+            .map(|row| row.digest.as_ref().map_or_else(|| row.reason.clone(), ToString::to_string))
+            .collect()
     };
     let nobody = |_: &Run, _: Millis| {};
     let mut run = native::drive(run, &nobody).expect("no proxy is set");
@@ -825,17 +832,22 @@ fn made(images: &[&str], channels: &[&str], rows: Vec<Known>) -> (Settings, Plan
     (settings, plan, grid, rows)
 }
 
+/// A digest that begins with these hexadecimal digits, or one of another text.
+fn digest(name: &str) -> Digest {
+    Digest::parse(&format!("sha256:{name:0<64}")).unwrap_or_else(|| sha256(name.as_bytes()))
+}
+
 fn row(status: Status, hash: Option<&str>, digest: Option<&str>, notes: &[Note]) -> Known {
     let own = |text: &str| text.to_owned();
-    Some(Arc::new(Row { status, hash: hash.map(own), digest: digest.map(own), notes: notes.to_vec(), ..Row::default() }))
+    Some(Arc::new(Row { status, hash: hash.map(own), digest: digest.map(self::digest), notes: notes.to_vec(), ..Row::default() }))
 }
 
 #[test]
 fn each_channel_state_has_its_sentence() {
     let (a, b) = (hash(1), hash(2));
-    let at = |hash: &str| row(Status::Resolved, Some(hash), Some("sha256:1"), &[]);
-    let torn = row(Status::Resolved, Some(&b), Some("sha256:2"), &[Note::Torn]);
-    let unnamed = row(Status::Resolved, None, Some("sha256:3"), &[]);
+    let at = |hash: &str| row(Status::Resolved, Some(hash), Some("1"), &[]);
+    let torn = row(Status::Resolved, Some(&b), Some("2"), &[Note::Torn]);
+    let unnamed = row(Status::Resolved, None, Some("3"), &[]);
     let absent = || row(Status::Absent, None, None, &[]);
     let error = row(Status::Error, None, None, &[]);
     let short = &a[..8];
@@ -868,8 +880,7 @@ fn each_channel_state_has_its_sentence() {
         "r.example/m/c:current-tripleo",
         "r.example/n/own:v1.2",
     ];
-    let (_, plan, grid, rows) =
-        made(&two, &[PROMOTED], vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:9"), &[])]);
+    let (_, plan, grid, rows) = made(&two, &[PROMOTED], vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("9"), &[])]);
     let stage = board::stages(&grid, &plan, &rows).remove(0);
     assert_eq!((stage.state, stage.counts.at_hash, stage.hash.as_deref()), (State::Whole, 3, Some(a.as_str())));
     let sentence = format!("Whole: all 3 images at {}, or at the hash of their own namespace.", &a[..8]);
@@ -878,7 +889,7 @@ fn each_channel_state_has_its_sentence() {
 
     // How a channel compares with the one before it.
     let one = ["r.example/n/a:current-tripleo", "r.example/n/b:current-tripleo"];
-    let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("sha256:7"), &[]), absent()];
+    let rows = vec![at(&a), at(&a), row(Status::Resolved, Some(&b), Some("7"), &[]), absent()];
     let (_, plan, grid, rows) = made(&one, &["consistent", PROMOTED], rows);
     let lag = board::stages(&grid, &plan, &rows).remove(1).lag.expect("a channel before");
     assert_eq!((lag.same, lag.differ, lag.missing), (1, 0, 1));
@@ -919,8 +930,8 @@ fn rows_are_found_filtered_and_ordered() {
     let (a, b) = (hash(1), hash(2));
     let moved = |known: Known, at: u64| known.map(|r| Arc::new(Row { moved_at: Some(Timestamp(at)), ..Arc::unwrap_or_clone(r) }));
     let rows = vec![
-        moved(row(Status::Resolved, Some(&a), Some("sha256:aa"), &[]), 5),
-        moved(row(Status::Resolved, Some(&b), Some("sha256:bb"), &[Note::Torn]), 9),
+        moved(row(Status::Resolved, Some(&a), Some("aa"), &[]), 5),
+        moved(row(Status::Resolved, Some(&b), Some("bb"), &[Note::Torn]), 9),
         row(Status::Absent, None, None, &[]),
         row(Status::Error, None, None, &[]),
     ];
@@ -948,7 +959,7 @@ fn rows_are_found_filtered_and_ordered() {
         assert_eq!(shown(query), expected, "{query}");
     }
     assert_eq!(rows.iter().map(|r| board::text(r.as_deref())).collect::<Vec<_>>(), [&a[..8], &b[..8], "absent", "error"]);
-    assert_eq!(board::text(row(Status::Resolved, None, Some("sha256:0123456789"), &[]).as_deref()), "01234567");
+    assert_eq!(board::text(row(Status::Resolved, None, Some("0123456789"), &[]).as_deref()), "01234567");
 }
 
 #[test]
@@ -959,7 +970,7 @@ fn timeline_merges_registry_and_dlrn_promotions() {
     let period = |start: u64, end: Option<u64>, hash: &str| TagPeriod {
         start: Timestamp(start),
         end: end.map(Timestamp),
-        digest: format!("sha256:{hash}"),
+        digest: digest(hash),
         hash: Some(hash.to_owned()),
     };
     let facts = |a: Vec<TagPeriod>, b: Vec<TagPeriod>| {
@@ -1014,14 +1025,14 @@ fn quay_history_splits_into_promotions() {
         for (image, (tags, pushes)) in plan.images.iter().zip(all) {
             let repository = image.reference.as_ref().expect("a reference").repository.clone();
             let active = |(tag, digest, at): &(&str, &str, u64)| {
-                ((*tag).to_owned(), Active { digest: format!("sha256:{digest}"), moved_at: Some(Timestamp(*at)) })
+                ((*tag).to_owned(), Active { digest: self::digest(digest), moved_at: Some(Timestamp(*at)) })
             };
             let overview = Overview { tags: tags.iter().map(active).collect(), whole: true, ..Overview::default() };
             facts.answers.insert(Query::Overview { repository: repository.clone() }, Ok(Answer::Overview(Ok(overview))));
             let period = |(at, digest): &(u64, &str)| TagPeriod {
                 start: Timestamp(*at),
                 end: None,
-                digest: format!("sha256:{digest}"),
+                digest: self::digest(digest),
                 hash: None,
             };
             let periods = pushes.iter().rev().map(period).collect();
@@ -1063,8 +1074,8 @@ fn quay_history_splits_into_promotions() {
         (&[(&two, "22", 9 * DAY)], &[(DAY + 60, "00"), (5 * DAY + HOUR, "11"), (10 * DAY + 60, "22"), (12 * DAY, "22")]);
     let expected = [
         event("two", 10 * DAY, 10 * DAY + 60, 3),
-        event("sha256:1", 5 * DAY, 5 * DAY + HOUR, 3),
-        event("sha256:0", DAY, DAY + 60, 3),
+        event(&digest("1"), 5 * DAY, 5 * DAY + HOUR, 3),
+        event(&digest("0"), DAY, DAY + 60, 3),
     ];
     assert_eq!(reported(&facts([gone, other, other])), expected);
 
@@ -1082,14 +1093,14 @@ fn quay_history_splits_into_promotions() {
     // A roll-back to a hash that no tag names, whichever image is first. An image not promoted at first does not count there.
     let lost: Reported<'_> = (&[], &[(DAY + 60, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
     let lost_too: Reported<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY + 60, "11")]);
-    let mut back = event("sha256:11", 10 * DAY, 10 * DAY + 60, 3);
+    let mut back = event(&digest("11"), 10 * DAY, 10 * DAY + 60, 3);
     back.4 = true;
-    let expected = [back, event("sha256:2", 5 * DAY, 5 * DAY, 3), event("sha256:11", DAY, DAY + 60, 3)];
+    let expected = [back, event(&digest("2"), 5 * DAY, 5 * DAY, 3), event(&digest("11"), DAY, DAY + 60, 3)];
     assert_eq!(reported(&facts([lost, lost_too, lost_too])), expected);
     let late: Reported<'_> = (&[], &[(DAY + 20 * HOUR, "2")]);
     let early: Reported<'_> = (&[], &[(DAY + 10 * HOUR, "1"), (DAY + 20 * HOUR, "2")]);
     let expected =
-        [event("sha256:2", DAY + 20 * HOUR, DAY + 20 * HOUR, 3), event("sha256:1", DAY + 10 * HOUR, DAY + 10 * HOUR, 2)];
+        [event(&digest("2"), DAY + 20 * HOUR, DAY + 20 * HOUR, 3), event(&digest("1"), DAY + 10 * HOUR, DAY + 10 * HOUR, 2)];
     assert_eq!(reported(&facts([late, early, early])), expected);
 
     // One image follows after the others have moved on: nothing is rolled back.
@@ -1102,7 +1113,7 @@ fn quay_history_splits_into_promotions() {
     // is late or was pushed again: it is not a promotion by itself.
     let twice: Reported<'_> = (&[], &[(100, "1"), (105, "1")]);
     let once: Reported<'_> = (&[], &[(110, "1")]);
-    assert_eq!(reported(&facts([twice, once, once])), [event("sha256:1", 100, 110, 3)]);
+    assert_eq!(reported(&facts([twice, once, once])), [event(&digest("1"), 100, 110, 3)]);
     let both: Reported<'_> = (&[(&one, "1", 9), (&two, "1", 50)], &[(100, "1"), (105, "1"), (100 + 24 * HOUR, "1")]);
     let later: Reported<'_> = (&[(&one, "1", 9), (&two, "2", 50)], &[(110, "1"), (100 + 24 * HOUR, "2")]);
     assert_eq!(
@@ -1126,8 +1137,8 @@ fn quay_history_splits_into_promotions() {
     let alone: Reported<'_> = (&[], &[(DAY, "1"), (5 * DAY, "2"), (10 * DAY, "1")]);
     let new: Reported<'_> = (&[], &[(DAY, "11"), (5 * DAY, "22"), (10 * DAY, "33")]);
     let told_of = reported(&facts([alone, new, stayed]));
-    assert!(told_of.contains(&("sha256:1".to_owned(), 10 * DAY, 10 * DAY, 1, true)), "{told_of:?}");
-    assert!(told_of.contains(&("sha256:33".to_owned(), 10 * DAY, 10 * DAY, 1, false)), "{told_of:?}");
+    assert!(told_of.contains(&(digest("1").to_string(), 10 * DAY, 10 * DAY, 1, true)), "{told_of:?}");
+    assert!(told_of.contains(&(digest("33").to_string(), 10 * DAY, 10 * DAY, 1, false)), "{told_of:?}");
 
     // It is behind since the channel before it left the hash, however often that one moved or was pushed later.
     let (_, plan, grid, rows) = made(&images[..1], &["tripleo-ci-testing", PROMOTED], vec![None, None]);
@@ -1136,7 +1147,7 @@ fn quay_history_splits_into_promotions() {
         let period = |(at, hash): &(u64, &str)| TagPeriod {
             start: Timestamp(*at),
             end: None,
-            digest: format!("sha256:{hash}"),
+            digest: digest(hash),
             hash: Some((*hash).to_owned()),
         };
         Ok(Answer::History(all.iter().rev().map(period).collect()))
@@ -1179,7 +1190,7 @@ fn namespaces_are_promoted_independently() {
             let period = |(start, digest, hash): &(u64, &str, Option<&str>)| TagPeriod {
                 start: Timestamp(*start),
                 end: None,
-                digest: format!("sha256:{digest}"),
+                digest: self::digest(digest),
                 hash: hash.map(str::to_owned),
             };
             let periods = periods.iter().rev().map(period).collect();
@@ -1203,7 +1214,7 @@ fn namespaces_are_promoted_independently() {
     assert_eq!(behind(&of_own, "one"), Some((1, DAY)));
     // A digest without a hash in one namespace is not the other namespace's hash, even if both were seen at once.
     let unnamed = facts([a, b, &[(10, "3", None), (DAY, "4", None)]]);
-    assert_eq!(reported(&unnamed), [own("sha256:4", DAY, 1), own("two", DAY, 2), own("one", 10, 2), own("sha256:3", 10, 1)]);
+    assert_eq!(reported(&unnamed), [own(&digest("4"), DAY, 1), own("two", DAY, 2), own("one", 10, 2), own(&digest("3"), 10, 1)]);
     // If two hashes were first seen at once, nothing shows which came first.
     let torn = facts([&[(DAY, "1", Some("one"))], &[(DAY, "2", Some("two"))], &[]]);
     assert_eq!(["one", "two"].map(|hash| behind(&torn, hash)), [None, None]);

@@ -152,7 +152,7 @@ fn unusual_http_responses_are_read() {
         // This pin needs no body, so only a HEAD is sent where it is answered.
         let (code, report, said) = prepare(&raw.host, &["--pin", "channel"], &[]);
         assert_eq!((code, row(&report).0.as_str()), (Some(0), "resolved"), "{name}: {report:#} {said}");
-        assert_eq!(report["images"][0]["digest"], digest, "{name}");
+        assert_eq!(report["images"][0]["digest"], digest.as_str(), "{name}");
     }
 }
 

@@ -29,14 +29,14 @@ pub fn App() -> impl IntoView {
         browser::set_body_class("embed");
     }
     let view = store.view();
-    let page = Signal::derive(move || pages::of(view.get()));
-    let tags = Signal::derive(move || (page.get().tags)(store));
+    let page = move || pages::of(view.get());
+    let tags = Signal::derive(move || (page().tags)(store));
     let open_keys = move || {
         if let Some(dialog) = keys.get_untracked() {
             _ = dialog.show_modal();
         }
     };
-    listen_to_keys(store, loader, page, embed, open_keys);
+    listen_to_keys(store, loader, view, embed, open_keys);
     listen_to_drops(store, view);
     let busy = move || store.is_busy().to_string();
     view! {
@@ -46,18 +46,19 @@ pub fn App() -> impl IntoView {
         <Notices store=store />
         <main class="view" aria-busy=busy>
             <h1 class="vh" tabindex="-1">
-                {move || format!("{} {}", page.get().title, summary(store, tags.get()))}
+                {move || format!("{} {}", page().title, summary(store, tags.get()))}
             </h1>
-            <Show when=move || !embed><Choices store=store tags=tags fields=Signal::derive(move || page.get().fields) /></Show>
-            {move || (page.get().body)(store, loader, embed)}
+            <Show when=move || !embed><Choices store=store tags=tags fields=move || (page().fields)(store) /></Show>
+            {move || (page().body)(store, loader, embed)}
         </main>
         <Keys dialog=keys />
     }
 }
 
 /// Does what a key asks for.
-fn listen_to_keys(store: Store, loader: Loader, page: Signal<&'static Page>, embed: bool, open_keys: impl Fn() + 'static) {
-    let step = move |by| browser::step_focus(&(page.get_untracked().steps)(), by);
+fn listen_to_keys(store: Store, loader: Loader, view: Signal<View>, embed: bool, open_keys: impl Fn() + 'static) {
+    let page = move || pages::of(view.get_untracked());
+    let step = move |by| browser::step_focus(&(page().steps)(), by);
     _ = window_event_listener(ev::keydown, move |e| {
         if browser::is_typing(&e) || embed || browser::has_dialog() {
             return;
@@ -67,7 +68,7 @@ fn listen_to_keys(store: Store, loader: Loader, page: Signal<&'static Page>, emb
             "j" => step(1),
             "k" => step(-1),
             "o" => browser::press_focused(),
-            "e" if !page.get_untracked().has_status => return,
+            "e" if !page().has_status => return,
             "e" => store.choose(|c| if c.get("status") == Some(WRONG) { c.clear("status") } else { c.put("status", WRONG) }),
             "r" if !e.repeat() => loader.refresh(),
             "?" => open_keys(),
@@ -182,7 +183,7 @@ fn Header(store: Store, tags: Signal<String>, on_keys: Callback<()>) -> impl Int
     view! {
         <header class="site">
             <a class="wordmark" href="?">"overtag"</a>
-            <nav aria-label="Views">{pages::all().map(tab).collect_view()}</nav>
+            <nav aria-label="Views">{pages::PAGES.map(tab)}</nav>
             <p class="gist">{move || summary(store, tags.get())}</p>
             <label class="theme">
                 "Theme "

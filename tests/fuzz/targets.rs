@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use overtag::engine::error;
-use overtag::engine::image::digest::is_digest;
+use overtag::engine::image::digest::{Digest, is_digest};
 use overtag::engine::image::reference::{Reference, Repository};
 use overtag::engine::image::tag::{TagClass, is_tag};
 use overtag::engine::options::pattern::Pattern;
@@ -252,7 +252,7 @@ fn manifest(data: &[u8]) {
         (Caller::Browser, Form::Oci, "application/vnd.docker.distribution.manifest.list.v2+json"),
     ] {
         let response = |digest: Option<&str>| {
-            let (content_type, digest) = (content_type.to_owned(), digest.map(str::to_owned));
+            let (content_type, digest) = (content_type.to_owned(), digest.and_then(Digest::parse));
             Response { status: 200, content_type, digest, body: data.to_vec(), ..Response::default() }
         };
         let read = read_manifest(&response(None));
@@ -280,7 +280,7 @@ fn manifest(data: &[u8]) {
             match answer(&of_tag, digest) {
                 None => {}
                 Some(Answer::Tag(Ok(found))) => {
-                    assert!(digest.is_none_or(|d| d == found.digest), "another digest than the registry's was taken");
+                    assert!(digest.is_none_or(|d| found.digest == d), "another digest than the registry's was taken");
                     assert_eq!(found.digest, own);
                     let manifest = found.manifest.expect("a manifest");
                     sound(&manifest);
@@ -360,7 +360,7 @@ fn quay(data: &[u8]) {
         Query::History { repository: repository.clone(), tag: tag.clone() },
         Query::Repositories { host: repository.host.clone(), namespace: "tripleo".to_owned() },
         Query::Check { repository: repository.clone(), tag, form: Form::All },
-        Query::Tag { repository: repository.clone(), tag: digest.clone(), manifest: true },
+        Query::Tag { repository: repository.clone(), tag: digest.to_string(), manifest: true },
         Query::Manifest { repository: repository.clone(), digest: digest.clone(), form: Form::All },
         Query::Labels { repository, config: digest.clone() },
     ] {
@@ -424,7 +424,7 @@ fn reported(query: &Query, answer: &Answer) {
         }
         (Query::Tag { tag, .. }, Answer::Tag(Ok(found))) => {
             assert!(is_digest(&found.digest), "{} is not a digest", found.digest);
-            assert!(!is_digest(tag) || found.digest == *tag, "another manifest than was asked for");
+            assert!(!is_digest(tag) || found.digest == tag.as_str(), "another manifest than was asked for");
             found.manifest.iter().for_each(sound);
             _ = found.moved_at.unwrap_or_default().to_string();
         }

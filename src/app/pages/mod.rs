@@ -31,12 +31,7 @@ pub struct Page {
 }
 
 /// All pages, in the order of the navigation.
-const PAGES: [&Page; 3] = [&prepare::PAGE, &board::PAGE, &compare::PAGE];
-
-/// Returns the pages in the order of the navigation.
-pub fn all() -> impl Iterator<Item = &'static Page> {
-    PAGES.into_iter()
-}
+pub const PAGES: [&Page; 3] = [&prepare::PAGE, &board::PAGE, &compare::PAGE];
 
 /// Returns the page of a view; the first one where a view has none.
 pub fn of(view: View) -> &'static Page {

@@ -6,6 +6,7 @@ use crate::app::driver::Loader;
 use crate::app::parts::hash_flag::{HashFlag, digits};
 use crate::app::state::Store;
 use crate::engine::board::Known;
+use crate::engine::image::digest::Digest;
 use crate::engine::image::tag::TagClass;
 use crate::engine::options::definitions::list;
 use crate::engine::options::settings::{NOTES, STATUS};
@@ -340,7 +341,7 @@ pub fn Detail(
             hint => format!("{}: {hint}", row.reason),
         };
         facts.push((row.status.word(), vec![why]));
-        facts.extend(row.digest.clone().map(|d| ("Digest", vec![d])));
+        facts.extend(row.digest.clone().map(|d| ("Digest", vec![d.into()])));
         let ago = |at: Timestamp| format!("{at}, {} ago", age(clock().since(at)));
         facts.extend(row.built_at.map(|at| ("Built", vec![ago(at)])));
         let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -348,7 +349,7 @@ pub fn Detail(
             "Labels",
             if labels.is_empty() { vec!["not read: they were not needed, or there are none".to_owned()] } else { labels },
         ));
-        let seen = |(tag, digest): (&String, &String)| {
+        let seen = |(tag, digest): (&String, &Digest)| {
             let same = if row.digest.as_ref() == Some(digest) { "same digest" } else { "another digest" };
             format!("{tag}: {same}")
         };

@@ -476,10 +476,10 @@ pub fn siblings(facts: &Facts, repository: &Repository, digest: &str) -> BTreeSe
     for (query, answer) in facts.answers.iter().filter(|(query, _)| query.repository() == Some(repository)) {
         match (query, answer) {
             (_, Ok(Answer::Overview(Ok(overview)))) => {
-                out.extend(overview.tags.iter().filter(|(_, a)| a.digest == digest).map(|(tag, _)| tag.clone()));
+                out.extend(overview.tags.iter().filter(|(_, a)| a.digest == *digest).map(|(tag, _)| tag.clone()));
             }
-            (Query::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of.digest == digest => _ = out.insert(tag.clone()),
-            (Query::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) if found.digest == digest => _ = out.insert(tag.clone()),
+            (Query::Check { tag, .. }, Ok(Answer::Check(Ok(of)))) if of.digest == *digest => _ = out.insert(tag.clone()),
+            (Query::Tag { tag, .. }, Ok(Answer::Tag(Ok(found)))) if found.digest == *digest => _ = out.insert(tag.clone()),
             _ => {}
         }
     }

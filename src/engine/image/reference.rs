@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::digest::is_digest;
+use super::digest::Digest;
 use super::tag::is_tag;
 use crate::engine::url::{HUB, is_host};
 
@@ -54,7 +54,7 @@ pub struct Reference {
     /// The tag; `latest` where neither tag nor digest was written.
     pub tag: String,
     /// The digest, where one was written.
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
 }
 
 impl Reference {
@@ -69,8 +69,10 @@ impl Reference {
     /// ```
     pub fn parse(text: &str) -> Result<Self, String> {
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) if is_digest(digest) => (rest, Some(digest.to_owned())),
-            Some((_, digest)) => return Err(format!("`{digest}` is not a digest")),
+            Some((rest, digest)) => match Digest::parse(digest) {
+                Some(digest) => (rest, Some(digest)),
+                None => return Err(format!("`{digest}` is not a digest")),
+            },
             None => (text, None),
         };
         let after = rest.rfind('/').map_or(0, |i| i + 1);

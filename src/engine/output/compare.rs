@@ -9,6 +9,7 @@ use super::containers::CONTAINERS;
 use super::environment::ENVIRONMENT;
 use super::outcome::{Line, Outcome};
 use crate::engine::error::Error;
+use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Reference;
 use crate::engine::resolve::Status;
 use crate::engine::template::Source;
@@ -18,7 +19,7 @@ use crate::engine::yaml;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// It points to this: its hash, or else its tag or digest; and the digest, where that is known.
-    At(String, Option<String>),
+    At(String, Option<Digest>),
     /// It is not there.
     Absent,
     /// It could not be found out, and why.
@@ -103,7 +104,7 @@ impl Side {
     pub fn of_file(file: &Source) -> Result<Self, Error> {
         let yaml::Document { value: body, notices } = yaml::parse(&file.name, &file.text)?;
         let tag_of = |name: &str| match Reference::parse(name) {
-            Ok(reference) => Entry::At(reference.digest.clone().unwrap_or(reference.tag), reference.digest),
+            Ok(reference) => Entry::At(reference.digest.as_ref().map_or(reference.tag, ToString::to_string), reference.digest),
             Err(_) => Entry::At(name.to_owned(), None),
         };
         let (kind, entries) = if let Some(Value::Array(list)) = body.get("container_images") {
@@ -139,7 +140,9 @@ pub fn compare(old: &Side, new: &Side) -> Vec<(String, Change)> {
         (Entry::At(from, _), Entry::Absent) => Change::Removed(from),
         (Entry::At(_, Some(a)), Entry::At(to, Some(b))) if a == b => Change::Unchanged(Some(to)),
         (Entry::At(from, a), Entry::At(to, b)) if from == to && (a.is_none() || b.is_none()) => Change::Unchanged(Some(to)),
-        (Entry::At(from, a), Entry::At(to, b)) if from == to => Change::Moved(a.unwrap_or(from), b.unwrap_or(to)),
+        (Entry::At(from, a), Entry::At(to, b)) if from == to => {
+            Change::Moved(a.map_or(from, String::from), b.map_or(to, String::from))
+        }
         (Entry::At(from, _), Entry::At(to, _)) => Change::Moved(from, to),
     };
     keys.into_iter().map(|key| (key.clone(), change(key))).collect()

@@ -85,7 +85,10 @@ impl<'a> Outcome<'a> {
     pub fn unasked(settings: &'a Settings, plan: &'a Plan) -> Self {
         let row = |image: &Image| Row {
             status: Status::Resolved,
-            tag: image.reference.as_ref().map_or(String::new(), |r| r.digest.clone().unwrap_or_else(|| r.tag.clone())),
+            tag: image
+                .reference
+                .as_ref()
+                .map_or(String::new(), |r| r.digest.as_ref().map_or_else(|| r.tag.clone(), ToString::to_string)),
             written: Some(image.imagename.clone()),
             reason: "no registry was queried".to_owned(),
             ..Row::default()

@@ -12,7 +12,6 @@
 
 use std::collections::HashSet;
 
-use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::dialect::{Api, Caller, Capabilities, Dialect, Exchange, Server, Step};
 use crate::engine::registry::error::{
@@ -93,7 +92,7 @@ fn tag_step(
     let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
-            Some(digest) if form.holds(&response.content_type) && is_digest(digest) => {
+            Some(digest) if form.holds(&response.content_type) => {
                 let form = form.family(&response.content_type);
                 answer(Answer::Tag(Ok(Found { digest: digest.clone(), form, manifest: None, moved_at: None })))
             }
@@ -159,8 +158,8 @@ fn check_step(
     let response = last.outcome.as_ref().map_err(failed)?;
     match (last.request.method, response.status) {
         (Method::Head, 200) => match &response.digest {
-            Some(digest) if is_digest(digest) => answer(Answer::Check(Ok(Checked::new(digest.clone())))),
-            _ => send(Method::Get),
+            Some(digest) => answer(Answer::Check(Ok(Checked::new(digest.clone())))),
+            None => send(Method::Get),
         },
         (Method::Get, 200) => {
             read_manifest(response)?;
@@ -210,7 +209,7 @@ fn by_digest(
     if response.status != 200 {
         return Err(refused(response));
     }
-    if content_digest(&response.body) != digest {
+    if content_digest(&response.body) != *digest {
         return Err(malformed("the registry's response does not match this digest"));
     }
     match form {

@@ -1,5 +1,6 @@
 //! Requests and responses as plain data, and when what failed is worth another try.
 
+use crate::engine::image::digest::Digest;
 use crate::engine::time::{Millis, Timestamp};
 use std::fmt;
 use std::time::Duration;
@@ -102,7 +103,7 @@ pub struct Response {
     /// `Content-Type`, without parameters, in lower case.
     pub content_type: String,
     /// `Docker-Content-Digest`, where it can be read.
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     /// `Link`, where it can be read.
     pub link: Option<String>,
     /// `Retry-After`, where it can be read.
@@ -123,7 +124,7 @@ impl Response {
             "content-type" => {
                 self.content_type = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
             }
-            "docker-content-digest" => self.digest = Some(value.trim().to_owned()),
+            "docker-content-digest" => self.digest = Digest::parse(value.trim()),
             "link" => self.link = Some(value.to_owned()),
             "retry-after" => self.retry_after = Some(value.trim().to_owned()),
             "www-authenticate" => self.challenge = Some(value.to_owned()),

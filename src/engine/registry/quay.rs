@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::engine::image::digest::is_digest;
+use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::is_tag;
 use crate::engine::registry::dialect::{Api, Capabilities, Dialect, Exchange, Remedy, Server, Step};
@@ -90,9 +90,8 @@ fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
     match (query, last) {
         (Query::Overview { repository }, None) => Ok(Step::Send(overview_request(server.endpoint, repository))),
         (Query::Overview { .. }, Some(response)) => done(overview_answer(response)?),
-        (Query::Tag { repository, tag: digest, .. } | Query::Manifest { repository, digest, .. }, None) => {
-            send(format!("{}/manifest/{digest}", base(repository)))
-        }
+        (Query::Tag { repository, tag: digest, .. }, None) => send(format!("{}/manifest/{digest}", base(repository))),
+        (Query::Manifest { repository, digest, .. }, None) => send(format!("{}/manifest/{digest}", base(repository))),
         (Query::Tag { tag: digest, .. }, Some(response)) => done(digest_answer(digest, response)?),
         (Query::Manifest { .. }, Some(response)) => match response.status {
             200 => done(Answer::Manifest(read_data(&response.body)?.1)),
@@ -138,7 +137,7 @@ fn overview_answer(response: &Response) -> Result<Answer, RegistryError> {
 fn digest_answer(digest: &str, response: &Response) -> Result<Answer, RegistryError> {
     match response.status {
         200 => match read_data(&response.body)? {
-            (is, manifest) if is == digest => {
+            (is, manifest) if is == *digest => {
                 Ok(Answer::Tag(Ok(Found { digest: is, form: Form::All, manifest: Some(manifest), moved_at: None })))
             }
             _ => Err(malformed("the registry returned a different manifest than requested")),
@@ -219,7 +218,7 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
     // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
     out.whole = 2 * tags.len() < WINDOW;
     for (name, tag) in tags.iter().filter(|(name, _)| is_tag(name)) {
-        match text(tag, "manifest_digest").filter(|d| is_digest(d)) {
+        match text(tag, "manifest_digest").and_then(|d| Digest::parse(&d)) {
             Some(digest) => {
                 let moved_at = text(tag, "last_modified").and_then(|t| rfc2822(&t));
                 out.tags.insert(name.clone(), Active { digest, moved_at });
@@ -236,13 +235,13 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
 struct RowOf {
     name: String,
     /// None where an old Quay does not report it.
-    digest: Option<String>,
+    digest: Option<Digest>,
     start: Timestamp,
     end: Option<Timestamp>,
 }
 
 impl RowOf {
-    fn key(&self) -> (String, Timestamp, Option<String>) {
+    fn key(&self) -> (String, Timestamp, Option<Digest>) {
         (self.name.clone(), self.start, self.digest.clone())
     }
 }
@@ -253,7 +252,7 @@ fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), RegistryError> {
     let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's response has no list of tags")) };
     let row = |row: &Value| {
         let time = |key: &str| row.get(key).and_then(Value::as_u64).map(Timestamp);
-        let digest = text(row, "manifest_digest").filter(|d| is_digest(d));
+        let digest = text(row, "manifest_digest").and_then(|d| Digest::parse(&d));
         Some(RowOf { name: text(row, "name")?, digest, start: time("start_ts")?, end: time("end_ts") })
     };
     let rows: Option<Vec<RowOf>> = rows.iter().map(row).collect();
@@ -306,7 +305,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
         Again,
     }
     let mut rows: Vec<RowOf> = Vec::new();
-    let mut places: HashMap<(String, Timestamp, Option<String>), usize> = HashMap::new();
+    let mut places: HashMap<(String, Timestamp, Option<Digest>), usize> = HashMap::new();
     let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), HashSet::new(), HashSet::new(), 1);
     let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
     if size > LIST_LIMIT {
@@ -373,10 +372,11 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
 ///
 /// # Errors
 /// What is neither JSON nor a manifest.
-pub fn read_data(body: &[u8]) -> Result<(String, Manifest), RegistryError> {
+pub fn read_data(body: &[u8]) -> Result<(Digest, Manifest), RegistryError> {
     let body = json(body)?;
-    let digest =
-        text(&body, "digest").filter(|d| is_digest(d)).ok_or_else(|| malformed("Quay returned a manifest without a digest"))?;
+    let digest = text(&body, "digest")
+        .and_then(|d| Digest::parse(&d))
+        .ok_or_else(|| malformed("Quay returned a manifest without a digest"))?;
     let data = text(&body, "manifest_data").unwrap_or_default().into_bytes();
     Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
 }

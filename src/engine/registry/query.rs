@@ -4,6 +4,7 @@ use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::error::RegistryError;
 use crate::engine::registry::manifest::{Config, Form, Manifest};
@@ -35,7 +36,7 @@ pub enum Query {
         /// Whose.
         repository: Repository,
         /// Which.
-        digest: String,
+        digest: Digest,
         /// In which form it is known to be served.
         form: Form,
     },
@@ -44,7 +45,7 @@ pub enum Query {
         /// Whose.
         repository: Repository,
         /// The digest of the config.
-        config: String,
+        config: Digest,
     },
     /// All tags.
     Tags {
@@ -105,7 +106,7 @@ impl Query {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The digest of the manifest, or of the list or index where there is one: that is the identity of a tag.
-    pub digest: String,
+    pub digest: Digest,
     /// The form in which it was served.
     pub form: Form,
     /// The manifest, where it was read.
@@ -157,14 +158,14 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// The digest of its manifest, list or index.
-    pub digest: String,
+    pub digest: Digest,
     /// When it was pushed, where the registry reports it.
     pub moved_at: Option<Timestamp>,
 }
 
 impl Checked {
     /// One of which no more is known.
-    pub fn new(digest: String) -> Self {
+    pub fn new(digest: Digest) -> Self {
         Self { digest, moved_at: None }
     }
 }
@@ -173,7 +174,7 @@ impl Checked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
     /// What it points to.
-    pub digest: String,
+    pub digest: Digest,
     /// When it was pushed. A tag that stays what it is may be pushed again: that is not a promotion.
     pub moved_at: Option<Timestamp>,
 }
@@ -204,7 +205,7 @@ pub struct TagPeriod {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
     /// What it pointed to.
-    pub digest: String,
+    pub digest: Digest,
     /// The build's hash that it pointed to, where that was known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,

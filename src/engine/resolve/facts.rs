@@ -1,5 +1,6 @@
 //! What registries answered.
 
+use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
 use crate::engine::registry::{Answer, Capabilities, Dialect, Exchange, Form, Query, RegistryError};
@@ -51,7 +52,7 @@ impl Facts {
     /// Forgets what can have moved by `now`, and gives back what each tag pointed to. What is named by a digest cannot, and what a
     /// hash's tag points to does not; a list of tags, and that a hash's tag is not there, hold as long as no tag of the repository
     /// moves, and no longer than [`ABSENCE_TTL`]: the tag of a hash may come late, to an image that a build left as it was.
-    pub(in crate::engine) fn forget_moving(&mut self, now: Timestamp) -> HashMap<(Repository, String), Option<String>> {
+    pub(in crate::engine) fn forget_moving(&mut self, now: Timestamp) -> HashMap<(Repository, String), Option<Digest>> {
         let (mut before, mut absent) = (HashMap::new(), HashSet::new());
         let since = if self.absences_since == Timestamp(0) { self.asked_at } else { self.absences_since };
         let is_old = now >= since + ABSENCE_TTL;

@@ -1,6 +1,7 @@
 //! Facts, looked up for one evaluation; what is not known yet is noted.
 
 use super::facts::Facts;
+use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::TagClass;
 use crate::engine::registry::query::{Active, Overview};
@@ -86,7 +87,7 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn check(&self, repository: &Repository, tag: &str, form: Form) -> Step<Option<String>> {
+    pub(super) fn check(&self, repository: &Repository, tag: &str, form: Form) -> Step<Option<Digest>> {
         if self.capabilities(repository).lists_digests {
             return match self.active(repository, tag)? {
                 Ok(active) => Ok(Some(active.digest)),
@@ -130,7 +131,7 @@ impl Lookup<'_> {
     pub(super) fn config(&self, repository: &Repository, found: &Found) -> Step<Config> {
         if self.capabilities(repository).labels_by_manifest {
             // A list has no labels of its own, and its child has.
-            let of = |digest: &str| match self.at(Query::Labels { repository: repository.clone(), config: digest.to_owned() })? {
+            let of = |digest: &Digest| match self.at(Query::Labels { repository: repository.clone(), config: digest.clone() })? {
                 Answer::Labels(config) => Ok(config.clone()),
                 _ => Ok(Config::default()),
             };
@@ -165,8 +166,8 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn manifest(&self, repository: &Repository, digest: &str, form: Form) -> Step<Manifest> {
-        match self.at(Query::Manifest { repository: repository.clone(), digest: digest.to_owned(), form })? {
+    pub(super) fn manifest(&self, repository: &Repository, digest: &Digest, form: Form) -> Step<Manifest> {
+        match self.at(Query::Manifest { repository: repository.clone(), digest: digest.clone(), form })? {
             Answer::Manifest(manifest) => Ok(manifest.clone()),
             _ => Ok(Manifest::Index(None)),
         }
@@ -187,20 +188,20 @@ impl Lookup<'_> {
     }
 
     /// All hashes whose tags have that digest on Quay, of the tags that came at once: the newest first.
-    pub(super) fn hashes(&self, repository: &Repository, digest: &str) -> Step<Vec<String>> {
+    pub(super) fn hashes(&self, repository: &Repository, digest: &Digest) -> Step<Vec<String>> {
         let Ok(overview) = self.overview(repository, false)? else { return Ok(Vec::new()) };
         let mut same: Vec<_> =
-            overview.tags.iter().filter(|(tag, active)| TagClass::of(tag).is_hash() && active.digest == digest).collect();
+            overview.tags.iter().filter(|(tag, active)| TagClass::of(tag).is_hash() && active.digest == *digest).collect();
         same.sort_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
         Ok(same.into_iter().map(|(tag, _)| tag.clone()).collect())
     }
 
     /// The best immutable tag of that digest on Quay, and among how many it was looked for.
-    pub(super) fn sibling(&self, repository: &Repository, digest: &str) -> Step<(Option<String>, usize)> {
+    pub(super) fn sibling(&self, repository: &Repository, digest: &Digest) -> Step<(Option<String>, usize)> {
         for whole in [false, true] {
             let Ok(overview) = self.overview(repository, whole)? else { return Ok((None, 0)) };
             let immutable = || overview.tags.iter().filter(|(tag, _)| TagClass::of(tag) < TagClass::DigestAlias);
-            let same = immutable().filter(|(_, active)| active.digest == digest);
+            let same = immutable().filter(|(_, active)| active.digest == *digest);
             let best = same.min_by_key(|(tag, active)| (TagClass::of(tag), std::cmp::Reverse(active.moved_at), *tag));
             let unknown = overview.undigested.iter().filter(|tag| TagClass::of(tag) < TagClass::DigestAlias).count();
             if best.is_none() && overview.whole && unknown > 0 {

@@ -23,7 +23,7 @@ use self::lookup::{Lookup, Step, Stop, both};
 use self::pin::Pinned;
 pub use self::row::{Absence, Note, PinnedBy, Row, Status};
 pub use self::summary::{Summary, majority_hash, summarize};
-use crate::engine::image::digest::is_digest;
+use crate::engine::image::digest::{Digest, is_digest};
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::image::tag::TagClass;
 use crate::engine::image::version::compare_versions;
@@ -128,7 +128,7 @@ impl Resolver {
                 row.tag = image.imagename.rsplit_once(':').map_or("", |(_, t)| t).to_owned();
             }
             Ok(reference) => {
-                row.tag = reference.digest.clone().unwrap_or_else(|| reference.tag.clone());
+                row.tag = reference.digest.as_ref().map_or_else(|| reference.tag.clone(), ToString::to_string);
                 match self.evaluate(i, reference, &lookup, &mut row) {
                     Ok(()) => {}
                     Err(Stop::Needs(queries)) => return Err(queries),
@@ -157,7 +157,7 @@ impl Resolver {
         if let Some(digest) = reference.digest.as_ref().filter(|_| !self.pins_exact) {
             return self.write_named_digest(i, repository, digest, lookup, row);
         }
-        let mut tag = reference.digest.clone().unwrap_or_else(|| reference.tag.clone());
+        let mut tag = reference.digest.as_ref().map_or_else(|| reference.tag.clone(), ToString::to_string);
         if let Some(newest) = &self.settings.newest
             && tag == NEWEST
         {
@@ -213,13 +213,13 @@ impl Resolver {
         &self,
         i: usize,
         repository: &Repository,
-        digest: &str,
+        digest: &Digest,
         lookup: &Lookup<'_>,
         row: &mut Row,
     ) -> Step<()> {
-        row.digest = Some(digest.to_owned());
-        match lookup.at(Query::Tag { repository: repository.clone(), tag: digest.to_owned(), manifest: false })? {
-            Answer::Tag(Ok(found)) if found.digest != digest => {
+        row.digest = Some(digest.clone());
+        match lookup.at(Query::Tag { repository: repository.clone(), tag: digest.to_string(), manifest: false })? {
+            Answer::Tag(Ok(found)) if found.digest != *digest => {
                 let message = format!("the registry returned another digest than {digest}: {}", found.digest);
                 return Err(Stop::RegistryError(RegistryError { message, hint: "ask the registry's owner".to_owned() }));
             }

@@ -3,7 +3,7 @@
 use super::Resolver;
 use super::lookup::{Lookup, Step, Stop};
 use super::row::{Note, PinnedBy};
-use crate::engine::image::digest::is_digest;
+use crate::engine::image::digest::{Digest, is_digest};
 use crate::engine::image::reference::{Reference, Repository};
 use crate::engine::image::tag::{TagClass, is_tag};
 use crate::engine::options::settings::Pin;
@@ -32,7 +32,7 @@ pub(super) struct Pinned {
     pub(super) by: PinnedBy,
     pub(super) config: Config,
     pub(super) notes: Vec<Note>,
-    pub(super) seen: BTreeMap<String, String>,
+    pub(super) seen: BTreeMap<String, Digest>,
     pub(super) tried: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Resolver {
                 Pin::Sibling => self.by_sibling(reference, found, lookup, &mut out),
                 Pin::Digest => {
                     self.confirm(reference, found, lookup)?;
-                    out.tag = found.digest.clone();
+                    out.tag = found.digest.to_string();
                     out.by = PinnedBy::Digest;
                     Ok(true)
                 }

@@ -1,5 +1,6 @@
 //! The answer for one image.
 
+use crate::engine::image::digest::Digest;
 use crate::engine::registry::Query;
 use crate::engine::time::Timestamp;
 use std::collections::BTreeMap;
@@ -107,7 +108,7 @@ pub struct Row {
     /// How the tag was found.
     pub pinned_by: PinnedBy,
     /// The digest that the tag asked for points to.
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     /// The build's hash that it points to, where one is known.
     pub hash: Option<String>,
     /// Since when the tag asked for points to it, where the registry reports it.
@@ -123,7 +124,7 @@ pub struct Row {
     /// When the image was built, where its config was read and says so.
     pub built_at: Option<Timestamp>,
     /// Other tags that were looked at, and the digest of each that is there.
-    pub seen: BTreeMap<String, String>,
+    pub seen: BTreeMap<String, Digest>,
     /// The questions that this row rests on, in the order in which they were first needed.
     pub queries: Vec<Query>,
 }

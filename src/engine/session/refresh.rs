@@ -5,6 +5,7 @@ use super::answer::has_failed;
 use super::budget::Budget;
 use super::rows::RowStates;
 use super::token::Tokens;
+use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::Logins;
 use crate::engine::registry::{Answer, Query, RegistryError};
@@ -22,7 +23,7 @@ pub(super) struct Previous {
     /// Answers beside those of the rows.
     pub(super) answers: HashMap<Query, Answer>,
     /// What tags pointed to.
-    pub(super) digests: HashMap<(Repository, String), Option<String>>,
+    pub(super) digests: HashMap<(Repository, String), Option<Digest>>,
 }
 
 impl Run {

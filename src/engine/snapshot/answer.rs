@@ -1,6 +1,7 @@
 //! Answers in place of a registry.
 
 use super::{Kept, Snapshot};
+use crate::engine::image::digest::Digest;
 use crate::engine::registry::query::{Active, Overview};
 use crate::engine::registry::{Answer, Checked, Config, Form, Found, Manifest, NotFound, Query, RegistryError};
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Snapshot {
     }
 
     /// The digest of a tag, or that it is not there.
-    fn digest(&self, kept: &Kept, tag: &str) -> Result<Result<String, NotFound>, RegistryError> {
+    fn digest(&self, kept: &Kept, tag: &str) -> Result<Result<Digest, NotFound>, RegistryError> {
         match (kept.not_found(), kept.tags.get(tag)) {
             (Some(missing), _) => Ok(Err(missing)),
             (None, Some(Some(digest))) => Ok(Ok(digest.clone())),
@@ -65,7 +66,7 @@ impl Snapshot {
         }
     }
 
-    fn labels(&self, kept: &Kept, digest: &str) -> Result<Answer, RegistryError> {
+    fn labels(&self, kept: &Kept, digest: &Digest) -> Result<Answer, RegistryError> {
         match (kept.labels.get(digest), kept.no_labels.get(digest)) {
             (Some(labels), _) => {
                 let built_at = kept.built.get(digest).copied();
@@ -77,7 +78,7 @@ impl Snapshot {
     }
 
     fn overview(&self, kept: &Kept) -> Overview {
-        let active = |(tag, digest): (&String, &Option<String>)| {
+        let active = |(tag, digest): (&String, &Option<Digest>)| {
             let moved_at = kept.moved.get(tag).copied();
             Some((tag.clone(), Active { digest: digest.clone()?, moved_at }))
         };

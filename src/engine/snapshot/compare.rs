@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Snapshot;
+use crate::engine::image::digest::Digest;
 use crate::engine::image::tag::TagClass;
 
 /// What became of a tag between two snapshots.
@@ -21,7 +22,7 @@ pub enum Change {
 impl Snapshot {
     /// What became of the tags that move, by `HOST/PATH:TAG`, from `older` to this one; and how many did not change.
     pub fn compare(&self, older: &Self) -> (BTreeMap<String, Change>, usize) {
-        let moving = |s: &Self| -> BTreeMap<String, Option<Option<String>>> {
+        let moving = |s: &Self| -> BTreeMap<String, Option<Option<Digest>>> {
             let mut out = BTreeMap::new();
             for (name, kept) in &s.repositories {
                 let known = kept.tags.iter().filter(|(tag, _)| TagClass::of(tag) == TagClass::Moving);
@@ -30,7 +31,7 @@ impl Snapshot {
             out
         };
         let (new, old) = (moving(self), moving(older));
-        let at = |of: &Self, all: &BTreeMap<String, Option<Option<String>>>, key: &str| match all.get(key) {
+        let at = |of: &Self, all: &BTreeMap<String, Option<Option<Digest>>>, key: &str| match all.get(key) {
             Some(known) => known.clone(),
             None => {
                 let (name, tag) = key.rsplit_once(':').unwrap_or((key, ""));
@@ -41,7 +42,7 @@ impl Snapshot {
         let (mut changes, mut unchanged) = (BTreeMap::new(), 0);
         let keys: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
         for key in keys {
-            let shown = |of: &Self, digest: String| of.name_of(key, &digest).unwrap_or(digest);
+            let shown = |of: &Self, digest: Digest| of.name_of(key, &digest).unwrap_or_else(|| digest.into());
             let change = match (at(older, &old, key), at(self, &new, key)) {
                 (Some(a), Some(b)) if a == b => {
                     unchanged += 1;

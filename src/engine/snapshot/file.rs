@@ -32,18 +32,16 @@ impl Snapshot {
         let mut read: Self = serde_json::from_str(text).map_err(|e| wrong(format!("the snapshot is damaged ({e})")))?;
         let in_order = read.names.is_sorted_by(|a, b| a < b) && read.names.iter().all(|tag| is_tag(tag));
         let in_time = |at: &Timestamp| *at <= Timestamp::LATEST;
-        let is_digest = |digest: &String| is_digest(digest);
         let is_period = |period: &TagPeriod| {
             let is_hash = period.hash.as_deref().is_none_or(|hash| TagClass::of(hash).is_hash());
-            is_digest(&period.digest) && is_hash && in_time(&period.start) && period.end.as_ref().is_none_or(in_time)
+            is_hash && in_time(&period.start) && period.end.as_ref().is_none_or(in_time)
         };
         let is_sound = |(name, kept): (&String, &Kept)| {
             Reference::parse(name).is_ok_and(|r| r.digest.is_none() && r.repository.to_string() == *name)
-                && kept.tags.iter().all(|(tag, digest)| (is_tag(tag) || is_digest(tag)) && digest.as_ref().is_none_or(is_digest))
+                && kept.tags.keys().all(|tag| is_tag(tag) || is_digest(tag))
                 && kept.list.iter().all(|i| read.names.get(*i).is_some_and(|tag| !kept.tags.contains_key(tag)))
                 && kept.moved.iter().all(|(tag, at)| (is_tag(tag) || is_digest(tag)) && in_time(at))
-                && kept.built.iter().all(|(digest, at)| is_digest(digest) && in_time(at))
-                && kept.labels.keys().chain(kept.no_labels.keys()).all(is_digest)
+                && kept.built.values().all(in_time)
                 && kept
                     .history
                     .iter()

@@ -1,5 +1,6 @@
 //! What tags pointed to before: carried on from one snapshot to the next.
 
+use crate::engine::image::digest::Digest;
 use crate::engine::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -102,9 +103,9 @@ impl<'a> Seen<'a> {
     }
 
     /// That a tag points to this digest, since when it is known to, and not before `least`.
-    fn period(&self, tag: &str, digest: &str, least: Timestamp) -> TagPeriod {
+    fn period(&self, tag: &str, digest: &Digest, least: Timestamp) -> TagPeriod {
         let start = self.kept.moved.get(tag).copied().unwrap_or(self.fetched).max(least);
-        TagPeriod { start, end: None, hash: self.hash(tag, digest, start), digest: digest.to_owned() }
+        TagPeriod { start, end: None, hash: self.hash(tag, digest, start), digest: digest.clone() }
     }
 
     /// The history of a tag, or at least what it points to.
@@ -116,7 +117,7 @@ impl<'a> Seen<'a> {
 
     /// Notes in the history of a tag what it points to now.
     fn note(&self, tag: &str, periods: &mut Vec<TagPeriod>) {
-        let is_open = |l: &TagPeriod, digest: &String| l.end.is_none() && l.digest == *digest;
+        let is_open = |l: &TagPeriod, digest: &Digest| l.end.is_none() && l.digest == *digest;
         match self.kept.tags.get(tag) {
             Some(Some(digest)) if periods.first().is_some_and(|l| is_open(l, digest)) => {}
             Some(now) => {

@@ -1,5 +1,6 @@
 //! Keeps what registries answered.
 
+use crate::engine::image::digest::Digest;
 use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -144,7 +145,7 @@ impl Kept {
 
     /// Takes the labels of every digest, or why there are none.
     fn take_configs(&mut self, repository: &Repository, facts: &Facts) {
-        let digests: BTreeSet<String> = self.tags.values().flatten().cloned().collect();
+        let digests: BTreeSet<Digest> = self.tags.values().flatten().cloned().collect();
         for digest in digests {
             match config_of(facts, repository, &digest) {
                 Some(Ok(config)) => {
@@ -165,7 +166,7 @@ fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String
     for answer in facts.answers.values() {
         let Ok(Answer::Overview(Ok(overview))) = answer else { continue };
         let moving = |tag: &str| TagClass::of(tag) == TagClass::Moving;
-        let digests: BTreeSet<&String> = overview.tags.iter().filter(|(t, _)| moving(t)).map(|(_, a)| &a.digest).collect();
+        let digests: BTreeSet<&Digest> = overview.tags.iter().filter(|(t, _)| moving(t)).map(|(_, a)| &a.digest).collect();
         let same = overview.tags.iter().filter(|(t, a)| digests.contains(&a.digest) && TagClass::of(t) != TagClass::DigestAlias);
         out.extend(same.map(|(tag, _)| tag.clone()));
     }
@@ -181,23 +182,23 @@ fn tags_that_matter(facts: &Facts, rows: &[Option<Arc<Row>>]) -> BTreeSet<String
 }
 
 /// The config of a digest, as far as it was read, through list and manifest; or why the registry does not give it.
-fn config_of(facts: &Facts, repository: &Repository, digest: &str) -> Option<Result<Config, String>> {
+fn config_of(facts: &Facts, repository: &Repository, digest: &Digest) -> Option<Result<Config, String>> {
     let of_config =
-        |config: &str| match facts.answers.get(&Query::Labels { repository: repository.clone(), config: config.to_owned() }) {
+        |config: &Digest| match facts.answers.get(&Query::Labels { repository: repository.clone(), config: config.clone() }) {
             Some(Ok(Answer::Labels(config))) => Some(Ok(config.clone())),
             Some(Ok(Answer::Refused(error))) => Some(Err(error.message.clone())),
             _ => None,
         };
-    let read = |digest: &str| {
+    let read = |digest: &Digest| {
         let by_digest = [Form::All, Form::Docker, Form::Oci].into_iter().find_map(|form| {
-            match facts.answers.get(&Query::Manifest { repository: repository.clone(), digest: digest.to_owned(), form }) {
+            match facts.answers.get(&Query::Manifest { repository: repository.clone(), digest: digest.clone(), form }) {
                 Some(Ok(Answer::Manifest(manifest))) => Some(manifest.clone()),
                 _ => None,
             }
         });
         by_digest.or_else(|| {
             facts.answers.iter().find_map(|(query, answer)| match answer {
-                Ok(Answer::Tag(Ok(found))) if found.digest == digest && query.repository() == Some(repository) => {
+                Ok(Answer::Tag(Ok(found))) if found.digest == *digest && query.repository() == Some(repository) => {
                     found.manifest.clone()
                 }
                 _ => None,

@@ -13,6 +13,7 @@ mod file;
 mod history;
 mod keep;
 
+use crate::engine::image::digest::Digest;
 use crate::engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -90,7 +91,7 @@ struct Kept {
     error: Option<String>,
     /// Tags and their digests; null where the registry said that there is no such tag.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tags: BTreeMap<String, Option<String>>,
+    tags: BTreeMap<String, Option<Digest>>,
     /// Further tags, whose digests are not kept: their places among the names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     list: Vec<usize>,
@@ -102,16 +103,16 @@ struct Kept {
     moved: BTreeMap<String, Timestamp>,
     /// Labels by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<String, BTreeMap<String, String>>,
+    labels: BTreeMap<Digest, BTreeMap<String, String>>,
     /// Why the registry does not give the list of tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_list: Option<String>,
     /// Why it does not give labels, by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    no_labels: BTreeMap<String, String>,
+    no_labels: BTreeMap<Digest, String>,
     /// When what has a digest was built.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    built: BTreeMap<String, Timestamp>,
+    built: BTreeMap<Digest, Timestamp>,
     /// For how many seconds the registry remembers what a tag pointed to before.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_for: Option<u64>,

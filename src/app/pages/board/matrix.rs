@@ -219,7 +219,7 @@ impl Look {
             status: row.map_or("waiting", |r| r.status.word()),
             notes: row.iter().flat_map(|r| &r.notes).map(|n| n.word()).collect(),
             mark: row.and_then(board::mark).map(str::to_owned),
-            title: row.map(|r| r.hash.as_ref().or(r.digest.as_ref()).unwrap_or(&r.reason).clone()),
+            title: row.map(|r| r.hash.as_deref().or(r.digest.as_deref()).unwrap_or(&r.reason).to_owned()),
         }
     }
 }

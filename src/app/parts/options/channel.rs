@@ -13,12 +13,12 @@ const CHANNELS: [&str; 6] =
 
 /// At which tag images are wanted, and how it is pinned.
 #[component]
-pub fn ChannelGroup(store: Store, fields: Signal<fn(Store) -> AnyView>) -> impl IntoView {
+pub fn ChannelGroup<F: Fn() -> AnyView + Send + 'static>(store: Store, fields: F) -> impl IntoView {
     let missing = Signal::derive(|| ["drop", "keep", "fail"].map(str::to_owned).to_vec());
     let view = store.view();
     view! {
         <div>
-            {move || fields.get()(store)}
+            {fields}
             <datalist id="channels">{CHANNELS.map(|c| view! { <option value=c></option> })}</datalist>
             <Text store=store key="pin" label="Pin chain" />
             <Text store=store key="label" label="Labels" />

@@ -53,13 +53,13 @@ fn scope_summary(store: Store) -> String {
 
 /// All choices.
 #[component]
-pub fn Choices(
+pub fn Choices<F: Fn() -> AnyView + Copy + Send + Sync + 'static>(
     /// The state.
     store: Store,
     /// The tags or channels of the page, in words.
     tags: Signal<String>,
     /// The fields that choose these.
-    fields: Signal<fn(Store) -> AnyView>,
+    fields: F,
 ) -> impl IntoView {
     let is_wide = browser::is_wide();
     let fixed = |text: &'static str| Signal::derive(move || text.to_owned());
