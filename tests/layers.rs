@@ -13,9 +13,9 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("src/bin", &["app", "cli", "engine"]),
 ];
 /// The engine's rooms, each of which may name only itself and those before it.
-const ROOMS: [&str; 18] = [
-    "error", "wording", "time", "url", "yaml", "image", "release", "registry", "options", "template", "resolve", "pipeline",
-    "snapshot", "session", "board", "output", "workflow", "demo",
+const ROOMS: [&str; 19] = [
+    "error", "wording", "time", "url", "yaml", "json", "image", "release", "registry", "options", "template", "resolve",
+    "pipeline", "snapshot", "session", "board", "output", "workflow", "demo",
 ];
 /// What would make the engine impure.
 const IMPURE: [&str; 10] = [

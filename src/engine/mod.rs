@@ -5,7 +5,7 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | [`error`], [`wording`], [`time`], [`url`], [`yaml`] | what everything is written with |
+//! | [`error`], [`wording`], [`time`], [`url`], [`yaml`], [`json`] | what everything is written with |
 //! | [`image`] | references, tags, digests and versions of images |
 //! | [`release`] | the built-in templates, defaults and roles |
 //! | [`registry`] | how a registry is queried: requests and answers as plain data, a row for each API |
@@ -24,6 +24,7 @@ pub mod board;
 pub mod demo;
 pub mod error;
 pub mod image;
+pub mod json;
 pub mod options;
 pub mod output;
 pub mod pipeline;

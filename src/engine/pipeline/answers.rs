@@ -2,40 +2,89 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Build, Promotion, Vote};
 use crate::engine::error::clean;
 use crate::engine::image::tag::{TagClass, is_tag};
+use crate::engine::json::Lenient;
 use crate::engine::time::{Timestamp, iso};
 use crate::engine::url;
 
-fn number(value: &Value, key: &str) -> Option<u64> {
-    let value = value.get(key)?;
-    value.as_u64().or_else(|| value.as_f64().filter(|f| *f >= 0.0).map(|f| f as u64))
+/// A row of `/api/promotions` (<https://dlrn.readthedocs.io/en/latest/api.html>). Where there is none DLRN writes `None`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PromotionRow {
+    /// Seconds since 1970, with or without a fraction.
+    timestamp: Lenient<f64>,
+    /// The channel.
+    promote_name: Lenient<String>,
+    /// The hash of the aggregate; in a batch of components in the last row alone.
+    aggregate_hash: Lenient<String>,
+    /// The package's commit: 40 digits.
+    commit_hash: Lenient<String>,
+    /// The commit of its distgit: 40 digits, of which tags have eight.
+    distro_hash: Lenient<String>,
+    /// What extends it: 40 digits, `_`, 40 digits.
+    extended_hash: Lenient<String>,
+    /// `COMMIT_DISTRO`, without what extends it.
+    repo_hash: Lenient<String>,
+    /// Where the package's repository is.
+    repo_url: Lenient<String>,
+    /// The component of the package.
+    component: Lenient<String>,
 }
 
-/// A text; DLRN writes `None` for none.
-fn text(value: &Value, key: &str) -> String {
-    value.get(key).and_then(Value::as_str).filter(|t| *t != "None").unwrap_or("").to_owned()
+/// A row of `/api/repo_status` or `/api/agg_status`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VoteRow {
+    job_id: Lenient<String>,
+    success: Lenient<bool>,
+    in_progress: Lenient<bool>,
+    /// Seconds since 1970, with or without a fraction.
+    timestamp: Lenient<f64>,
+    /// The log.
+    url: Lenient<String>,
 }
 
-fn objects<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
-    let list = value.as_array().or_else(|| value.get(key).and_then(Value::as_array));
-    list.ok_or_else(|| "the response is not a list".to_owned())
+/// A row of Zuul's `/builds` (<https://zuul-ci.org/docs/zuul/latest/rest-api.html>). Times are UTC: `2017-05-30T00:49:16`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct BuildRow {
+    /// `SUCCESS`, `FAILURE`, …; null while it runs.
+    result: Lenient<String>,
+    start_time: Lenient<String>,
+    end_time: Lenient<String>,
+    log_url: Lenient<String>,
 }
 
-/// Reads what `/api/promotions` answers, or a file of it: a list, or an object whose `promotions` are one. What has neither time nor
-/// hash is not a promotion.
-///
-/// # Errors
-/// A body that is not such JSON.
-pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
+fn timestamp(seconds: &Lenient<f64>) -> Option<Timestamp> {
+    seconds.0.filter(|seconds| *seconds >= 0.0).map(|seconds| Timestamp(seconds as u64))
+}
+
+fn text(text: &Lenient<String>) -> &str {
+    text.0.as_deref().filter(|text| *text != "None").unwrap_or("")
+}
+
+/// The rows of a list, or of the list that an object has under `key`.
+fn rows<T: Default + serde::de::DeserializeOwned>(body: &str, key: &str) -> Result<Vec<T>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
-    let read = |p: &Value| {
-        let (commit, distro, aggregate) = (text(p, "commit_hash"), text(p, "distro_hash"), text(p, "aggregate_hash"));
-        let is_hash = |text: &String| TagClass::of(text).is_hash();
-        let extended = text(p, "extended_hash");
+    let list = match body {
+        Value::Object(mut body) => body.remove(key),
+        other => Some(other),
+    };
+    let Some(Value::Array(list)) = list else { return Err("the response is not a list".to_owned()) };
+    Ok(list.into_iter().map(|row| T::deserialize(row).unwrap_or_default()).collect())
+}
+
+impl PromotionRow {
+    /// The promotion; none where there is neither time nor hash.
+    fn read(&self) -> Option<Promotion> {
+        let (commit, distro, aggregate) = (text(&self.commit_hash), text(&self.distro_hash), text(&self.aggregate_hash));
+        let is_hash = |text: &str| TagClass::of(text).is_hash();
+        let extended = text(&self.extended_hash);
         // Images are tagged with the whole hash; `repo_hash` leaves out what extends it.
         let made = || {
             let more = match (extended.get(..8), extended.get(41..49)) {
@@ -45,35 +94,44 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
             };
             Some(format!("{commit}_{}{more}", distro.get(..8)?))
         };
-        let hash = [Some(aggregate.clone()), made(), Some(text(p, "repo_hash"))].into_iter().flatten().find(is_hash)?;
+        let hashes = [Some(aggregate.to_owned()), made(), Some(text(&self.repo_hash).to_owned())];
+        let hash = hashes.into_iter().flatten().find(|hash| is_hash(hash))?;
         let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let query = match (is_hash(&aggregate), commit.is_empty() || distro.is_empty()) {
+        let query = match (is_hash(aggregate), commit.is_empty() || distro.is_empty()) {
             (true, _) => format!("aggregate_hash={aggregate}"),
             (false, true) => String::new(),
             (false, false) => {
-                let more = if extended.is_empty() { String::new() } else { format!("&extended_hash={}", encoded(&extended)) };
-                format!("commit_hash={}&distro_hash={}{more}", encoded(&commit), encoded(&distro))
+                let more = if extended.is_empty() { String::new() } else { format!("&extended_hash={}", encoded(extended)) };
+                format!("commit_hash={}&distro_hash={}{more}", encoded(commit), encoded(distro))
             }
         };
-        let (channel, mut url) = (text(p, "promote_name"), text(p, "repo_url"));
+        let (channel, mut url) = (text(&self.promote_name).to_owned(), text(&self.repo_url).to_owned());
         if hash == aggregate {
             // What DLRN reports is where the one package is; the aggregate is beside the components, below its channel.
             let base = url.split_once("/component/").map(|(base, _)| base).or_else(|| url.rsplitn(4, '/').nth(3));
             url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
         }
         let url = url::web_link(&url).unwrap_or_default();
-        is_tag(&channel).then_some(Promotion { at: Timestamp(number(p, "timestamp")?), channel, hash, query, url })
-    };
-    let rows = objects(&body, "promotions")?;
+        is_tag(&channel).then_some(Promotion { at: timestamp(&self.timestamp)?, channel, hash, query, url })
+    }
+}
+
+/// Reads what `/api/promotions` answers, or a file of it: a list, or an object whose `promotions` are one. What has neither time nor
+/// hash is not a promotion.
+///
+/// # Errors
+/// A body that is not such JSON.
+pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
+    let rows: Vec<PromotionRow> = rows(body, "promotions")?;
     // Of a batch of components only the last row names the aggregate (measured, 0.26.1); the others are parts of it, and no promotion
     // to a package's hash.
-    let with_aggregate: BTreeSet<String> =
-        rows.iter().filter(|r| !text(r, "aggregate_hash").is_empty()).map(|r| text(r, "promote_name")).collect();
-    let is_part = |p: &&Value| {
-        let own = text(p, "aggregate_hash");
-        own.is_empty() && !text(p, "component").is_empty() && with_aggregate.contains(&text(p, "promote_name"))
+    let with_aggregate: BTreeSet<&str> =
+        rows.iter().filter(|r| !text(&r.aggregate_hash).is_empty()).map(|r| text(&r.promote_name)).collect();
+    let is_part = |row: &&PromotionRow| {
+        let has_aggregate = !text(&row.aggregate_hash).is_empty();
+        !has_aggregate && !text(&row.component).is_empty() && with_aggregate.contains(text(&row.promote_name))
     };
-    Ok(rows.iter().filter(|p| !is_part(p)).filter_map(read).collect())
+    Ok(rows.iter().filter(|row| !is_part(row)).filter_map(PromotionRow::read).collect())
 }
 
 /// Reads what `/api/repo_status` and `/api/agg_status` answer; newest first.
@@ -81,20 +139,18 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
 /// # Errors
 /// A body that is not such JSON.
 pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
-    let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
-    let read = |v: &Value| {
-        let job = clean(&text(v, "job_id"));
-        let at = Timestamp(number(v, "timestamp")?);
+    let read = |row: VoteRow| {
+        let job = clean(text(&row.job_id));
+        let at = timestamp(&row.timestamp)?;
         (!job.is_empty()).then(|| Vote {
             job,
-            success: flag(v, "success"),
-            running: flag(v, "in_progress"),
+            success: row.success.0.unwrap_or(false),
+            running: row.in_progress.0.unwrap_or(false),
             at,
-            url: url::web_link(&text(v, "url")).unwrap_or_default(),
+            url: url::web_link(text(&row.url)).unwrap_or_default(),
         })
     };
-    let mut votes: Vec<Vote> = objects(&body, "votes")?.iter().filter_map(read).collect();
+    let mut votes: Vec<Vote> = rows(body, "votes")?.into_iter().filter_map(read).collect();
     votes.sort_by(|a, b| (b.at, &a.job).cmp(&(a.at, &b.job)));
     Ok(votes)
 }
@@ -104,9 +160,10 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
 /// # Errors
 /// A body that is not such JSON.
 pub fn read_build(body: &str) -> Result<Option<Build>, String> {
-    let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
-    let time = |b: &Value| ["end_time", "start_time"].iter().find_map(|key| iso(b.get(*key)?.as_str()?)).unwrap_or_default();
-    let url = |b: &Value| url::web_link(&text(b, "log_url")).unwrap_or_default();
-    let read = |b: &Value| Build { result: clean(&text(b, "result")), at: time(b), url: url(b) };
-    Ok(objects(&body, "builds")?.first().map(read))
+    let read = |row: BuildRow| Build {
+        result: clean(text(&row.result)),
+        at: [&row.end_time, &row.start_time].into_iter().find_map(|time| iso(time.0.as_ref()?)).unwrap_or_default(),
+        url: url::web_link(text(&row.log_url)).unwrap_or_default(),
+    };
+    Ok(rows(body, "builds")?.into_iter().next().map(read))
 }

@@ -1,8 +1,9 @@
 //! Why a question has no answer: what refusals and failures of a registry mean.
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::engine::error::clean;
+use crate::engine::json::{self, Lenient};
 use crate::engine::registry::http::{Failure, Response};
 
 /// Why a question has no answer: nothing may be concluded from it.
@@ -14,17 +15,47 @@ pub struct RegistryError {
     pub hint: String,
 }
 
+/// The body of an error (<https://distribution.github.io/distribution/spec/api/#errors>).
+#[derive(Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    errors: Lenient<Vec<Lenient<FirstError>>>,
+}
+
+/// One error of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FirstError {
+    /// `MANIFEST_UNKNOWN`, …
+    code: Lenient<String>,
+    /// For people.
+    message: Lenient<String>,
+    detail: Lenient<Detail>,
+}
+
+/// What an error is about.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Detail {
+    #[serde(rename = "Tag")]
+    tag: Lenient<String>,
+}
+
+/// The first error of a body.
+fn first_error(response: &Response) -> FirstError {
+    let body = json::read::<ErrorBody>(&response.body).ok();
+    body.and_then(|body| body.errors.items().next()).unwrap_or_default()
+}
+
 /// The first code of an error body, as distribution writes it.
 pub fn error_code(response: &Response) -> Option<String> {
-    let body: Value = serde_json::from_slice(&response.body).ok()?;
-    Some(body.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
+    first_error(response).code.0
 }
 
 /// Whether an error names the tag as the thing that is unknown: `"detail":{"Tag":"…"}`, which distribution says before it looks at
 /// any manifest (<https://github.com/distribution/distribution>, `registry/handlers/manifests.go`; measured with 2.8.2).
 pub fn names_tag(response: &Response, tag: &str) -> bool {
-    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-    body.is_some_and(|body| body.pointer("/errors/0/detail/Tag").and_then(Value::as_str) == Some(tag))
+    first_error(response).detail.0.and_then(|detail| detail.tag.0).as_deref() == Some(tag)
 }
 
 /// Whether a refusal stays, however often it is asked again, and is about what was asked for alone.
@@ -39,13 +70,13 @@ pub fn is_final(status: u16) -> bool {
 /// # Errors
 /// Such a failure.
 pub fn upstream_failure(response: &Response) -> Result<(), RegistryError> {
-    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or("");
-    let message = text("/errors/0/message").trim_end_matches('.');
+    let FirstError { code, message, .. } = first_error(response);
+    let message = message.0.unwrap_or_default();
+    let message = message.trim_end_matches('.');
     let detail = message.strip_suffix(')').and_then(|m| m.rsplit_once('(')).map_or("", |(_, detail)| detail);
     let is_status = detail.len() == 3 && detail.bytes().all(|b| b.is_ascii_digit());
     let is_of_upstream = message.contains("upstream registry") || is_status;
-    if text("/errors/0/code") != "MANIFEST_UNKNOWN" || !is_of_upstream || detail == "404" {
+    if code.0.as_deref() != Some("MANIFEST_UNKNOWN") || !is_of_upstream || detail == "404" {
         return Ok(());
     }
     let said = if is_status { format!("returned {detail}") } else { "could not be queried".to_owned() };

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::error::clean;
 use crate::engine::image::digest::Digest;
+use crate::engine::json::{self, Lenient, Unreadable};
 use crate::engine::registry::error::{RegistryError, malformed};
 use crate::engine::registry::http::Response;
 use crate::engine::time;
@@ -104,6 +106,103 @@ pub struct Config {
     pub built_at: Option<Timestamp>,
 }
 
+/// The body of a manifest: an image, an index or a list, or docker's schema 1
+/// (<https://distribution.github.io/distribution/spec/manifest-v2-2/>, <https://github.com/opencontainers/image-spec>).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestBody {
+    #[serde(default)]
+    schema_version: Lenient<u64>,
+    #[serde(default)]
+    media_type: Lenient<String>,
+    /// Of an image: its config.
+    config: Option<Lenient<Child>>,
+    /// Of an index or a list: an image for each platform, and what belongs to them.
+    #[serde(default)]
+    manifests: Lenient<Vec<Lenient<Child>>>,
+    /// Of schema 1: the layers, the newest first.
+    #[serde(default)]
+    history: Lenient<Vec<Lenient<Layer>>>,
+}
+
+/// What a manifest names by its digest.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Child {
+    digest: Lenient<Digest>,
+    media_type: Lenient<String>,
+    platform: Lenient<Platform>,
+    annotations: Lenient<Annotations>,
+}
+
+/// For what an image is built; both `unknown` where it is not an image.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Platform {
+    os: Lenient<String>,
+    architecture: Lenient<String>,
+}
+
+/// Notes on a child.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    /// On what BuildKit keeps about an image beside it: `attestation-manifest`.
+    #[serde(rename = "vnd.docker.reference.type")]
+    reference_type: Option<IgnoredAny>,
+}
+
+/// A layer of schema 1.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Layer {
+    /// The newest layer's is the image's config, as JSON in a string.
+    v1_compatibility: Lenient<String>,
+}
+
+/// An image's config (<https://github.com/opencontainers/image-spec/blob/main/config.md>).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ConfigBody {
+    config: Lenient<Execution>,
+    /// `2017-05-30T00:49:16Z`; the beginning of time, or 1970, where builds are to be the same each time.
+    created: Lenient<String>,
+}
+
+/// How an image is run.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Execution {
+    labels: Lenient<BTreeMap<String, Lenient<String>>>,
+}
+
+/// A signed manifest of schema 1.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignedBody {
+    #[serde(default)]
+    schema_version: Lenient<u64>,
+    #[serde(default)]
+    signatures: Lenient<Vec<Lenient<Signature>>>,
+}
+
+/// A signature.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Signature {
+    /// [`Signed`] as JSON in base64.
+    protected: Lenient<String>,
+}
+
+/// What was signed: so many bytes of the body, and then this end.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Signed {
+    format_length: usize,
+    /// In base64.
+    format_tail: String,
+}
+
 /// The media type and what is needed of a manifest's body.
 ///
 /// # Errors
@@ -111,43 +210,47 @@ pub struct Config {
 pub fn read_manifest(response: &Response) -> Result<(String, Manifest), RegistryError> {
     // Of a signed one only what was signed counts.
     let signed = signed_text(&response.body);
-    let body: Value = serde_json::from_slice(signed.as_deref().unwrap_or(&response.body)).map_err(|_| {
-        let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
-        malformed(&format!("the registry sent no manifest ({})", clean(kind)))
+    let body: ManifestBody = json::read(signed.as_deref().unwrap_or(&response.body)).map_err(|why| match why {
+        Unreadable::OtherShape => malformed("the registry sent JSON that is not a manifest"),
+        Unreadable::NotJson => {
+            let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
+            malformed(&format!("the registry sent no manifest ({})", clean(kind)))
+        }
     })?;
-    if body.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
-        // The newest layer's history is the image's config, as JSON in a string.
-        let newest = body.get("history").and_then(|h| h.get(0)?.get("v1Compatibility")?.as_str());
+    if body.schema_version.0 == Some(1) {
+        let newest = body.history.items().next().and_then(|layer| layer.v1_compatibility.0);
         let config = newest.map_or(Ok(Config::default()), |text| read_config(text.as_bytes()))?;
         return Ok((SCHEMA_1.to_owned(), Manifest::Labelled(config)));
     }
-    let digest_in = |value: &Value| value.get("digest").and_then(Value::as_str).and_then(Digest::parse);
-    let (manifest, fallback) = if let Some(Value::Array(children)) = body.get("manifests") {
-        let platform = |child: &Value, key: &str| {
-            child.get("platform").and_then(|p| p.get(key)).and_then(Value::as_str).unwrap_or("").to_owned()
-        };
-        let is_image = |child: &&Value| {
-            let note = child.get("annotations").and_then(|a| a.get("vnd.docker.reference.type"));
-            note.is_none() && platform(child, "os") != "unknown"
-        };
-        let mut images = children.iter().filter(is_image);
-        let first = images.clone().next();
-        let linux_amd64 = images.find(|c| platform(c, "os") == "linux" && platform(c, "architecture") == "amd64");
-        let form_of = |child: &Value| match child.get("mediaType").and_then(Value::as_str) {
-            Some(t) if Form::Oci.holds(t) => Form::Oci,
-            _ => Form::Docker,
-        };
-        (Manifest::Index(linux_amd64.or(first).and_then(|c| Some((digest_in(c)?, form_of(c))))), DOCKER_LIST)
-    } else if let Some(config) = body.get("config") {
-        let digest = digest_in(config).ok_or_else(|| malformed("the manifest names no config"))?;
+    let (manifest, fallback) = if body.manifests.0.is_some() {
+        (Manifest::Index(labelled_child(body.manifests.items())), DOCKER_LIST)
+    } else if let Some(config) = body.config {
+        let digest = config.0.and_then(|config| config.digest.0).ok_or_else(|| malformed("the manifest names no config"))?;
         (Manifest::Image(digest), DOCKER_IMAGE)
     } else {
         return Err(malformed("the registry sent JSON that is not a manifest"));
     };
     let known = [DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX];
-    let declared = body.get("mediaType").and_then(Value::as_str);
-    let media_type = [declared, Some(response.content_type.as_str())].into_iter().flatten().find(|t| known.contains(t));
+    let types = [body.media_type.0.as_deref(), Some(response.content_type.as_str())];
+    let media_type = types.into_iter().flatten().find(|t| known.contains(t));
     Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
+}
+
+/// The child of a list whose labels are read: that for linux on amd64, or else the first image.
+fn labelled_child(children: impl Iterator<Item = Child>) -> Option<(Digest, Form)> {
+    let is_image = |child: &Child| {
+        let is_note = child.annotations.0.as_ref().is_some_and(|notes| notes.reference_type.is_some());
+        !is_note && child.platform.0.as_ref().and_then(|of| of.os.0.as_deref()) != Some("unknown")
+    };
+    let is_usual = |child: &Child| {
+        let platform = child.platform.0.as_ref().map(|of| (of.os.0.as_deref(), of.architecture.0.as_deref()));
+        platform == Some((Some("linux"), Some("amd64")))
+    };
+    let mut images: Vec<Child> = children.filter(is_image).collect();
+    let usual = images.iter().position(is_usual).unwrap_or(0);
+    let child = (usual < images.len()).then(|| images.swap_remove(usual))?;
+    let form = if child.media_type.0.is_some_and(|kind| Form::Oci.holds(&kind)) { Form::Oci } else { Form::Docker };
+    Some((child.digest.0?, form))
 }
 
 /// Labels and build time in a config, or in the history of a schema 1 manifest.
@@ -155,12 +258,14 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Registry
 /// # Errors
 /// What is not JSON.
 pub fn read_config(body: &[u8]) -> Result<Config, RegistryError> {
-    let config: Value = serde_json::from_slice(body).map_err(|_| malformed("the image's config is not JSON"))?;
-    let labels = config.get("config").and_then(|c| c.get("Labels")).and_then(Value::as_object);
-    let texts = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
-    // Builds that are to be the same each time say the beginning of time, or 1970.
-    let built_at = config.get("created").and_then(Value::as_str).and_then(time::iso).filter(|at| *at > Timestamp(0));
-    Ok(Config { labels: texts.collect(), only_added: false, built_at })
+    let read: ConfigBody = match json::read(body) {
+        Err(Unreadable::NotJson) => return Err(malformed("the image's config is not JSON")),
+        read => read.unwrap_or_default(),
+    };
+    let labels = read.config.0.and_then(|execution| execution.labels.0).unwrap_or_default();
+    let labels = labels.into_iter().filter_map(|(key, value)| Some((key, value.0?))).collect();
+    let built_at = read.created.0.and_then(|text| time::iso(&text)).filter(|at| *at > Timestamp(0));
+    Ok(Config { labels, only_added: false, built_at })
 }
 
 /// The digest of a body, which must be the one in the header where that can be read.
@@ -185,16 +290,12 @@ fn signed_text(body: &[u8]) -> Option<Vec<u8>> {
     if !body.windows(12).any(|w| w == b"\"signatures\"") {
         return None;
     }
-    let whole: Value = serde_json::from_slice(body).ok()?;
-    if whole.get("schemaVersion").and_then(Value::as_u64) != Some(1) {
-        return None;
-    }
+    let whole: SignedBody = json::read(body).ok().filter(|whole: &SignedBody| whole.schema_version.0 == Some(1))?;
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
-    let protected = decode(whole.get("signatures")?.get(0)?.get("protected")?.as_str()?)?;
-    let protected: Value = serde_json::from_slice(&protected).ok()?;
-    let length = usize::try_from(protected.get("formatLength")?.as_u64()?).ok()?;
-    let mut text = body.get(..length)?.to_vec();
-    text.extend(decode(protected.get("formatTail")?.as_str()?)?);
+    let protected = whole.signatures.items().next()?.protected.0?;
+    let signed: Signed = json::read(&decode(&protected)?).ok()?;
+    let mut text = body.get(..signed.format_length)?.to_vec();
+    text.extend(decode(&signed.format_tail)?);
     Some(text)
 }
 

@@ -10,11 +10,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::is_tag;
+use crate::engine::json::{self, Lenient, Unreadable};
 use crate::engine::registry::dialect::{Api, Capabilities, Dialect, Exchange, Remedy, Server, Step};
 use crate::engine::registry::error::{RegistryError, failed, malformed, refused};
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
@@ -70,8 +72,8 @@ fn list_request(endpoint: &str, namespace: &str) -> Request {
 
 /// Whether an answer is one that this API gives: JSON with its names.
 fn speaks(response: &Response) -> bool {
-    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    let has = |name: &str| body.get(name).is_some();
+    let body: BTreeMap<String, IgnoredAny> = json::read(&response.body).unwrap_or_default();
+    let has = |name: &str| body.contains_key(name);
     // Where nobody may read it without a login it says no more than `error`.
     let is_closed = response.status == 401 && has("error");
     is_closed
@@ -114,7 +116,9 @@ fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
             match pages(&format!("{}/tag/?specificTag={tag}&limit={PAGE}", base(repository)), exchanged)? {
                 Err(next) => send(next),
                 Ok(rows) => {
-                    let period = |r: RowOf| Some(TagPeriod { start: r.start, end: r.end, digest: r.digest?, hash: None });
+                    let period = |r: TagRow| {
+                        Some(TagPeriod { start: r.start_ts, end: r.end_ts.0, digest: r.manifest_digest.0?, hash: None })
+                    };
                     done(Answer::History(rows.into_iter().filter(|r| r.name == *tag).filter_map(period).collect()))
                 }
             }
@@ -152,10 +156,10 @@ fn check_answer(tag: &str, response: &Response) -> Result<Answer, RegistryError>
     match response.status {
         200 => {
             let rows = read_page(&response.body)?.0;
-            match rows.into_iter().filter(|row| row.name == tag).max_by_key(|row| row.start) {
+            match rows.into_iter().filter(|row| row.name == tag).max_by_key(|row| row.start_ts) {
                 None => Ok(Answer::Check(Err(NotFound::Tag))),
-                Some(RowOf { digest: Some(digest), start, .. }) => {
-                    Ok(Answer::Check(Ok(Checked { digest, moved_at: Some(start) })))
+                Some(TagRow { manifest_digest: Lenient(Some(digest)), start_ts, .. }) => {
+                    Ok(Answer::Check(Ok(Checked { digest, moved_at: Some(start_ts) })))
                 }
                 Some(_) => Err(malformed("Quay lists the tag without its digest")),
             }
@@ -177,14 +181,14 @@ fn labels_answer(response: &Response) -> Result<Answer, RegistryError> {
 }
 
 /// All tags of a repository, of rows that stand newest first.
-fn overview_of(rows: Vec<RowOf>) -> Overview {
+fn overview_of(rows: Vec<TagRow>) -> Overview {
     let mut out = Overview { whole: true, ..Overview::default() };
     // Oldest first: of a tag that is listed twice the newest counts.
     for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
         out.tags.remove(&row.name);
         out.undigested.remove(&row.name);
-        match row.digest {
-            Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start) }),
+        match row.manifest_digest.0 {
+            Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start_ts) }),
             None => _ = out.undigested.insert(row.name),
         }
     }
@@ -196,12 +200,95 @@ fn request(url: String) -> Request {
     Request { xhr: true, ..Request::get(url, limit) }
 }
 
-fn json(body: &[u8]) -> Result<Value, RegistryError> {
-    serde_json::from_slice(body).map_err(|_| malformed("Quay's response is not JSON"))
+/// Reads a body; `missing` says what is not there where it has another shape.
+fn read_body<T: DeserializeOwned>(body: &[u8], missing: &str) -> Result<T, RegistryError> {
+    json::read(body).map_err(|why| match why {
+        Unreadable::NotJson => malformed("Quay's response is not JSON"),
+        Unreadable::OtherShape => malformed(missing),
+    })
 }
 
-fn text(value: &Value, name: &str) -> Option<String> {
-    value.get(name).and_then(Value::as_str).map(str::to_owned)
+/// `/api/v1/repository/NS/NAME?includeTags=true` (<https://docs.quay.io/api/swagger/>).
+#[derive(Deserialize)]
+struct RepositoryBody {
+    /// By name, the newest 500 rows.
+    tags: BTreeMap<String, Lenient<ListedTag>>,
+    /// Seconds for which it remembers what a tag pointed to before.
+    #[serde(default)]
+    tag_expiration_s: Lenient<u64>,
+}
+
+/// A tag of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListedTag {
+    /// None at an old Quay.
+    manifest_digest: Lenient<Digest>,
+    /// `Sat, 30 May 2026 00:49:16 -0000`.
+    last_modified: Lenient<String>,
+    /// When the tag is removed; none where it stays.
+    expiration: Option<IgnoredAny>,
+}
+
+/// `…/tag/`: a page of the list of tags, newest first.
+#[derive(Deserialize)]
+struct TagsBody {
+    tags: Vec<TagRow>,
+    #[serde(default)]
+    has_additional: Lenient<bool>,
+}
+
+/// A row of it: a tag, from when to when it pointed to a digest.
+#[derive(Clone, Deserialize)]
+struct TagRow {
+    name: String,
+    /// None at an old Quay.
+    #[serde(default)]
+    manifest_digest: Lenient<Digest>,
+    start_ts: Timestamp,
+    /// None while it lasts.
+    #[serde(default)]
+    end_ts: Lenient<Timestamp>,
+}
+
+/// `…/manifest/DIGEST`.
+#[derive(Deserialize)]
+struct ManifestBody {
+    digest: Digest,
+    /// The manifest's own text.
+    #[serde(default)]
+    manifest_data: Lenient<String>,
+}
+
+/// `…/manifest/DIGEST/labels`.
+#[derive(Deserialize)]
+struct LabelsBody {
+    labels: Vec<Lenient<LabelRow>>,
+}
+
+/// A label of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LabelRow {
+    key: Lenient<String>,
+    value: Lenient<String>,
+    /// `manifest` for the image's own, `api` for what people added.
+    source_type: Lenient<String>,
+}
+
+/// `/api/v1/repository?namespace=NS`: a page of the public repositories.
+#[derive(Deserialize)]
+struct RepositoriesBody {
+    repositories: Vec<Lenient<RepositoryRow>>,
+    #[serde(default)]
+    next_page: Lenient<String>,
+}
+
+/// A repository of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RepositoryRow {
+    name: Lenient<String>,
 }
 
 /// Reads the answer to an overview. What it lists is there, whatever it says of expirations: these are in the server's local time.
@@ -209,55 +296,36 @@ fn text(value: &Value, name: &str) -> Option<String> {
 /// # Errors
 /// What is not JSON, or has no tags. A tag without a digest (Quay 3.3 reports some) is one of which no more is known.
 pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
-    let body = json(body)?;
-    let Some(Value::Object(tags)) = body.get("tags") else { return Err(malformed("Quay's response has no tags")) };
-    let mut out = Overview {
-        kept_for: body.get("tag_expiration_s").and_then(Value::as_u64).map(Duration::from_secs),
-        ..Overview::default()
-    };
+    let RepositoryBody { tags, tag_expiration_s } = read_body(body, "Quay's response has no tags")?;
+    let mut out = Overview { kept_for: tag_expiration_s.0.map(Duration::from_secs), ..Overview::default() };
     // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
     out.whole = 2 * tags.len() < WINDOW;
-    for (name, tag) in tags.iter().filter(|(name, _)| is_tag(name)) {
-        match text(tag, "manifest_digest").and_then(|d| Digest::parse(&d)) {
+    out.all_expire = !tags.is_empty();
+    for (name, tag) in tags {
+        let tag = tag.0.unwrap_or_default();
+        out.all_expire &= tag.expiration.is_some();
+        match tag.manifest_digest.0 {
+            _ if !is_tag(&name) => {}
             Some(digest) => {
-                let moved_at = text(tag, "last_modified").and_then(|t| rfc2822(&t));
-                out.tags.insert(name.clone(), Active { digest, moved_at });
+                let moved_at = tag.last_modified.0.and_then(|text| rfc2822(&text));
+                out.tags.insert(name, Active { digest, moved_at });
             }
-            None => _ = out.undigested.insert(name.clone()),
+            None => _ = out.undigested.insert(name),
         }
     }
-    out.all_expire = !tags.is_empty() && tags.values().all(|tag| tag.get("expiration").is_some());
     Ok(out)
 }
 
-/// A row of the list of tags.
-#[derive(Clone)]
-struct RowOf {
-    name: String,
-    /// None where an old Quay does not report it.
-    digest: Option<Digest>,
-    start: Timestamp,
-    end: Option<Timestamp>,
-}
-
-impl RowOf {
+impl TagRow {
     fn key(&self) -> (String, Timestamp, Option<Digest>) {
-        (self.name.clone(), self.start, self.digest.clone())
+        (self.name.clone(), self.start_ts, self.manifest_digest.0.clone())
     }
 }
 
 /// Reads a page of the list of tags, and whether there are more.
-fn read_page(body: &[u8]) -> Result<(Vec<RowOf>, bool), RegistryError> {
-    let body = json(body)?;
-    let Some(Value::Array(rows)) = body.get("tags") else { return Err(malformed("Quay's response has no list of tags")) };
-    let row = |row: &Value| {
-        let time = |key: &str| row.get(key).and_then(Value::as_u64).map(Timestamp);
-        let digest = text(row, "manifest_digest").and_then(|d| Digest::parse(&d));
-        Some(RowOf { name: text(row, "name")?, digest, start: time("start_ts")?, end: time("end_ts") })
-    };
-    let rows: Option<Vec<RowOf>> = rows.iter().map(row).collect();
-    let more = body.get("has_additional").and_then(Value::as_bool).unwrap_or(false);
-    Ok((rows.ok_or_else(|| malformed("Quay lists a tag without name or time"))?, more))
+fn read_page(body: &[u8]) -> Result<(Vec<TagRow>, bool), RegistryError> {
+    let TagsBody { tags, has_additional } = read_body(body, "Quay lists no tags, or one without name or time")?;
+    Ok((tags, has_additional.0.unwrap_or(false)))
 }
 
 /// Which page to ask for.
@@ -298,13 +366,13 @@ impl Page {
 /// Between two pages rows may come and go. One that is pushed moves the others down, so that some come twice; one that is deleted moves them
 /// up, and one that is set again goes to the front. So that none is missed pages overlap, and at the end the first one is read again; where
 /// the rows of before do not show, all is read again.
-fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, String>, RegistryError> {
+fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<TagRow>, String>, RegistryError> {
     #[derive(Clone, Copy)]
     enum Want {
         Go(Page),
         Again,
     }
-    let mut rows: Vec<RowOf> = Vec::new();
+    let mut rows: Vec<TagRow> = Vec::new();
     let mut places: HashMap<(String, Timestamp, Option<Digest>), usize> = HashMap::new();
     let (mut want, mut before, mut first_keys, mut passes) = (Want::Go(Page::FIRST), HashSet::new(), HashSet::new(), 1);
     let size: usize = exchanged.iter().filter_map(|e| e.outcome.as_ref().ok()).map(|r| r.body.len()).sum();
@@ -320,7 +388,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
         if page.len() > PAGE {
             return Err(malformed("Quay returned more tags per page than requested"));
         }
-        let keys: Vec<_> = page.iter().map(RowOf::key).collect();
+        let keys: Vec<_> = page.iter().map(TagRow::key).collect();
         let shows = |of: &HashSet<_>| keys.iter().any(|key| of.contains(key));
         let is_first = matches!(want, Want::Go(Page { number: 1, .. }));
         let is_gap = match want {
@@ -356,7 +424,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
             Want::Go(page) if page.number > 1 => Want::Again,
             _ => {
                 // Newest first; of one second those that ended come last.
-                rows.sort_by_key(|r| (Reverse(r.start), r.end.is_some(), Reverse(r.end)));
+                rows.sort_by_key(|r| (Reverse(r.start_ts), r.end_ts.0.is_some(), Reverse(r.end_ts.0)));
                 return Ok(Ok(rows));
             }
         };
@@ -373,11 +441,8 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<RowOf>, Strin
 /// # Errors
 /// What is neither JSON nor a manifest.
 pub fn read_data(body: &[u8]) -> Result<(Digest, Manifest), RegistryError> {
-    let body = json(body)?;
-    let digest = text(&body, "digest")
-        .and_then(|d| Digest::parse(&d))
-        .ok_or_else(|| malformed("Quay returned a manifest without a digest"))?;
-    let data = text(&body, "manifest_data").unwrap_or_default().into_bytes();
+    let ManifestBody { digest, manifest_data } = read_body(body, "Quay returned a manifest without a digest")?;
+    let data = manifest_data.0.unwrap_or_default().into_bytes();
     Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
 }
 
@@ -386,15 +451,13 @@ pub fn read_data(body: &[u8]) -> Result<(Digest, Manifest), RegistryError> {
 /// # Errors
 /// What is neither JSON nor a list.
 pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), RegistryError> {
-    let body = json(body)?;
-    let Some(Value::Array(labels)) = body.get("labels") else { return Err(malformed("Quay's response has no labels")) };
-    let mut out = BTreeMap::new();
-    for own in [false, true] {
-        let of = labels.iter().filter(|l| (text(l, "source_type").as_deref() == Some("manifest")) == own);
-        out.extend(of.filter_map(|l| Some((text(l, "key")?, text(l, "value")?))));
-    }
-    let only_added = !labels.iter().any(|l| text(l, "source_type").as_deref() == Some("manifest"));
-    Ok((out, only_added))
+    let LabelsBody { labels } = read_body(body, "Quay's response has no labels")?;
+    let labels: Vec<LabelRow> = labels.into_iter().map(|label| label.0.unwrap_or_default()).collect();
+    let is_own = |label: &&LabelRow| label.source_type.0.as_deref() == Some("manifest");
+    let only_added = !labels.iter().any(|label| is_own(&label));
+    let (own, added): (Vec<&LabelRow>, Vec<&LabelRow>) = labels.iter().partition(is_own);
+    let pair = |label: &LabelRow| Some((label.key.0.clone()?, label.value.0.clone()?));
+    Ok((added.into_iter().chain(own).filter_map(pair).collect(), only_added))
 }
 
 /// The public repositories of a namespace, a hundred a page.
@@ -406,12 +469,9 @@ fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]
         if response.status != 200 {
             return Err(refused(response));
         }
-        let body = json(&response.body)?;
-        let Some(Value::Array(list)) = body.get("repositories") else {
-            return Err(malformed("Quay's response has no repositories"));
-        };
-        names.extend(list.iter().filter_map(|r| text(r, "name")));
-        next = text(&body, "next_page");
+        let body: RepositoriesBody = read_body(&response.body, "Quay's response has no repositories")?;
+        names.extend(body.repositories.into_iter().filter_map(|repository| repository.0?.name.0));
+        next = body.next_page.0;
     }
     let first = list_request(server.endpoint, namespace);
     match (exchanged.len(), next) {
