@@ -5,6 +5,9 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::engine::json::FromJson;
 
 /// A sha256 digest, the only kind that registries serve: `sha256:` and 64 lower-case hexadecimal digits.
 ///
@@ -40,6 +43,12 @@ impl TryFrom<String> for Digest {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         if is_digest(&text) { Ok(Self(text)) } else { Err("not a sha256 digest") }
+    }
+}
+
+impl FromJson for Digest {
+    fn from_json(value: Value) -> Option<Self> {
+        Self::parse(value.as_str()?)
     }
 }
 

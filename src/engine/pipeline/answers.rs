@@ -2,81 +2,79 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Build, Promotion, Vote};
 use crate::engine::error::clean;
 use crate::engine::image::tag::{TagClass, is_tag};
-use crate::engine::json::Lenient;
+use crate::engine::json::{FromJson, shape};
 use crate::engine::time::{Timestamp, iso};
 use crate::engine::url;
 
-/// A row of `/api/promotions` (<https://dlrn.readthedocs.io/en/latest/api.html>). Where there is none DLRN writes `None`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PromotionRow {
-    /// Seconds since 1970, with or without a fraction.
-    timestamp: Lenient<f64>,
-    /// The channel.
-    promote_name: Lenient<String>,
-    /// The hash of the aggregate; in a batch of components in the last row alone.
-    aggregate_hash: Lenient<String>,
-    /// The package's commit: 40 digits.
-    commit_hash: Lenient<String>,
-    /// The commit of its distgit: 40 digits, of which tags have eight.
-    distro_hash: Lenient<String>,
-    /// What extends it: 40 digits, `_`, 40 digits.
-    extended_hash: Lenient<String>,
-    /// `COMMIT_DISTRO`, without what extends it.
-    repo_hash: Lenient<String>,
-    /// Where the package's repository is.
-    repo_url: Lenient<String>,
-    /// The component of the package.
-    component: Lenient<String>,
+shape! {
+    /// A row of `/api/promotions` (<https://dlrn.readthedocs.io/en/latest/api.html>). Where there is none DLRN writes `None`.
+    struct PromotionRow {
+        /// Seconds since 1970, with or without a fraction.
+        timestamp: f64 = "timestamp",
+        /// The channel.
+        promote_name: String = "promote_name",
+        /// The hash of the aggregate; in a batch of components in the last row alone.
+        aggregate_hash: String = "aggregate_hash",
+        /// The package's commit: 40 digits.
+        commit_hash: String = "commit_hash",
+        /// The commit of its distgit: 40 digits, of which tags have eight.
+        distro_hash: String = "distro_hash",
+        /// What extends it: 40 digits, `_`, 40 digits.
+        extended_hash: String = "extended_hash",
+        /// `COMMIT_DISTRO`, without what extends it.
+        repo_hash: String = "repo_hash",
+        /// Where the package's repository is.
+        repo_url: String = "repo_url",
+        /// The component of the package.
+        component: String = "component",
+    }
 }
 
-/// A row of `/api/repo_status` or `/api/agg_status`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct VoteRow {
-    job_id: Lenient<String>,
-    success: Lenient<bool>,
-    in_progress: Lenient<bool>,
-    /// Seconds since 1970, with or without a fraction.
-    timestamp: Lenient<f64>,
-    /// The log.
-    url: Lenient<String>,
+shape! {
+    /// A row of `/api/repo_status` or `/api/agg_status`.
+    struct VoteRow {
+        job_id: String = "job_id",
+        success: bool = "success",
+        in_progress: bool = "in_progress",
+        /// Seconds since 1970, with or without a fraction.
+        timestamp: f64 = "timestamp",
+        /// The log.
+        url: String = "url",
+    }
 }
 
-/// A row of Zuul's `/builds` (<https://zuul-ci.org/docs/zuul/latest/rest-api.html>). Times are UTC: `2017-05-30T00:49:16`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct BuildRow {
-    /// `SUCCESS`, `FAILURE`, …; null while it runs.
-    result: Lenient<String>,
-    start_time: Lenient<String>,
-    end_time: Lenient<String>,
-    log_url: Lenient<String>,
+shape! {
+    /// A row of Zuul's `/builds` (<https://zuul-ci.org/docs/zuul/latest/rest-api.html>). Times are UTC: `2017-05-30T00:49:16`.
+    struct BuildRow {
+        /// `SUCCESS`, `FAILURE`, …; null while it runs.
+        result: String = "result",
+        start_time: String = "start_time",
+        end_time: String = "end_time",
+        log_url: String = "log_url",
+    }
 }
 
-fn timestamp(seconds: &Lenient<f64>) -> Option<Timestamp> {
-    seconds.0.filter(|seconds| *seconds >= 0.0).map(|seconds| Timestamp(seconds as u64))
+fn timestamp(seconds: Option<f64>) -> Option<Timestamp> {
+    seconds.filter(|seconds| *seconds >= 0.0).map(|seconds| Timestamp(seconds as u64))
 }
 
-fn text(text: &Lenient<String>) -> &str {
-    text.0.as_deref().filter(|text| *text != "None").unwrap_or("")
+fn text(text: &Option<String>) -> &str {
+    text.as_deref().filter(|text| *text != "None").unwrap_or("")
 }
 
 /// The rows of a list, or of the list that an object has under `key`.
-fn rows<T: Default + serde::de::DeserializeOwned>(body: &str, key: &str) -> Result<Vec<T>, String> {
+fn rows<T: Default + FromJson>(body: &str, key: &str) -> Result<Vec<T>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let list = match body {
         Value::Object(mut body) => body.remove(key),
         other => Some(other),
     };
-    let Some(Value::Array(list)) = list else { return Err("the response is not a list".to_owned()) };
-    Ok(list.into_iter().map(|row| T::deserialize(row).unwrap_or_default()).collect())
+    list.and_then(FromJson::from_json).ok_or_else(|| "the response is not a list".to_owned())
 }
 
 impl PromotionRow {
@@ -112,7 +110,7 @@ impl PromotionRow {
             url = base.map_or(String::new(), |base| format!("{base}/{channel}/{}/{}/{hash}/", &hash[..2], &hash[2..4]));
         }
         let url = url::web_link(&url).unwrap_or_default();
-        is_tag(&channel).then_some(Promotion { at: timestamp(&self.timestamp)?, channel, hash, query, url })
+        is_tag(&channel).then_some(Promotion { at: timestamp(self.timestamp)?, channel, hash, query, url })
     }
 }
 
@@ -141,11 +139,11 @@ pub fn read_promotions(body: &str) -> Result<Vec<Promotion>, String> {
 pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
     let read = |row: VoteRow| {
         let job = clean(text(&row.job_id));
-        let at = timestamp(&row.timestamp)?;
+        let at = timestamp(row.timestamp)?;
         (!job.is_empty()).then(|| Vote {
             job,
-            success: row.success.0.unwrap_or(false),
-            running: row.in_progress.0.unwrap_or(false),
+            success: row.success.unwrap_or(false),
+            running: row.in_progress.unwrap_or(false),
             at,
             url: url::web_link(text(&row.url)).unwrap_or_default(),
         })
@@ -162,7 +160,7 @@ pub fn read_votes(body: &str) -> Result<Vec<Vote>, String> {
 pub fn read_build(body: &str) -> Result<Option<Build>, String> {
     let read = |row: BuildRow| Build {
         result: clean(text(&row.result)),
-        at: [&row.end_time, &row.start_time].into_iter().find_map(|time| iso(time.0.as_ref()?)).unwrap_or_default(),
+        at: [&row.end_time, &row.start_time].into_iter().find_map(|time| iso(time.as_ref()?)).unwrap_or_default(),
         url: url::web_link(text(&row.log_url)).unwrap_or_default(),
     };
     Ok(rows(body, "builds")?.into_iter().next().map(read))

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::engine::error::{Error, clean};
 use crate::engine::image::reference::Repository;
-use crate::engine::json::{self, Lenient};
+use crate::engine::json::{self, shape};
 use crate::engine::registry::error::RegistryError;
 use crate::engine::registry::http::{BODY_LIMIT, Method, Request, Response, Secret, parameter};
 use crate::engine::registry::redirect;
@@ -397,15 +396,15 @@ pub fn token_request(
     Ok(Request { authorization: login.and_then(Login::basic), ..request })
 }
 
-/// What a token service answers (<https://distribution.github.io/distribution/spec/auth/token/>).
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TokenBody {
-    token: Lenient<String>,
-    /// The same, as OAuth names it.
-    access_token: Lenient<String>,
-    /// Seconds.
-    expires_in: Lenient<u64>,
+shape! {
+    /// What a token service answers (<https://distribution.github.io/distribution/spec/auth/token/>).
+    struct TokenBody {
+        token: String = "token",
+        /// The same, as OAuth names it.
+        access_token: String = "access_token",
+        /// Seconds.
+        expires_in: u64 = "expires_in",
+    }
 }
 
 /// Reads a token service's answer to `request`; a token without a lifetime lives for 60 s, as distribution's specification says.
@@ -434,12 +433,12 @@ pub fn read_token(response: &Response, request: &Request) -> Result<Token, Regis
     }
     let TokenBody { token, access_token, expires_in } = json::read(&response.body).unwrap_or_default();
     // A token is sent in a header, and must be fit for it.
-    let token = [token, access_token].into_iter().find_map(|token| token.0.filter(|t| !t.is_empty()));
+    let token = [token, access_token].into_iter().find_map(|token| token.filter(|t| !t.is_empty()));
     let Some(token) = token.filter(|t| t.bytes().all(|b| b.is_ascii_graphic())) else {
         let message = "the registry's token service returned no token".to_owned();
         return Err(RegistryError { message, hint: "ask the registry's owner".to_owned() });
     };
-    let seconds = expires_in.0.filter(|s| *s > 0).unwrap_or(60).min(86_400);
+    let seconds = expires_in.filter(|s| *s > 0).unwrap_or(60).min(86_400);
     Ok(Token { header: Secret::new(format!("Bearer {token}")), lifetime: Duration::from_millis(seconds * 800) })
 }
 

@@ -1,9 +1,7 @@
 //! Why a question has no answer: what refusals and failures of a registry mean.
 
-use serde::Deserialize;
-
 use crate::engine::error::clean;
-use crate::engine::json::{self, Lenient};
+use crate::engine::json::{self, shape};
 use crate::engine::registry::http::{Failure, Response};
 
 /// Why a question has no answer: nothing may be concluded from it.
@@ -15,47 +13,46 @@ pub struct RegistryError {
     pub hint: String,
 }
 
-/// The body of an error (<https://distribution.github.io/distribution/spec/api/#errors>).
-#[derive(Deserialize)]
-struct ErrorBody {
-    #[serde(default)]
-    errors: Lenient<Vec<Lenient<FirstError>>>,
+shape! {
+    /// The body of an error (<https://distribution.github.io/distribution/spec/api/#errors>).
+    struct ErrorBody {
+        errors: Vec<FirstError> = "errors",
+    }
 }
 
-/// One error of it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct FirstError {
-    /// `MANIFEST_UNKNOWN`, …
-    code: Lenient<String>,
-    /// For people.
-    message: Lenient<String>,
-    detail: Lenient<Detail>,
+shape! {
+    /// One error of it.
+    struct FirstError {
+        /// `MANIFEST_UNKNOWN`, …
+        code: String = "code",
+        /// For people.
+        message: String = "message",
+        detail: Detail = "detail",
+    }
 }
 
-/// What an error is about.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Detail {
-    #[serde(rename = "Tag")]
-    tag: Lenient<String>,
+shape! {
+    /// What an error is about.
+    struct Detail {
+        tag: String = "Tag",
+    }
 }
 
 /// The first error of a body.
 fn first_error(response: &Response) -> FirstError {
-    let body = json::read::<ErrorBody>(&response.body).ok();
-    body.and_then(|body| body.errors.items().next()).unwrap_or_default()
+    let body = json::read::<ErrorBody>(&response.body);
+    body.and_then(|body| body.errors?.into_iter().next()).unwrap_or_default()
 }
 
 /// The first code of an error body, as distribution writes it.
 pub fn error_code(response: &Response) -> Option<String> {
-    first_error(response).code.0
+    first_error(response).code
 }
 
 /// Whether an error names the tag as the thing that is unknown: `"detail":{"Tag":"…"}`, which distribution says before it looks at
 /// any manifest (<https://github.com/distribution/distribution>, `registry/handlers/manifests.go`; measured with 2.8.2).
 pub fn names_tag(response: &Response, tag: &str) -> bool {
-    first_error(response).detail.0.and_then(|detail| detail.tag.0).as_deref() == Some(tag)
+    first_error(response).detail.and_then(|detail| detail.tag).as_deref() == Some(tag)
 }
 
 /// Whether a refusal stays, however often it is asked again, and is about what was asked for alone.
@@ -71,12 +68,12 @@ pub fn is_final(status: u16) -> bool {
 /// Such a failure.
 pub fn upstream_failure(response: &Response) -> Result<(), RegistryError> {
     let FirstError { code, message, .. } = first_error(response);
-    let message = message.0.unwrap_or_default();
+    let message = message.unwrap_or_default();
     let message = message.trim_end_matches('.');
     let detail = message.strip_suffix(')').and_then(|m| m.rsplit_once('(')).map_or("", |(_, detail)| detail);
     let is_status = detail.len() == 3 && detail.bytes().all(|b| b.is_ascii_digit());
     let is_of_upstream = message.contains("upstream registry") || is_status;
-    if code.0.as_deref() != Some("MANIFEST_UNKNOWN") || !is_of_upstream || detail == "404" {
+    if code.as_deref() != Some("MANIFEST_UNKNOWN") || !is_of_upstream || detail == "404" {
         return Ok(());
     }
     let said = if is_status { format!("returned {detail}") } else { "could not be queried".to_owned() };

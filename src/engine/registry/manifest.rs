@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::error::clean;
 use crate::engine::image::digest::Digest;
-use crate::engine::json::{self, Lenient, Unreadable};
+use crate::engine::json::{self, Anything, Pairs, shape};
 use crate::engine::registry::error::{RegistryError, malformed};
 use crate::engine::registry::http::Response;
 use crate::engine::time;
@@ -106,101 +104,94 @@ pub struct Config {
     pub built_at: Option<Timestamp>,
 }
 
-/// The body of a manifest: an image, an index or a list, or docker's schema 1
-/// (<https://distribution.github.io/distribution/spec/manifest-v2-2/>, <https://github.com/opencontainers/image-spec>).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ManifestBody {
-    #[serde(default)]
-    schema_version: Lenient<u64>,
-    #[serde(default)]
-    media_type: Lenient<String>,
-    /// Of an image: its config.
-    config: Option<Lenient<Child>>,
-    /// Of an index or a list: an image for each platform, and what belongs to them.
-    #[serde(default)]
-    manifests: Lenient<Vec<Lenient<Child>>>,
-    /// Of schema 1: the layers, the newest first.
-    #[serde(default)]
-    history: Lenient<Vec<Lenient<Layer>>>,
+shape! {
+    /// The body of a manifest: an image, an index or a list, or docker's schema 1
+    /// (<https://distribution.github.io/distribution/spec/manifest-v2-2/>, <https://github.com/opencontainers/image-spec>).
+    struct ManifestBody {
+        schema_version: u64 = "schemaVersion",
+        media_type: String = "mediaType",
+        /// Of an image: its config.
+        config: Child = "config",
+        /// Of an index or a list: an image for each platform, and what belongs to them.
+        manifests: Vec<Child> = "manifests",
+        /// Of schema 1: the layers, the newest first.
+        history: Vec<Layer> = "history",
+    }
 }
 
-/// What a manifest names by its digest.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Child {
-    digest: Lenient<Digest>,
-    media_type: Lenient<String>,
-    platform: Lenient<Platform>,
-    annotations: Lenient<Annotations>,
+shape! {
+    /// What a manifest names by its digest.
+    struct Child {
+        digest: Digest = "digest",
+        media_type: String = "mediaType",
+        platform: Platform = "platform",
+        annotations: Annotations = "annotations",
+    }
 }
 
-/// For what an image is built; both `unknown` where it is not an image.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Platform {
-    os: Lenient<String>,
-    architecture: Lenient<String>,
+shape! {
+    /// For what an image is built; both `unknown` where it is not an image.
+    struct Platform {
+        os: String = "os",
+        architecture: String = "architecture",
+    }
 }
 
-/// Notes on a child.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    /// On what BuildKit keeps about an image beside it: `attestation-manifest`.
-    #[serde(rename = "vnd.docker.reference.type")]
-    reference_type: Option<IgnoredAny>,
+shape! {
+    /// Notes on a child.
+    struct Annotations {
+        /// On what BuildKit keeps about an image beside it: `attestation-manifest`.
+        reference_type: Anything = "vnd.docker.reference.type",
+    }
 }
 
-/// A layer of schema 1.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Layer {
-    /// The newest layer's is the image's config, as JSON in a string.
-    v1_compatibility: Lenient<String>,
+shape! {
+    /// A layer of schema 1.
+    struct Layer {
+        /// The newest layer's is the image's config, as JSON in a string.
+        v1_compatibility: String = "v1Compatibility",
+    }
 }
 
-/// An image's config (<https://github.com/opencontainers/image-spec/blob/main/config.md>).
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ConfigBody {
-    config: Lenient<Execution>,
-    /// `2017-05-30T00:49:16Z`; the beginning of time, or 1970, where builds are to be the same each time.
-    created: Lenient<String>,
+shape! {
+    /// An image's config (<https://github.com/opencontainers/image-spec/blob/main/config.md>).
+    struct ConfigBody {
+        config: Execution = "config",
+        /// `2017-05-30T00:49:16Z`; the beginning of time, or 1970, where builds are to be the same each time.
+        created: String = "created",
+    }
 }
 
-/// How an image is run.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Execution {
-    labels: Lenient<BTreeMap<String, Lenient<String>>>,
+shape! {
+    /// How an image is run.
+    struct Execution {
+        labels: Pairs<Option<String>> = "Labels",
+    }
 }
 
-/// A signed manifest of schema 1.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SignedBody {
-    #[serde(default)]
-    schema_version: Lenient<u64>,
-    #[serde(default)]
-    signatures: Lenient<Vec<Lenient<Signature>>>,
+shape! {
+    /// A signed manifest of schema 1.
+    struct SignedBody {
+        schema_version: u64 = "schemaVersion",
+        signatures: Vec<Signature> = "signatures",
+    }
 }
 
-/// A signature.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Signature {
-    /// [`Signed`] as JSON in base64.
-    protected: Lenient<String>,
+shape! {
+    /// A signature.
+    struct Signature {
+        /// [`Signed`] as JSON in base64.
+        protected: String = "protected",
+    }
 }
 
-/// What was signed: so many bytes of the body, and then this end.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Signed {
-    format_length: usize,
-    /// In base64.
-    format_tail: String,
+shape! {
+    /// What was signed: so many bytes of the body, and then this end.
+    struct Signed {
+        format_length: u64 = "formatLength",
+        /// In base64.
+        format_tail: String = "formatTail",
+    }
 }
 
 /// The media type and what is needed of a manifest's body.
@@ -210,47 +201,44 @@ struct Signed {
 pub fn read_manifest(response: &Response) -> Result<(String, Manifest), RegistryError> {
     // Of a signed one only what was signed counts.
     let signed = signed_text(&response.body);
-    let body: ManifestBody = json::read(signed.as_deref().unwrap_or(&response.body)).map_err(|why| match why {
-        Unreadable::OtherShape => malformed("the registry sent JSON that is not a manifest"),
-        Unreadable::NotJson => {
-            let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
-            malformed(&format!("the registry sent no manifest ({})", clean(kind)))
-        }
+    let body: ManifestBody = json::read(signed.as_deref().unwrap_or(&response.body)).ok_or_else(|| {
+        let kind = if response.content_type.is_empty() { "nothing" } else { response.content_type.as_str() };
+        malformed(&format!("the registry sent no manifest ({})", clean(kind)))
     })?;
-    if body.schema_version.0 == Some(1) {
-        let newest = body.history.items().next().and_then(|layer| layer.v1_compatibility.0);
+    if body.schema_version == Some(1) {
+        let newest = body.history.and_then(|layers| layers.into_iter().next()?.v1_compatibility);
         let config = newest.map_or(Ok(Config::default()), |text| read_config(text.as_bytes()))?;
         return Ok((SCHEMA_1.to_owned(), Manifest::Labelled(config)));
     }
-    let (manifest, fallback) = if body.manifests.0.is_some() {
-        (Manifest::Index(labelled_child(body.manifests.items())), DOCKER_LIST)
+    let (manifest, fallback) = if let Some(children) = body.manifests {
+        (Manifest::Index(labelled_child(children)), DOCKER_LIST)
     } else if let Some(config) = body.config {
-        let digest = config.0.and_then(|config| config.digest.0).ok_or_else(|| malformed("the manifest names no config"))?;
+        let digest = config.digest.ok_or_else(|| malformed("the manifest names no config"))?;
         (Manifest::Image(digest), DOCKER_IMAGE)
     } else {
         return Err(malformed("the registry sent JSON that is not a manifest"));
     };
     let known = [DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX];
-    let types = [body.media_type.0.as_deref(), Some(response.content_type.as_str())];
+    let types = [body.media_type.as_deref(), Some(response.content_type.as_str())];
     let media_type = types.into_iter().flatten().find(|t| known.contains(t));
     Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
 }
 
 /// The child of a list whose labels are read: that for linux on amd64, or else the first image.
-fn labelled_child(children: impl Iterator<Item = Child>) -> Option<(Digest, Form)> {
+fn labelled_child(children: Vec<Child>) -> Option<(Digest, Form)> {
     let is_image = |child: &Child| {
-        let is_note = child.annotations.0.as_ref().is_some_and(|notes| notes.reference_type.is_some());
-        !is_note && child.platform.0.as_ref().and_then(|of| of.os.0.as_deref()) != Some("unknown")
+        let is_note = child.annotations.as_ref().is_some_and(|notes| notes.reference_type.is_some());
+        !is_note && child.platform.as_ref().and_then(|of| of.os.as_deref()) != Some("unknown")
     };
     let is_usual = |child: &Child| {
-        let platform = child.platform.0.as_ref().map(|of| (of.os.0.as_deref(), of.architecture.0.as_deref()));
+        let platform = child.platform.as_ref().map(|of| (of.os.as_deref(), of.architecture.as_deref()));
         platform == Some((Some("linux"), Some("amd64")))
     };
-    let mut images: Vec<Child> = children.filter(is_image).collect();
+    let mut images: Vec<Child> = children.into_iter().filter(is_image).collect();
     let usual = images.iter().position(is_usual).unwrap_or(0);
     let child = (usual < images.len()).then(|| images.swap_remove(usual))?;
-    let form = if child.media_type.0.is_some_and(|kind| Form::Oci.holds(&kind)) { Form::Oci } else { Form::Docker };
-    Some((child.digest.0?, form))
+    let form = if child.media_type.is_some_and(|kind| Form::Oci.holds(&kind)) { Form::Oci } else { Form::Docker };
+    Some((child.digest?, form))
 }
 
 /// Labels and build time in a config, or in the history of a schema 1 manifest.
@@ -258,13 +246,10 @@ fn labelled_child(children: impl Iterator<Item = Child>) -> Option<(Digest, Form
 /// # Errors
 /// What is not JSON.
 pub fn read_config(body: &[u8]) -> Result<Config, RegistryError> {
-    let read: ConfigBody = match json::read(body) {
-        Err(Unreadable::NotJson) => return Err(malformed("the image's config is not JSON")),
-        read => read.unwrap_or_default(),
-    };
-    let labels = read.config.0.and_then(|execution| execution.labels.0).unwrap_or_default();
-    let labels = labels.into_iter().filter_map(|(key, value)| Some((key, value.0?))).collect();
-    let built_at = read.created.0.and_then(|text| time::iso(&text)).filter(|at| *at > Timestamp(0));
+    let read: ConfigBody = json::read(body).ok_or_else(|| malformed("the image's config is not JSON"))?;
+    let Pairs(labels) = read.config.and_then(|execution| execution.labels).unwrap_or_default();
+    let labels = labels.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let built_at = read.created.and_then(|text| time::iso(&text)).filter(|at| *at > Timestamp(0));
     Ok(Config { labels, only_added: false, built_at })
 }
 
@@ -290,12 +275,12 @@ fn signed_text(body: &[u8]) -> Option<Vec<u8>> {
     if !body.windows(12).any(|w| w == b"\"signatures\"") {
         return None;
     }
-    let whole: SignedBody = json::read(body).ok().filter(|whole: &SignedBody| whole.schema_version.0 == Some(1))?;
+    let whole = json::read::<SignedBody>(body).filter(|whole| whole.schema_version == Some(1))?;
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
-    let protected = whole.signatures.items().next()?.protected.0?;
-    let signed: Signed = json::read(&decode(&protected)?).ok()?;
-    let mut text = body.get(..signed.format_length)?.to_vec();
-    text.extend(decode(&signed.format_tail)?);
+    let protected = whole.signatures?.into_iter().next()?.protected?;
+    let signed: Signed = json::read(&decode(&protected)?)?;
+    let mut text = body.get(..usize::try_from(signed.format_length?).ok()?)?.to_vec();
+    text.extend(decode(&signed.format_tail?)?);
     Some(text)
 }
 

@@ -10,13 +10,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-
 use crate::engine::image::digest::Digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::image::tag::is_tag;
-use crate::engine::json::{self, Lenient, Unreadable};
+use crate::engine::json::{self, Anything, FromJson, Pairs, shape};
 use crate::engine::registry::dialect::{Api, Capabilities, Dialect, Exchange, Remedy, Server, Step};
 use crate::engine::registry::error::{RegistryError, failed, malformed, refused};
 use crate::engine::registry::http::{BODY_LIMIT, Failure, LIST_LIMIT, Request, Response};
@@ -72,8 +69,8 @@ fn list_request(endpoint: &str, namespace: &str) -> Request {
 
 /// Whether an answer is one that this API gives: JSON with its names.
 fn speaks(response: &Response) -> bool {
-    let body: BTreeMap<String, IgnoredAny> = json::read(&response.body).unwrap_or_default();
-    let has = |name: &str| body.contains_key(name);
+    let Pairs(body) = json::read::<Pairs<Anything>>(&response.body).unwrap_or_default();
+    let has = |name: &str| body.iter().any(|(key, _)| key == name);
     // Where nobody may read it without a login it says no more than `error`.
     let is_closed = response.status == 401 && has("error");
     is_closed
@@ -116,9 +113,7 @@ fn step(query: &Query, server: Server<'_>, exchanged: &[Exchange]) -> Result<Ste
             match pages(&format!("{}/tag/?specificTag={tag}&limit={PAGE}", base(repository)), exchanged)? {
                 Err(next) => send(next),
                 Ok(rows) => {
-                    let period = |r: TagRow| {
-                        Some(TagPeriod { start: r.start_ts, end: r.end_ts.0, digest: r.manifest_digest.0?, hash: None })
-                    };
+                    let period = |r: TagRow| Some(TagPeriod { start: r.start_ts, end: r.end_ts, digest: r.digest?, hash: None });
                     done(Answer::History(rows.into_iter().filter(|r| r.name == *tag).filter_map(period).collect()))
                 }
             }
@@ -158,7 +153,7 @@ fn check_answer(tag: &str, response: &Response) -> Result<Answer, RegistryError>
             let rows = read_page(&response.body)?.0;
             match rows.into_iter().filter(|row| row.name == tag).max_by_key(|row| row.start_ts) {
                 None => Ok(Answer::Check(Err(NotFound::Tag))),
-                Some(TagRow { manifest_digest: Lenient(Some(digest)), start_ts, .. }) => {
+                Some(TagRow { digest: Some(digest), start_ts, .. }) => {
                     Ok(Answer::Check(Ok(Checked { digest, moved_at: Some(start_ts) })))
                 }
                 Some(_) => Err(malformed("Quay lists the tag without its digest")),
@@ -187,7 +182,7 @@ fn overview_of(rows: Vec<TagRow>) -> Overview {
     for row in rows.into_iter().rev().filter(|r| is_tag(&r.name)) {
         out.tags.remove(&row.name);
         out.undigested.remove(&row.name);
-        match row.manifest_digest.0 {
+        match row.digest {
             Some(digest) => _ = out.tags.insert(row.name, Active { digest, moved_at: Some(row.start_ts) }),
             None => _ = out.undigested.insert(row.name),
         }
@@ -200,95 +195,91 @@ fn request(url: String) -> Request {
     Request { xhr: true, ..Request::get(url, limit) }
 }
 
-/// Reads a body; `missing` says what is not there where it has another shape.
-fn read_body<T: DeserializeOwned>(body: &[u8], missing: &str) -> Result<T, RegistryError> {
-    json::read(body).map_err(|why| match why {
-        Unreadable::NotJson => malformed("Quay's response is not JSON"),
-        Unreadable::OtherShape => malformed(missing),
-    })
+fn read_body<T: FromJson + Default>(body: &[u8]) -> Result<T, RegistryError> {
+    json::read(body).ok_or_else(|| malformed("Quay's response is not JSON"))
 }
 
-/// `/api/v1/repository/NS/NAME?includeTags=true` (<https://docs.quay.io/api/swagger/>).
-#[derive(Deserialize)]
-struct RepositoryBody {
-    /// By name, the newest 500 rows.
-    tags: BTreeMap<String, Lenient<ListedTag>>,
-    /// Seconds for which it remembers what a tag pointed to before.
-    #[serde(default)]
-    tag_expiration_s: Lenient<u64>,
+shape! {
+    /// `/api/v1/repository/NS/NAME?includeTags=true` (<https://docs.quay.io/api/swagger/>).
+    struct RepositoryBody {
+        /// By name, the newest 500 rows.
+        tags: Pairs<ListedTag> = "tags",
+        /// Seconds for which it remembers what a tag pointed to before.
+        tag_expiration_s: u64 = "tag_expiration_s",
+    }
 }
 
-/// A tag of it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ListedTag {
-    /// None at an old Quay.
-    manifest_digest: Lenient<Digest>,
-    /// `Sat, 30 May 2026 00:49:16 -0000`.
-    last_modified: Lenient<String>,
-    /// When the tag is removed; none where it stays.
-    expiration: Option<IgnoredAny>,
+shape! {
+    /// A tag of it.
+    struct ListedTag {
+        /// None at an old Quay.
+        manifest_digest: Digest = "manifest_digest",
+        /// `Sat, 30 May 2026 00:49:16 -0000`.
+        last_modified: String = "last_modified",
+        /// When the tag is removed; none where it stays.
+        expiration: Anything = "expiration",
+    }
 }
 
-/// `…/tag/`: a page of the list of tags, newest first.
-#[derive(Deserialize)]
-struct TagsBody {
-    tags: Vec<TagRow>,
-    #[serde(default)]
-    has_additional: Lenient<bool>,
+shape! {
+    /// `…/tag/`: a page of the list of tags, newest first.
+    struct TagsBody {
+        tags: Vec<ListedRow> = "tags",
+        has_additional: bool = "has_additional",
+    }
 }
 
-/// A row of it: a tag, from when to when it pointed to a digest.
-#[derive(Clone, Deserialize)]
-struct TagRow {
-    name: String,
-    /// None at an old Quay.
-    #[serde(default)]
-    manifest_digest: Lenient<Digest>,
-    start_ts: Timestamp,
-    /// None while it lasts.
-    #[serde(default)]
-    end_ts: Lenient<Timestamp>,
+shape! {
+    /// A row of it: a tag, from when to when it pointed to a digest.
+    struct ListedRow {
+        name: String = "name",
+        /// None at an old Quay.
+        manifest_digest: Digest = "manifest_digest",
+        start_ts: u64 = "start_ts",
+        /// None while it lasts.
+        end_ts: u64 = "end_ts",
+    }
 }
 
-/// `…/manifest/DIGEST`.
-#[derive(Deserialize)]
-struct ManifestBody {
-    digest: Digest,
-    /// The manifest's own text.
-    #[serde(default)]
-    manifest_data: Lenient<String>,
+shape! {
+    /// `…/manifest/DIGEST`.
+    struct ManifestBody {
+        digest: Digest = "digest",
+        /// The manifest's own text.
+        manifest_data: String = "manifest_data",
+    }
 }
 
-/// `…/manifest/DIGEST/labels`.
-#[derive(Deserialize)]
-struct LabelsBody {
-    labels: Vec<Lenient<LabelRow>>,
+shape! {
+    /// `…/manifest/DIGEST/labels`.
+    struct LabelsBody {
+        labels: Vec<LabelRow> = "labels",
+    }
 }
 
-/// A label of it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct LabelRow {
-    key: Lenient<String>,
-    value: Lenient<String>,
-    /// `manifest` for the image's own, `api` for what people added.
-    source_type: Lenient<String>,
+shape! {
+    /// A label of it.
+    struct LabelRow {
+        key: String = "key",
+        value: String = "value",
+        /// `manifest` for the image's own, `api` for what people added.
+        source_type: String = "source_type",
+    }
 }
 
-/// `/api/v1/repository?namespace=NS`: a page of the public repositories.
-#[derive(Deserialize)]
-struct RepositoriesBody {
-    repositories: Vec<Lenient<RepositoryRow>>,
-    #[serde(default)]
-    next_page: Lenient<String>,
+shape! {
+    /// `/api/v1/repository?namespace=NS`: a page of the public repositories.
+    struct RepositoriesBody {
+        repositories: Vec<RepositoryRow> = "repositories",
+        next_page: String = "next_page",
+    }
 }
 
-/// A repository of it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RepositoryRow {
-    name: Lenient<String>,
+shape! {
+    /// A repository of it.
+    struct RepositoryRow {
+        name: String = "name",
+    }
 }
 
 /// Reads the answer to an overview. What it lists is there, whatever it says of expirations: these are in the server's local time.
@@ -296,18 +287,18 @@ struct RepositoryRow {
 /// # Errors
 /// What is not JSON, or has no tags. A tag without a digest (Quay 3.3 reports some) is one of which no more is known.
 pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
-    let RepositoryBody { tags, tag_expiration_s } = read_body(body, "Quay's response has no tags")?;
-    let mut out = Overview { kept_for: tag_expiration_s.0.map(Duration::from_secs), ..Overview::default() };
+    let RepositoryBody { tags, tag_expiration_s } = read_body(body)?;
+    let Pairs(tags) = tags.ok_or_else(|| malformed("Quay's response has no tags"))?;
+    let mut out = Overview { kept_for: tag_expiration_s.map(Duration::from_secs), ..Overview::default() };
     // It holds up to 500 rows, of which a tag may have two (quay#4966); so fewer than half as many names are all that there are.
     out.whole = 2 * tags.len() < WINDOW;
     out.all_expire = !tags.is_empty();
     for (name, tag) in tags {
-        let tag = tag.0.unwrap_or_default();
         out.all_expire &= tag.expiration.is_some();
-        match tag.manifest_digest.0 {
+        match tag.manifest_digest {
             _ if !is_tag(&name) => {}
             Some(digest) => {
-                let moved_at = tag.last_modified.0.and_then(|text| rfc2822(&text));
+                let moved_at = tag.last_modified.and_then(|text| rfc2822(&text));
                 out.tags.insert(name, Active { digest, moved_at });
             }
             None => _ = out.undigested.insert(name),
@@ -316,16 +307,36 @@ pub fn read_overview(body: &[u8]) -> Result<Overview, RegistryError> {
     Ok(out)
 }
 
+/// A tag, from when to when it pointed to a digest.
+#[derive(Clone)]
+struct TagRow {
+    name: String,
+    /// None at an old Quay.
+    digest: Option<Digest>,
+    start_ts: Timestamp,
+    end_ts: Option<Timestamp>,
+}
+
+impl ListedRow {
+    /// What it says; none without name or time.
+    fn read(self) -> Option<TagRow> {
+        let (start_ts, end_ts) = (Timestamp(self.start_ts?), self.end_ts.map(Timestamp));
+        Some(TagRow { name: self.name?, digest: self.manifest_digest, start_ts, end_ts })
+    }
+}
+
 impl TagRow {
     fn key(&self) -> (String, Timestamp, Option<Digest>) {
-        (self.name.clone(), self.start_ts, self.manifest_digest.0.clone())
+        (self.name.clone(), self.start_ts, self.digest.clone())
     }
 }
 
 /// Reads a page of the list of tags, and whether there are more.
 fn read_page(body: &[u8]) -> Result<(Vec<TagRow>, bool), RegistryError> {
-    let TagsBody { tags, has_additional } = read_body(body, "Quay lists no tags, or one without name or time")?;
-    Ok((tags, has_additional.0.unwrap_or(false)))
+    let TagsBody { tags, has_additional } = read_body(body)?;
+    let rows = tags.ok_or_else(|| malformed("Quay's response has no list of tags"))?.into_iter().map(ListedRow::read).collect();
+    let rows: Option<Vec<TagRow>> = rows;
+    Ok((rows.ok_or_else(|| malformed("Quay lists a tag without name or time"))?, has_additional.unwrap_or(false)))
 }
 
 /// Which page to ask for.
@@ -424,7 +435,7 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<TagRow>, Stri
             Want::Go(page) if page.number > 1 => Want::Again,
             _ => {
                 // Newest first; of one second those that ended come last.
-                rows.sort_by_key(|r| (Reverse(r.start_ts), r.end_ts.0.is_some(), Reverse(r.end_ts.0)));
+                rows.sort_by_key(|r| (Reverse(r.start_ts), r.end_ts.is_some(), Reverse(r.end_ts)));
                 return Ok(Ok(rows));
             }
         };
@@ -441,8 +452,9 @@ fn pages(first: &str, exchanged: &[Exchange]) -> Result<Result<Vec<TagRow>, Stri
 /// # Errors
 /// What is neither JSON nor a manifest.
 pub fn read_data(body: &[u8]) -> Result<(Digest, Manifest), RegistryError> {
-    let ManifestBody { digest, manifest_data } = read_body(body, "Quay returned a manifest without a digest")?;
-    let data = manifest_data.0.unwrap_or_default().into_bytes();
+    let ManifestBody { digest, manifest_data } = read_body(body)?;
+    let digest = digest.ok_or_else(|| malformed("Quay returned a manifest without a digest"))?;
+    let data = manifest_data.unwrap_or_default().into_bytes();
     Ok((digest, read_manifest(&Response { body: data, ..Response::default() })?.1))
 }
 
@@ -451,12 +463,12 @@ pub fn read_data(body: &[u8]) -> Result<(Digest, Manifest), RegistryError> {
 /// # Errors
 /// What is neither JSON nor a list.
 pub fn read_labels(body: &[u8]) -> Result<(BTreeMap<String, String>, bool), RegistryError> {
-    let LabelsBody { labels } = read_body(body, "Quay's response has no labels")?;
-    let labels: Vec<LabelRow> = labels.into_iter().map(|label| label.0.unwrap_or_default()).collect();
-    let is_own = |label: &&LabelRow| label.source_type.0.as_deref() == Some("manifest");
+    let LabelsBody { labels } = read_body(body)?;
+    let labels = labels.ok_or_else(|| malformed("Quay's response has no labels"))?;
+    let is_own = |label: &&LabelRow| label.source_type.as_deref() == Some("manifest");
     let only_added = !labels.iter().any(|label| is_own(&label));
     let (own, added): (Vec<&LabelRow>, Vec<&LabelRow>) = labels.iter().partition(is_own);
-    let pair = |label: &LabelRow| Some((label.key.0.clone()?, label.value.0.clone()?));
+    let pair = |label: &LabelRow| Some((label.key.clone()?, label.value.clone()?));
     Ok((added.into_iter().chain(own).filter_map(pair).collect(), only_added))
 }
 
@@ -469,9 +481,10 @@ fn repositories_step(server: Server<'_>, namespace: &str, exchanged: &[Exchange]
         if response.status != 200 {
             return Err(refused(response));
         }
-        let body: RepositoriesBody = read_body(&response.body, "Quay's response has no repositories")?;
-        names.extend(body.repositories.into_iter().filter_map(|repository| repository.0?.name.0));
-        next = body.next_page.0;
+        let body: RepositoriesBody = read_body(&response.body)?;
+        let repositories = body.repositories.ok_or_else(|| malformed("Quay's response has no repositories"))?;
+        names.extend(repositories.into_iter().filter_map(|repository| repository.name));
+        next = body.next_page;
     }
     let first = list_request(server.endpoint, namespace);
     match (exchanged.len(), next) {

@@ -66,7 +66,7 @@ impl Snapshot {
         }
     }
 
-    fn labels(&self, kept: &Kept, digest: &Digest) -> Result<Answer, RegistryError> {
+    fn labels(&self, kept: &Kept, digest: &str) -> Result<Answer, RegistryError> {
         match (kept.labels.get(digest), kept.no_labels.get(digest)) {
             (Some(labels), _) => {
                 let built_at = kept.built.get(digest).copied();

@@ -41,7 +41,8 @@ impl Snapshot {
                 && kept.tags.keys().all(|tag| is_tag(tag) || is_digest(tag))
                 && kept.list.iter().all(|i| read.names.get(*i).is_some_and(|tag| !kept.tags.contains_key(tag)))
                 && kept.moved.iter().all(|(tag, at)| (is_tag(tag) || is_digest(tag)) && in_time(at))
-                && kept.built.values().all(in_time)
+                && kept.built.iter().all(|(digest, at)| is_digest(digest) && in_time(at))
+                && kept.labels.keys().chain(kept.no_labels.keys()).all(|digest| is_digest(digest))
                 && kept
                     .history
                     .iter()

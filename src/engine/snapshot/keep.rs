@@ -149,10 +149,10 @@ impl Kept {
         for digest in digests {
             match config_of(facts, repository, &digest) {
                 Some(Ok(config)) => {
-                    self.built.extend(config.built_at.map(|at| (digest.clone(), at)));
-                    self.labels.insert(digest, config.labels);
+                    self.built.extend(config.built_at.map(|at| (digest.to_string(), at)));
+                    self.labels.insert(digest.into(), config.labels);
                 }
-                Some(Err(why)) => _ = self.no_labels.insert(digest, why),
+                Some(Err(why)) => _ = self.no_labels.insert(digest.into(), why),
                 None => {}
             }
         }

@@ -103,16 +103,16 @@ struct Kept {
     moved: BTreeMap<String, Timestamp>,
     /// Labels by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<Digest, BTreeMap<String, String>>,
+    labels: BTreeMap<String, BTreeMap<String, String>>,
     /// Why the registry does not give the list of tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_list: Option<String>,
     /// Why it does not give labels, by digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    no_labels: BTreeMap<Digest, String>,
+    no_labels: BTreeMap<String, String>,
     /// When what has a digest was built.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    built: BTreeMap<Digest, Timestamp>,
+    built: BTreeMap<String, Timestamp>,
     /// For how many seconds the registry remembers what a tag pointed to before.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_for: Option<u64>,
