@@ -1,8 +1,8 @@
 //! What a person may choose.
 //!
 //! [`Choices`] is what was written, in a link, on a command line or in the page's form, and loses nothing of it; what the program needs
-//! of it is in [`settings`](crate::engine::options::settings). One table, [`DEFINITIONS`], names every choice; the query string, the flags, the help and
-//! the form are made from it.
+//! of it is in [`settings`](crate::engine::options::settings). One table, [`DEFINITIONS`], names every choice; the query string, the flags
+//! and the help are made from it. The fields of the form are in `app/parts/options`.
 
 use std::collections::BTreeMap;
 

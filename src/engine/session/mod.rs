@@ -300,7 +300,8 @@ impl Run {
             // What was learnt before shows what it speaks.
             host.api.is_sure =
                 self.facts.answers.iter().any(|(query, a)| query.host() == name && matches!(a, Ok(Answer::Overview(_))));
-            if self.resolver.settings().api == Some(Dialect::COMMON) {
+            // The API that was chosen is the only one.
+            if self.resolver.settings().api.is_some() {
                 host.api.others_tried = usize::MAX;
             }
             self.hosts.insert(name.to_owned(), host);
