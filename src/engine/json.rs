@@ -98,7 +98,7 @@ impl FromJson for f64 {
     }
 }
 
-/// In a list or an object, to tell an empty item from something else.
+/// In a list or an object: none for an item that is something else.
 impl<T: FromJson> FromJson for Option<T> {
     fn from_json(value: Value) -> Option<Self> {
         Some(T::from_json(value))
