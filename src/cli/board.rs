@@ -36,11 +36,10 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     let run = BoardWorkflow::start(subject, client, facts()?, snapshot.clone());
     let mut run = native::drive(run, &progress())?;
     let mut workflow = BoardWorkflow::new(kept_pipeline(invocation, snapshot.as_deref()), clock());
-    workflow.wants_history = invocation.history;
     let rows = run.summarize().0;
     let mut stages = board::stages(&grid, &plan, &rows);
     loop {
-        match workflow.next_need(subject, &run, &rows, &stages) {
+        match workflow.next_need(subject, &run, &rows, &stages, invocation.history) {
             Need::Query(queries) => {
                 run.refetch(queries);
                 run = native::drive(run, &progress())?;
@@ -53,6 +52,9 @@ pub fn run(invocation: &Invocation) -> Result<(), Error> {
     }
     if let Some(error) = workflow.history_failure(&run) {
         say(&error);
+    } else if invocation.history && snapshot.is_none() && workflow.history().is_empty() {
+        let hint = "give --dlrn, or a snapshot that you extend with --since";
+        say(&Error::usage("no source reports the history of these tags", "--history", hint));
     }
     let timeline = workflow.timeline(subject, &run, &rows, &mut stages);
     let as_of = snapshot.as_ref().map_or_else(now, |s| Ok(s.fetched()))?;

@@ -33,7 +33,7 @@ pub fn read(path: &Path) -> Result<Source, Error> {
     text(name, bytes)
 }
 
-/// Reads a text file from the web; `unreadable` makes the error of why there is none.
+/// Reads a text file from the web. `unreadable` turns the phrase that says why there is none into an error.
 pub fn fetch(url: &str, unreadable: impl Fn(&str) -> Error) -> Result<Source, Error> {
     let bytes = native::fetch(url, LIMIT).map_err(|why| unreadable(&why))?;
     text(url.to_owned(), bytes)

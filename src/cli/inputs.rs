@@ -159,7 +159,7 @@ pub fn read_pipeline(
     }
 }
 
-/// What a snapshot holds of the pipeline, unless addresses of it were given beside it.
+/// Returns what a snapshot holds of the pipeline, unless addresses of it were given beside it.
 pub fn kept_pipeline<'s>(invocation: &Invocation, snapshot: Option<&'s Snapshot>) -> Option<&'s Pipeline> {
     let is_given = ["dlrn", "criteria", "zuul"].iter().any(|key| invocation.given.contains(key));
     snapshot?.pipeline.as_ref().filter(|_| !is_given)

@@ -1,7 +1,7 @@
 //! JSON of servers, read into structs that document what a server sends. What it sends in another shape is passed over.
 //!
-//! serde's derived code does the same, and makes the page tens of kB larger. It is not for files of
-//! ours, of which any fault is to be reported.
+//! serde's derived code does the same, and makes the page tens of kB larger. Do not use it for our own files: any fault in those is
+//! an error.
 
 use serde_json::{Map, Value};
 

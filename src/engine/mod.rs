@@ -17,7 +17,7 @@
 //! | [`session`] | hands out requests, takes answers, ends in rows |
 //! | [`board`] | images by channels: what each channel is, and when it was promoted |
 //! | [`output`] | the files, a row for each; the report and the comparison |
-//! | [`workflow`] | what page and command line both do, step by step |
+//! | [`workflow`] | the order of the steps, without I/O |
 //! | [`demo`] | the made-up registry of the demo release |
 
 pub mod board;

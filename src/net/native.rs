@@ -171,7 +171,8 @@ fn read_all(mut reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::new();
     reader.by_ref().take(SMALL.min(limit + 1) as u64).read_to_end(&mut body)?;
     if body.len() == SMALL {
-        body.reserve_exact(limit.max(AT_ONCE));
+        // Where so much cannot be had, it grows as it is read.
+        _ = body.try_reserve_exact(limit.max(AT_ONCE));
         reader.take((limit + 1 - SMALL) as u64).read_to_end(&mut body)?;
     } else {
         body.shrink_to_fit();

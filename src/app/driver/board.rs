@@ -35,8 +35,8 @@ impl Loader {
     /// Asks for what a board reports beyond its cells: the history of tags, and the pipeline. Whether anything of that is under way.
     pub(super) fn go_on(self, work: &Work, subject: Subject<'_>, rows: &[Known], stages: &[Stage]) -> bool {
         let mut board = work.board.borrow_mut();
-        board.wants_history = self.store.board.wants_history.get_untracked();
-        let need = board.next_need(subject, &work.run.borrow(), rows, stages);
+        let wants_history = self.store.board.wants_history.get_untracked();
+        let need = board.next_need(subject, &work.run.borrow(), rows, stages, wants_history);
         match need {
             Need::Done => return false,
             Need::Query(queries) => {

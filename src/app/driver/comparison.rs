@@ -12,7 +12,7 @@ use crate::app::state::{Phase, Prepared, Results};
 use crate::engine::error::Error;
 use crate::engine::output::compare::Side;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::workflow::compare::{CompareNeed, CompareWorkflow};
+use crate::engine::workflow::compare::{CompareNeed, CompareWorkflow, one_side};
 use crate::engine::workflow::files::FileNeed;
 use crate::net::web::{self, Stopper};
 
@@ -30,6 +30,9 @@ impl Loader {
         };
         if let [Some(old), Some(new)] = self.store.comparison.pair.get_untracked() {
             return end(Side::of_file(&old).and_then(|old| Ok([old, Side::of_file(&new)?])));
+        }
+        if prepared.sides.len() < 2 {
+            return end(Err(one_side()));
         }
         if let Some(plan) = prepared.plan() {
             let blocked = self.blocked(prepared, plan, snapshot.as_deref());

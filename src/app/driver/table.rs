@@ -87,7 +87,7 @@ impl Loader {
     /// Says where the history of tags could not be read.
     fn check_history(self, work: &Work) {
         let failure = work.board.borrow_mut().history_failure(&work.run.borrow());
-        if failure.is_some() {
+        if failure.is_some() && self.store.board.wants_history.get_untracked() {
             // A failure is not an empty history: the button is offered again.
             self.store.board.wants_history.set(false);
             self.store.board.history_trouble.set(failure);

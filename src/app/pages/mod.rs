@@ -38,7 +38,7 @@ pub fn of(view: View) -> &'static Page {
     PAGES.into_iter().find(|page| page.view == view).unwrap_or(PAGES[0])
 }
 
-/// The rows of a table of images.
+/// Returns the selector of the rows of a table of images.
 fn steps_of_table() -> String {
     ".disclose".to_owned()
 }

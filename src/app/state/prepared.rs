@@ -78,7 +78,7 @@ impl Prepared {
         Some(Image { imagename, short: format!("{}:{channel}", image.short), ..image.clone() })
     }
 
-    /// What a board of this plan is of.
+    /// Returns what a board of this plan shows.
     pub fn subject<'a>(&'a self, plan: &'a Plan) -> Subject<'a> {
         Subject { settings: &self.settings, plan, grid: &self.grid }
     }

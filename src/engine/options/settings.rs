@@ -40,7 +40,7 @@ pub struct Settings {
     pub view: View,
     /// The channels of a board, in the order of promotion.
     pub channels: Vec<String>,
-    /// After how many seconds without a promotion a channel is late, and very late.
+    /// After what time without a promotion a channel is late, and very late.
     pub late: [Duration; 2],
     /// DLRN's API, or a file of its promotions.
     pub dlrn: Option<String>,
@@ -50,7 +50,7 @@ pub struct Settings {
     pub zuul: Option<String>,
     /// An earlier snapshot to compare with.
     pub against: Option<String>,
-    /// Seconds between automatic refreshes.
+    /// The time between automatic refreshes.
     pub refresh: Option<Duration>,
     /// The release whose defaults and rules hold.
     pub release: &'static Release,

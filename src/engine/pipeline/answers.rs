@@ -67,7 +67,7 @@ fn text(text: &Option<String>) -> &str {
     text.as_deref().filter(|text| *text != "None").unwrap_or("")
 }
 
-/// The rows of a list, or of the list that an object has under `key`.
+/// Reads the rows of a list, or of the list that an object has under `key`.
 fn rows<T: Default + FromJson>(body: &str, key: &str) -> Result<Vec<T>, String> {
     let body: Value = serde_json::from_str(body).map_err(|_| "the response is not JSON".to_owned())?;
     let list = match body {
@@ -78,7 +78,7 @@ fn rows<T: Default + FromJson>(body: &str, key: &str) -> Result<Vec<T>, String> 
 }
 
 impl PromotionRow {
-    /// The promotion; none where there is neither time nor hash.
+    /// Returns the promotion, or `None` where there is no time or no hash.
     fn read(&self) -> Option<Promotion> {
         let (commit, distro, aggregate) = (text(&self.commit_hash), text(&self.distro_hash), text(&self.aggregate_hash));
         let is_hash = |text: &str| TagClass::of(text).is_hash();

@@ -38,7 +38,7 @@ shape! {
     }
 }
 
-/// The first error of a body.
+/// Returns the first error of a body, an empty one where there is none.
 fn first_error(response: &Response) -> FirstError {
     let body = json::read::<ErrorBody>(&response.body);
     body.and_then(|body| body.errors?.into_iter().next()).unwrap_or_default()

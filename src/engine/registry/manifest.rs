@@ -224,7 +224,7 @@ pub fn read_manifest(response: &Response) -> Result<(String, Manifest), Registry
     Ok((media_type.unwrap_or(fallback).to_owned(), manifest))
 }
 
-/// The child of a list whose labels are read: that for linux on amd64, or else the first image.
+/// Returns the child of a list whose labels are read: that for linux on amd64, or else the first image.
 fn labelled_child(children: Vec<Child>) -> Option<(Digest, Form)> {
     let is_image = |child: &Child| {
         let is_note = child.annotations.as_ref().is_some_and(|notes| notes.reference_type.is_some());

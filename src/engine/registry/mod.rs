@@ -26,6 +26,7 @@ pub mod quay;
 pub mod query;
 pub mod redirect;
 pub mod tag_list;
+pub mod token;
 
 pub use dialect::{Api, Caller, Capabilities, Dialect, Exchange, Remedy, Server, Step};
 pub use error::RegistryError;

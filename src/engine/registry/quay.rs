@@ -318,7 +318,7 @@ struct TagRow {
 }
 
 impl ListedRow {
-    /// What it says; none without name or time.
+    /// Returns what it says, or `None` without name or time.
     fn read(self) -> Option<TagRow> {
         let (start_ts, end_ts) = (Timestamp(self.start_ts?), self.end_ts.map(Timestamp));
         Some(TagRow { name: self.name?, digest: self.manifest_digest, start_ts, end_ts })

@@ -3,7 +3,6 @@
 
 use super::diagnosis::Cause;
 use super::{Flight, Purpose, Run};
-use crate::engine::image::digest::is_digest;
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::AuthChallenge;
 use crate::engine::registry::http::{Failure, Method, Moment, Request, Response, is_transient, retry_after};
@@ -30,7 +29,7 @@ pub(super) enum Decision {
     GiveUp(RegistryError),
     /// Send it again as soon as its host takes requests.
     Retry,
-    /// Send it again, not before this moment in milliseconds.
+    /// Send it again, not before this moment.
     RetryAt(Millis),
     /// Send this request to see whether the host speaks that API, then send the query again.
     DetectApi(Dialect, Request),
@@ -171,7 +170,7 @@ impl Run {
         let host = self.host(name);
         host.rate_limit.succeeded();
         host.contact.succeeded(now);
-        let has_digest = response.digest.as_deref().is_some_and(is_digest);
+        let has_digest = response.digest.is_some();
         host.api.hides_digest |= flight.request.method == Method::Head && status == 200 && !has_digest;
         let is_refused = matches!(status, 401 | 403) && was_sent;
         if is_refused && host.auth.wants == Some(AuthChallenge::Basic) && !was_read {

@@ -24,7 +24,7 @@ pub(super) struct Attempts {
     pub(super) last_error: Option<RegistryError>,
 }
 
-/// How long a repository has kept a run busy, in milliseconds: an image takes [`IMAGE_LIMIT`] and no longer.
+/// How long a repository has kept a run busy: an image takes [`IMAGE_LIMIT`] and no longer.
 #[derive(Debug, Default)]
 struct Clock {
     open: usize,

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Requests in a row that fail until a host is checked.
 pub(super) const FAILURES: u32 = 12;
 
-/// Milliseconds from one check of a host to the next.
+/// The time from one check of a host to the next.
 pub(super) const CHECK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Queries that must succeed while one is rate limited, until that is taken for its own trouble.
@@ -52,7 +52,7 @@ pub(super) struct Contact {
     pub(super) answered_preflighted: bool,
     /// Whether it ever answered without an error.
     pub(super) has_succeeded: bool,
-    /// When it last did, in milliseconds.
+    /// When it last did.
     pub(super) last_success: Millis,
     /// How often it did.
     pub(super) successes: u64,
@@ -94,7 +94,7 @@ pub(super) struct HostAuth {
 pub(super) struct Probe {
     pub(super) answered: Option<bool>,
     pub(super) is_under_way: bool,
-    /// When it was last checked, in milliseconds.
+    /// When it was last checked.
     pub(super) checked_at: Option<Millis>,
 }
 
@@ -112,7 +112,7 @@ impl Host {
         }
     }
 
-    /// When it may be sent something, in milliseconds.
+    /// When it may be sent something.
     pub(super) fn when(&self, now: Millis) -> Option<Millis> {
         // Until it is known what it speaks, or whether it is in order at all, one request shows as much as many.
         let is_unclear = self.api.dialect != Dialect::COMMON && !self.api.is_sure || self.contact.is_failing;

@@ -5,6 +5,7 @@ use super::{Flight, LoginState, Run};
 use crate::engine::image::reference::Repository;
 use crate::engine::registry::auth::{self, AuthChallenge, Login};
 use crate::engine::registry::http::{Request, Response, Secret};
+use crate::engine::registry::token;
 use crate::engine::registry::{Caller, Query, RegistryError};
 use crate::engine::url;
 use crate::engine::url::{default_endpoint, is_private};
@@ -133,7 +134,7 @@ impl Run {
                     Authorization::Await(fetched)
                 } else {
                     let endpoint = self.endpoint(&name);
-                    match auth::token_request(&endpoint, &realm, service.as_deref(), &repository, login.as_ref()) {
+                    match token::token_request(&endpoint, &realm, service.as_deref(), &repository, login.as_ref()) {
                         Ok(request) => Authorization::Fetch(repository, request),
                         Err(error) => Authorization::GiveUp(error),
                     }

@@ -83,7 +83,7 @@ pub struct Send {
 pub enum Next {
     /// Send this, and ask again.
     Send(Send),
-    /// Nothing before this moment, in milliseconds, unless an answer comes.
+    /// Nothing before this moment, unless an answer comes.
     Wait(Millis),
     /// Nothing before an answer comes.
     Idle,
@@ -198,7 +198,7 @@ impl Run {
     }
 
     /// Asks this too, beside what the images need.
-    pub fn enqueue(&mut self, queries: impl IntoIterator<Item = Query>) {
+    fn enqueue(&mut self, queries: impl IntoIterator<Item = Query>) {
         for query in queries {
             if let Some(snapshot) = &self.snapshot {
                 let answer = snapshot.answer(&query);
@@ -300,8 +300,7 @@ impl Run {
             // What was learnt before shows what it speaks.
             host.api.is_sure =
                 self.facts.answers.iter().any(|(query, a)| query.host() == name && matches!(a, Ok(Answer::Overview(_))));
-            // The API that was chosen is the only one.
-            if self.resolver.settings().api.is_some() {
+            if self.resolver.settings().api == Some(Dialect::COMMON) {
                 host.api.others_tried = usize::MAX;
             }
             self.hosts.insert(name.to_owned(), host);

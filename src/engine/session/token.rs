@@ -5,16 +5,16 @@ use super::diagnosis::Cause;
 use super::queue::Urgent;
 use super::{Flight, LoginState, Purpose, Run};
 use crate::engine::image::reference::Repository;
-use crate::engine::registry::auth::{self, Token};
 use crate::engine::registry::http::{
     Failure, IMAGE_LIMIT, Method, PROBE_LIMIT, Request, Response, Secret, TRIES, backoff, is_transient, retry_after,
 };
+use crate::engine::registry::token::{self, Token};
 use crate::engine::registry::{self, Caller, Exchange, Query, RegistryError};
 use crate::engine::time::Millis;
 use crate::engine::url;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A token that was fetched, and when, in milliseconds.
+/// A token that was fetched, and when.
 #[derive(Debug)]
 struct CachedToken {
     token: Token,
@@ -55,7 +55,7 @@ pub(super) enum RefusedToken {
 enum TokenDecision {
     /// Send the queries again: the first of them asks for a token again.
     Resend,
-    /// The same, not before this moment in milliseconds.
+    /// The same, not before this moment.
     RetryAt(Millis),
     /// See whether anything answers at the service.
     Probe,
@@ -193,7 +193,7 @@ impl Run {
         let tries = self.tokens.tries.remove(&repository).unwrap_or(1);
         let has_login = flight.request.authorization.is_some() || flight.request.form.is_some();
         let token = match &outcome {
-            Ok(response) => auth::read_token(response, &flight.request),
+            Ok(response) => token::read_token(response, &flight.request),
             Err(_) if self.is_unreadable(&outcome) => Err(self.give_up_tokens(&flight)),
             Err(failure) => Err(registry::error::failed(failure)),
         };

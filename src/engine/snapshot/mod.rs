@@ -32,7 +32,7 @@ use crate::engine::time;
 const VERSION: u32 = 1;
 /// Lives of a tag that are kept at most.
 const PERIODS: usize = 100;
-/// After so many seconds a snapshot is called stale.
+/// After this time a snapshot is called stale.
 pub const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// What registries answered.

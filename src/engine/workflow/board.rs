@@ -36,8 +36,6 @@ type Standing = (Option<String>, usize, usize);
 #[derive(Clone, Debug, Default)]
 pub struct BoardWorkflow {
     pipeline: PipelineReader,
-    /// Whether the history of tags is asked for, which costs requests. Of a snapshot it is read in any case.
-    pub wants_history: bool,
     /// What the channels pointed to when their history was asked for.
     history_of: Option<Vec<Standing>>,
     history: Vec<Query>,
@@ -57,13 +55,14 @@ impl BoardWorkflow {
         Run::new(resolver(subject.settings.clone(), subject.grid.cells(subject.plan)), client, facts, snapshot)
     }
 
-    /// Returns what is needed next, once `run` is done. `rows` are its cells, `stages` what its channels are.
-    pub fn next_need(&mut self, subject: Subject<'_>, run: &Run, rows: &[Known], stages: &[Stage]) -> Need {
+    /// Returns what is needed next, once `run` is done. `rows` are its cells, `stages` what its channels are. The history of tags costs
+    /// requests, and is queried where `wants_history`; of a snapshot it is read in any case.
+    pub fn next_need(&mut self, subject: Subject<'_>, run: &Run, rows: &[Known], stages: &[Stage], wants_history: bool) -> Need {
         if self.is_cancelled {
             return Need::Done;
         }
         let has_snapshot = run.snapshot().is_some();
-        if has_snapshot || self.wants_history {
+        if has_snapshot || wants_history {
             let standings: Vec<Standing> = stages.iter().map(|s| (s.hash.clone(), s.counts.at_hash, s.counts.torn)).collect();
             if self.history_of.as_ref() != Some(&standings) {
                 self.history = timeline::queries(subject.grid, subject.plan, rows, run.facts(), has_snapshot);
@@ -93,17 +92,16 @@ impl BoardWorkflow {
         self.pipeline.complete()
     }
 
-    /// Returns why the history that was asked for could not be read, or not all of it. It is asked for again then, if it is still wanted.
+    /// Returns the queries for the history that was asked for last; none where no source reports it.
+    pub fn history(&self) -> &[Query] {
+        &self.history
+    }
+
+    /// Returns why a registry did not report the history that was asked for, or not all of it. It is queried again then, if it is still
+    /// wanted.
     pub fn history_failure(&mut self, run: &Run) -> Option<Error> {
-        if !self.wants_history || run.snapshot().is_some() {
-            return None;
-        }
         let failed = |query| Some((query, run.facts().answers.get(query)?.as_ref().err()?));
-        let Some((query, error)) = self.history.iter().find_map(failed) else {
-            let hint = "give the address of DLRN (dlrn), or a snapshot that is extended with --since";
-            let error = || Error::usage("no source reports the history of these tags", "", hint);
-            return self.history.is_empty().then(error);
-        };
+        let (query, error) = self.history.iter().find_map(failed).filter(|_| run.snapshot().is_none())?;
         let place = query.repository().map_or(String::new(), ToString::to_string);
         let message = format!("not all of the history could be read: {}", error.message);
         let error = Error::new(Kind::Registry, message, place, error.hint.as_str());

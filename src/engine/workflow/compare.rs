@@ -57,6 +57,12 @@ pub fn tags(settings: &Settings, has_earlier: bool) -> Vec<String> {
     }
 }
 
+/// Returns the error for a comparison of fewer than two sides.
+pub fn one_side() -> Error {
+    let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
+    Error::usage("there is only one side to compare", Location::Choice("channels".to_owned()), hint)
+}
+
 impl CompareWorkflow {
     /// Returns a workflow. The old side is read from `earlier` where there is one, all else from `snapshot` or registries.
     ///
@@ -68,10 +74,7 @@ impl CompareWorkflow {
         snapshot: Option<Arc<Snapshot>>,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let Ok(requests) = <[Request; 2]>::try_from(requests) else {
-            let hint = "give two channels or hashes, an earlier snapshot (against=), or two files";
-            return Err(Error::usage("there is only one side to compare", Location::Choice("channels".to_owned()), hint));
-        };
+        let requests = <[Request; 2]>::try_from(requests).map_err(|_| one_side())?;
         let kept = snapshot.as_ref().or(earlier.as_ref()).and_then(|s| s.pipeline.as_ref());
         let pipeline = PipelineReader::new(kept, now);
         Ok(Self { requests, earlier, snapshot, facts: Facts::default(), sides: Vec::new(), pipeline })

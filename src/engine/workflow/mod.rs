@@ -1,4 +1,4 @@
-//! What page and command line both do, in the same order, without I/O.
+//! The order of the steps, without I/O, for whichever front drives them.
 //!
 //! Each workflow says what it needs next, and takes what was read or answered; the caller has the network, the files and the clock.
 //! A workflow ends when it needs nothing more.
@@ -11,7 +11,8 @@
 //! | [`compare`] | finds out both sides of a comparison |
 //! | [`snapshot`] | queries all that a snapshot keeps |
 //!
-//! It is not for one front alone: what only the page shows is in `app`, what only a command line prints is in `cli`.
+//! Files, images and the board are driven by page and command line; comparisons by the page, snapshots by the command line. It is not
+//! for what a front shows or prints: that is in `app` and `cli`.
 //!
 //! ```
 //! use overtag::engine::board::{Grid, State, stages};
@@ -39,7 +40,7 @@
 //! assert_eq!(stages[0].state, State::Torn);
 //! // No history was asked for, and no address of a pipeline is named.
 //! let mut workflow = BoardWorkflow::new(None, moment.unix);
-//! assert_eq!(workflow.next_need(subject, &run, &rows, &stages), Need::Done);
+//! assert_eq!(workflow.next_need(subject, &run, &rows, &stages, false), Need::Done);
 //! # Ok::<(), overtag::engine::error::Error>(())
 //! ```
 

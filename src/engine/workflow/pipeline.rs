@@ -24,8 +24,8 @@ pub struct PipelineReader {
 impl PipelineReader {
     /// Returns a reader. `kept` is what a snapshot holds of the pipeline, which then is all that there is.
     pub fn new(kept: Option<&Pipeline>, now: Timestamp) -> Self {
-        let pipeline = kept.map(|kept| kept.clone().up_to(now, "the snapshot"));
-        Self { is_kept: pipeline.is_some(), pipeline: pipeline.unwrap_or_default(), ..Self::default() }
+        let pipeline = kept.map(|kept| kept.clone().up_to(now, "the snapshot")).unwrap_or_default();
+        Self { is_kept: kept.is_some(), complete: Arc::new(pipeline.clone()), pipeline, in_flight: 0 }
     }
 
     /// Returns the addresses to read, or `None` when all is read. It is empty while earlier ones are awaited. `stages` say which hash
