@@ -1,6 +1,5 @@
 //! Digests: what names an image by its content.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -75,12 +74,6 @@ impl PartialEq<&str> for Digest {
 impl PartialEq<str> for Digest {
     fn eq(&self, text: &str) -> bool {
         self.0 == text
-    }
-}
-
-impl Borrow<str> for Digest {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 

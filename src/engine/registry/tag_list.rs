@@ -42,14 +42,6 @@ impl TagList {
         self.text.shrink_to_fit();
     }
 
-    fn push(&mut self, tag: &str) {
-        if is_tag(tag) {
-            self.text.push_str(tag);
-            self.text.push('\n');
-            self.len += 1;
-        }
-    }
-
     /// All of several lists, sorted, each tag once.
     ///
     /// ```
@@ -102,7 +94,11 @@ pub trait Collect: Default {
 
 impl Collect for TagList {
     fn push(&mut self, tag: &str) {
-        self.push(tag);
+        if is_tag(tag) {
+            self.text.push_str(tag);
+            self.text.push('\n');
+            self.len += 1;
+        }
     }
 }
 
